@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no async. What the console and the platform library both need to know
 //! about a fleet stands here once.
 
+pub mod config;
 pub mod health;
 pub mod kv;
 pub mod plan;
