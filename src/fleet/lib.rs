@@ -4,6 +4,8 @@
 //! about a fleet stands here once.
 
 pub mod config;
+pub mod filter;
+pub mod finding;
 pub mod health;
 pub mod kv;
 pub mod plan;
@@ -13,6 +15,7 @@ pub mod safe;
 pub mod service;
 pub mod status;
 
+pub use finding::{Finding, Severity};
 pub use health::Health;
 pub use kv::{Change, EmptyPrefix, Entry, Key, LeaseId, Prefix, Revision};
 pub use plan::{Conflict, Edit, LeaseRule, Outcome, Plan, PlanError, Seen, Write};
