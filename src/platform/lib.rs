@@ -4,3 +4,7 @@
 pub mod channel;
 pub mod deadline;
 pub mod discover;
+pub mod server;
+mod transcode;
+
+pub use server::{Server, Service};
