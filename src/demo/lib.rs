@@ -2,10 +2,13 @@
 //! own, on that library alone; what an operator can do to them, faults included, is in `assets/proto`.
 
 mod fault;
+mod options;
 mod order;
 mod settings;
 mod store;
 mod user;
+
+pub use options::{Options, Parent, Prefixes, Token};
 
 /// Messages, clients and service traits, generated from `assets/proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]

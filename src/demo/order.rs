@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The way to the user service.
-pub(crate) type UserClient = UserServiceClient<platform::Channel>;
+pub(crate) type UserClient = UserServiceClient<platform::channel::Channel>;
 
 const MOST_ITEMS: usize = 100;
 const LARGEST_QUANTITY: i32 = 10_000;
