@@ -12,11 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
-use reflect::{
-    Schema,
-    json::{JsonError, PrintOptions, wire_field_to_json, wire_to_json},
-    schema::{Message, Method},
-};
+use reflect::{Match, PrintOptions, Schema};
 use tonic::{Code, Status, body::Body};
 
 use super::{
@@ -32,9 +28,7 @@ const CHUNK: usize = 32 << 10;
 /// How answers of one method are written.
 #[derive(Clone)]
 pub(crate) struct Form {
-    pub(crate) method: Method,
-    /// The field that is the body; empty for the whole message.
-    pub(crate) response_body: Arc<str>,
+    pub(crate) found: Arc<Match>,
     pub(crate) print: Arc<PrintOptions>,
     /// The largest message that is taken from the service, bytes.
     pub(crate) most: usize,
@@ -71,7 +65,7 @@ impl Form {
             return self.failed(&parts.headers, &status, None);
         }
         let incoming = Incoming { body, frames: Frames::new(self.most), end: None, over_limit: false };
-        if self.method.server_streaming() { self.stream(parts, incoming).await } else { self.unary(parts, incoming).await }
+        if self.found.method().server_streaming() { self.stream(parts, incoming).await } else { self.unary(parts, incoming).await }
     }
 
     async fn unary(self, parts: Parts, mut incoming: Incoming) -> Response<Body> {
@@ -153,7 +147,7 @@ impl Form {
     }
 
     fn schema(&self) -> &Schema {
-        self.method.schema()
+        self.found.method().schema()
     }
 
     fn kind(&self) -> HeaderValue {
@@ -164,11 +158,7 @@ impl Form {
     }
 
     fn is_raw(&self) -> bool {
-        self.response_body.is_empty() && self.output().full_name() == "google.api.HttpBody"
-    }
-
-    fn output(&self) -> Message {
-        self.method.output()
+        self.found.rule().response_body.is_none() && self.found.method().output().full_name() == "google.api.HttpBody"
     }
 
     /// A message by itself, and its content type.
@@ -195,12 +185,7 @@ impl Form {
     }
 
     fn write(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
-        let written = if self.response_body.is_empty() {
-            wire_to_json(&self.output(), message, &self.print, out)
-        } else {
-            wire_field_to_json(&self.output(), &self.response_body, message, &self.print, out)
-        };
-        written.map_err(|cause: JsonError| unreadable(&cause.to_string()))
+        self.found.response(message, &self.print, out).map_err(|cause| unreadable(&cause.to_string()))
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
@@ -327,7 +312,7 @@ impl Streamed {
 }
 
 /// An answer to HEAD: the headers of the answer to GET, its length among them.
-pub(crate) async fn without_body(response: Response<Body>) -> Response<Body> {
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message as _;
-use reflect::{
-    Schema,
-    json::{PrintOptions, wire_to_json},
-};
+use reflect::{PrintOptions, Schema, wire_to_json};
 use tonic::{Code, Status, body::Body};
 
 use crate::server::Answered;

@@ -35,7 +35,7 @@ async fn calls_in_flight_finish_and_nothing_new_is_let_in() {
         assert_eq!(soon(call).await.unwrap(), Code::Ok);
     }
     assert_eq!(soon(drain).await.unwrap(), Drained { cut_off: 0 });
-    assert_eq!(world.handle.stage(), Stage::Stopped);
+    assert_eq!(world.handle.stage(), Stage::Stopped { cut_off: 0 });
 }
 
 #[tokio::test]

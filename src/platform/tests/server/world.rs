@@ -118,7 +118,6 @@ pub struct Called {
     pub code: Code,
     pub message: String,
     pub headers: HeaderMap,
-    pub data: Vec<u8>,
 }
 
 impl Grpc {
@@ -147,13 +146,12 @@ impl Grpc {
         let (parts, body) = response.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().cloned().unwrap_or_default();
-        let data = body.to_bytes().to_vec();
         let text = |name| {
             let value = trailers.get(name).or_else(|| parts.headers.get(name));
             value.map(|value| value.to_str().unwrap().to_owned())
         };
         let code = text("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-        Ok(Called { code, message: text("grpc-message").unwrap_or_default(), headers: parts.headers, data })
+        Ok(Called { code, message: text("grpc-message").unwrap_or_default(), headers: parts.headers })
     }
 }
 
