@@ -2,5 +2,9 @@
 //! configured live, calling its peers by name.
 
 pub mod channel;
+pub mod config;
 pub mod deadline;
 pub mod discover;
+mod error;
+
+pub use error::Error;
