@@ -66,6 +66,9 @@ pub(crate) struct Local {
     pub(crate) environment: Vec<(String, String)>,
 }
 
+/// The doubt of a config that etcd has not said anything to yet.
+pub(crate) const WAITING: &str = "etcd has not answered yet";
+
 const DURATION: u8 = 1;
 const BOOL: u8 = 2;
 const U64: u8 = 4;
@@ -75,13 +78,22 @@ const STRING: u8 = 32;
 
 impl Config {
     /// The local layers. Returns the file as well, for its watcher.
-    pub(crate) fn local(service: ServiceName, local: Local) -> Result<(Config, Option<ConfigFile>), Error> {
+    pub(crate) fn local(
+        service: ServiceName,
+        local: Local,
+    ) -> Result<(Config, Option<ConfigFile>), Error> {
         let mut state = State::new(service.as_str());
-        let defaults = local.defaults.into_iter().map(|(path, value)| (path.into(), Edit::Put(Ok(value), Origin::Default)));
+        let defaults = local
+            .defaults
+            .into_iter()
+            .map(|(path, value)| (path.into(), Edit::Put(Ok(value), Origin::Default)));
         state.step(Layer::Default, defaults.collect());
         let mut file = local.file.map(ConfigFile::new);
         if let Some(file) = &mut file {
-            let document = file.read().map_err(|cause| Error::ConfigFile { path: file.path().into(), cause })?;
+            let document = file.read().map_err(|cause| Error::ConfigFile {
+                path: file.path().into(),
+                cause,
+            })?;
             let edits = file.edits(state.layers(), document);
             state.step(Layer::File, edits);
         }
@@ -94,15 +106,24 @@ impl Config {
                     };
                     state.step(Layer::Cache, keys.iter().filter_map(edit).collect());
                 }
-                Err(reason) => tracing::warn!(path = %path.display(), %reason, "the config cache is not used"),
+                Err(reason) => {
+                    tracing::warn!(path = %path.display(), %reason, "the config cache is not used")
+                }
             }
         }
-        let known: Vec<String> = state.effective().leaves().map(|(path, _)| path.to_string()).collect();
+        let known: Vec<String> = state
+            .effective()
+            .leaves()
+            .map(|(path, _)| path.to_string())
+            .collect();
         let variables = local.environment.into_iter().filter_map(|(name, text)| {
             let path = environment_path(&service, &name, known.iter().map(String::as_str))?;
             // A variable that is no YAML is taken as the text it is.
             let value = value::parse(text.as_bytes()).unwrap_or(Value::String(text));
-            Some((path.into(), Edit::Put(Ok(value), Origin::Environment(name.into()))))
+            Some((
+                path.into(),
+                Edit::Put(Ok(value), Origin::Environment(name.into())),
+            ))
         });
         state.step(Layer::Environment, variables.collect());
         let snapshot = Arc::new(Snapshot::default().next(state.effective()));
@@ -110,7 +131,10 @@ impl Config {
             service,
             snapshot: ArcSwap::new(snapshot.clone()),
             changed: watch::Sender::new(snapshot),
-            standing: watch::Sender::default(),
+            standing: watch::Sender::new(Standing {
+                stale: Some(WAITING.into()),
+                ..Standing::default()
+            }),
             state: Mutex::new(state),
             cache: local.cache,
         }));
@@ -139,7 +163,10 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::live`].
-    pub fn live_as<T: DeserializeOwned + Clone + Send + Sync + 'static>(&self, key: &str) -> Result<Live<Typed<T>>, Error> {
+    pub fn live_as<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+        &self,
+        key: &str,
+    ) -> Result<Live<Typed<T>>, Error> {
         self.handle(key, None)
     }
 
@@ -152,7 +179,12 @@ impl Config {
         let start = match state.effective().get(key) {
             None => default.clone(),
             Some(found) => readable(found).or_else(|| {
-                state.layers().explain(key).into_iter().find_map(|(_, found)| readable(found)).or(default.clone())
+                state
+                    .layers()
+                    .explain(key)
+                    .into_iter()
+                    .find_map(|(_, found)| readable(found))
+                    .or(default.clone())
             }),
         };
         let Some(start) = start else {
@@ -162,7 +194,10 @@ impl Config {
                     let cause = T::read(&found.value).err().unwrap_or_default();
                     self.bad(key, found.origin, cause)
                 }
-                None => Error::NoValue { service: self.0.service.to_string(), key: key.into() },
+                None => Error::NoValue {
+                    service: self.0.service.to_string(),
+                    key: key.into(),
+                },
             });
         };
         let live = Live::new(path.clone(), start, default);
@@ -174,7 +209,12 @@ impl Config {
     }
 
     fn bad(&self, key: &str, origin: Origin, cause: String) -> Error {
-        Error::BadValue { service: self.0.service.to_string(), key: key.into(), origin, cause }
+        Error::BadValue {
+            service: self.0.service.to_string(),
+            key: key.into(),
+            origin,
+            cause,
+        }
     }
 
     /// A duration by name. A hot loop should hold a [`Live`] instead.
@@ -231,16 +271,29 @@ impl Config {
     /// As [`Config::duration`].
     pub fn read<T: ConfigValue>(&self, key: &str) -> Result<T, Error> {
         match self.snapshot().get(key) {
-            Some(found) => T::read(&found.value).map_err(|cause| self.bad(key, found.origin, cause)),
-            None => Err(Error::NoValue { service: self.0.service.to_string(), key: key.into() }),
+            Some(found) => {
+                T::read(&found.value).map_err(|cause| self.bad(key, found.origin, cause))
+            }
+            None => Err(Error::NoValue {
+                service: self.0.service.to_string(),
+                key: key.into(),
+            }),
         }
     }
 
     #[inline]
-    fn scalar<T>(&self, key: &str, kind: u8, of: impl Fn(&snapshot::Leaf) -> Option<T>) -> Result<T, Error> {
+    fn scalar<T>(
+        &self,
+        key: &str,
+        kind: u8,
+        of: impl Fn(&snapshot::Leaf) -> Option<T>,
+    ) -> Result<T, Error> {
         let snapshot = self.snapshot();
         let Some(leaf) = snapshot.leaf(key) else {
-            return Err(Error::NoValue { service: self.0.service.to_string(), key: key.into() });
+            return Err(Error::NoValue {
+                service: self.0.service.to_string(),
+                key: key.into(),
+            });
         };
         match of(leaf) {
             Some(value) => {
@@ -249,7 +302,13 @@ impl Config {
                 }
                 Ok(value)
             }
-            None => Err(self.bad(key, leaf.resolved.origin.clone(), read_as(kind)(&leaf.resolved.value).err().unwrap_or_default())),
+            None => Err(self.bad(
+                key,
+                leaf.resolved.origin.clone(),
+                read_as(kind)(&leaf.resolved.value)
+                    .err()
+                    .unwrap_or_default(),
+            )),
         }
     }
 

@@ -94,8 +94,14 @@ mod tests {
         let soon = Instant::now() + Duration::from_secs(1);
         let late = soon + Duration::from_secs(9);
         assert_eq!(current(), None);
-        within(soon, async { within(late, async { assert_eq!(current(), Some(soon)) }).await }).await;
-        within(late, async { within(soon, async { assert_eq!(current(), Some(soon)) }).await }).await;
+        within(soon, async {
+            within(late, async { assert_eq!(current(), Some(soon)) }).await
+        })
+        .await;
+        within(late, async {
+            within(soon, async { assert_eq!(current(), Some(soon)) }).await
+        })
+        .await;
     }
 
     proptest! {

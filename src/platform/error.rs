@@ -27,7 +27,9 @@ pub enum Error {
         cause: String,
     },
     /// No layer has a value for a key that the service needs.
-    #[error("config {service}/{key}: no layer has a value. Give a default in code or in config.yaml, or set it with 'msctl config set {service}/{key} …'")]
+    #[error(
+        "config {service}/{key}: no layer has a value. Give a default in code or in config.yaml, or set it with 'msctl config set {service}/{key} …'"
+    )]
     NoValue {
         /// The service.
         service: String,

@@ -35,7 +35,12 @@ impl Cached {
     /// The value with its origin; `None` when it is no YAML after all.
     pub(super) fn read(&self) -> Option<(Value, Origin)> {
         let value = value::parse(self.value.as_bytes()).ok()?;
-        Some((value, Origin::Cache { revision: Revision(self.revision) }))
+        Some((
+            value,
+            Origin::Cache {
+                revision: Revision(self.revision),
+            },
+        ))
     }
 }
 
@@ -48,7 +53,14 @@ pub(super) fn collect(layers: &Layers) -> Vec<Cached> {
                 continue;
             };
             if let Ok(value) = serde_yaml::to_string(value) {
-                keys.insert(path.to_string(), Cached { path: path.to_string(), revision: revision.0, value });
+                keys.insert(
+                    path.to_string(),
+                    Cached {
+                        path: path.to_string(),
+                        revision: revision.0,
+                        value,
+                    },
+                );
             }
         }
     }
@@ -65,9 +77,13 @@ pub(super) fn load(path: &Path, service: &str) -> Result<Vec<Cached>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
-    let file: File = serde_json::from_slice(&bytes).map_err(|error| format!("it is damaged: {error}"))?;
+    let file: File =
+        serde_json::from_slice(&bytes).map_err(|error| format!("it is damaged: {error}"))?;
     if file.format != FORMAT {
-        return Err(format!("its format is {}, this version reads {FORMAT}", file.format));
+        return Err(format!(
+            "its format is {}, this version reads {FORMAT}",
+            file.format
+        ));
     }
     if file.service != service {
         return Err(format!("it belongs to {}", file.service.escape_debug()));
@@ -83,7 +99,12 @@ pub(super) fn load(path: &Path, service: &str) -> Result<Vec<Cached>, String> {
 /// # Errors
 /// The I/O error.
 pub(super) fn store(path: &Path, service: &str, keys: Vec<Cached>) -> io::Result<()> {
-    let file = File { format: FORMAT, service: service.into(), checksum: checksum(&keys), keys };
+    let file = File {
+        format: FORMAT,
+        service: service.into(),
+        checksum: checksum(&keys),
+        keys,
+    };
     let bytes = serde_json::to_vec_pretty(&file).map_err(io::Error::other)?;
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
@@ -141,7 +162,11 @@ mod tests {
     use super::*;
 
     fn keys() -> Vec<Cached> {
-        vec![Cached { path: "timeout.write".into(), revision: 7, value: "5s\n".into() }]
+        vec![Cached {
+            path: "timeout.write".into(),
+            revision: 7,
+            value: "5s\n".into(),
+        }]
     }
 
     #[test]
@@ -157,7 +182,10 @@ mod tests {
     #[test]
     fn no_file_is_an_empty_cache() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(load(&directory.path().join("none"), "order"), Ok(Vec::new()));
+        assert_eq!(
+            load(&directory.path().join("none"), "order"),
+            Ok(Vec::new())
+        );
     }
 
     #[test]
@@ -184,6 +212,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("order.json");
         store(&path, "order", keys()).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

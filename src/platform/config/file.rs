@@ -13,7 +13,7 @@ use super::state::Edit;
 
 /// The file and what it looked like when it was read.
 #[derive(Debug)]
-pub(super) struct ConfigFile {
+pub(crate) struct ConfigFile {
     path: PathBuf,
     stamp: Option<(SystemTime, u64)>,
 }
@@ -68,7 +68,10 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 fn document(text: &str) -> Result<Mapping, String> {
     match serde_yaml::from_str(text) {
         Ok(Value::Mapping(document)) => match document.keys().find(|key| !key.is_string()) {
-            Some(key) => Err(format!("the key {} is no text; quote it", fleet::config::value::one_line(key))),
+            Some(key) => Err(format!(
+                "the key {} is no text; quote it",
+                fleet::config::value::one_line(key)
+            )),
             None => Ok(document),
         },
         Ok(Value::Null) => Ok(Mapping::new()),
@@ -85,7 +88,11 @@ mod tests {
     fn a_document_is_a_mapping_or_refused_with_its_reason() {
         assert_eq!(document("a: 1").unwrap().len(), 1);
         assert_eq!(document("# nothing yet").unwrap().len(), 0);
-        for (text, reason) in [("[a]", "no mapping"), ("{", "not YAML"), ("5: a", "no text")] {
+        for (text, reason) in [
+            ("[a]", "no mapping"),
+            ("{", "not YAML"),
+            ("5: a", "no text"),
+        ] {
             let error = document(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
@@ -111,7 +118,11 @@ mod tests {
         layers.put(Layer::File, "gone", Value::from(1), Origin::Default);
         let file = ConfigFile::new("config.yaml".into());
         let edits = file.edits(&layers, document("a: 1").unwrap());
-        assert!(edits.iter().any(|(path, edit)| &**path == "gone" && matches!(edit, Edit::Remove)));
+        assert!(
+            edits
+                .iter()
+                .any(|(path, edit)| &**path == "gone" && matches!(edit, Edit::Remove))
+        );
         assert_eq!(edits.len(), 2);
     }
 }

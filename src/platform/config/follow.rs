@@ -36,7 +36,12 @@ struct Feed {
 }
 
 /// Follows etcd and the file until dropped.
-pub(crate) async fn follow(config: Config, client: Client, prefix: Prefix, mut file: Option<ConfigFile>) {
+pub(crate) async fn follow(
+    config: Config,
+    client: Client,
+    prefix: Prefix,
+    mut file: Option<ConfigFile>,
+) {
     let service = Scope::Service(config.0.service.clone());
     let mut global = Feed::new(&client, Scope::Global.prefix(&prefix), Layer::Global);
     let mut own = Feed::new(&client, service.prefix(&prefix), Layer::Service);
@@ -83,7 +88,8 @@ pub(crate) async fn follow(config: Config, client: Client, prefix: Prefix, mut f
 
 impl Feed {
     fn new(client: &Client, prefix: Prefix, layer: Layer) -> Feed {
-        let (mirror, events) = Mirror::spawn(client.clone(), prefix.clone(), MirrorOptions::default());
+        let (mirror, events) =
+            Mirror::spawn(client.clone(), prefix.clone(), MirrorOptions::default());
         Feed {
             layer,
             prefix,
@@ -99,10 +105,18 @@ impl Feed {
     fn take(&mut self, config: &Config, event: MirrorEvent) {
         match event {
             MirrorEvent::Listed { revision, entries } => {
-                let mut edits: Vec<_> = entries.into_iter().filter_map(|entry| self.put(entry)).collect();
+                let mut edits: Vec<_> = entries
+                    .into_iter()
+                    .filter_map(|entry| self.put(entry))
+                    .collect();
                 let state = config.state();
-                let gone = state.layers().keys(self.layer).filter(|(path, _, _)| !edits.iter().any(|(at, _)| at == *path));
-                let gone: Vec<_> = gone.map(|(path, _, _)| (path.clone(), Edit::Remove)).collect();
+                let gone = state
+                    .layers()
+                    .keys(self.layer)
+                    .filter(|(path, _, _)| !edits.iter().any(|(at, _)| at == *path));
+                let gone: Vec<_> = gone
+                    .map(|(path, _, _)| (path.clone(), Edit::Remove))
+                    .collect();
                 drop(state);
                 edits.extend(gone);
                 self.step(config, revision, edits);
@@ -159,7 +173,11 @@ impl Feed {
 fn forget_cache(config: &Config) {
     let mut state = config.state();
     let rejected = state.rejected();
-    let refused = |path: &str| rejected.iter().any(|one| one.key.split_once('/').is_some_and(|(_, at)| at == path));
+    let refused = |path: &str| {
+        rejected
+            .iter()
+            .any(|one| one.key.split_once('/').is_some_and(|(_, at)| at == path))
+    };
     let gone: Vec<_> = state
         .layers()
         .keys(Layer::Cache)
@@ -204,8 +222,12 @@ async fn store(config: &Config) {
 fn stand(config: &Config, global: &Feed, own: &Feed) {
     let applied = global.applied.max(own.applied);
     let proved = global.proved.min(own.proved).max(applied);
-    let waiting = (!global.heard || !own.heard).then(|| "etcd has not answered yet".to_owned());
-    let stale = own.stale.clone().or_else(|| global.stale.clone()).or(waiting);
+    let waiting = (!global.heard || !own.heard).then(|| super::WAITING.to_owned());
+    let stale = own
+        .stale
+        .clone()
+        .or_else(|| global.stale.clone())
+        .or(waiting);
     gauge!("platform_config_revision").set(applied.0 as f64);
     gauge!("platform_config_stale").set(if stale.is_some() { 1.0 } else { 0.0 });
     config.0.standing.send_if_modified(|standing| {
@@ -214,7 +236,8 @@ fn stand(config: &Config, global: &Feed, own: &Feed) {
             (Some(_), None) => tracing::info!(revision = applied.0, "config is fresh"),
             _ => {}
         }
-        let differs = standing.applied != applied || standing.proved != proved || standing.stale != stale;
+        let differs =
+            standing.applied != applied || standing.proved != proved || standing.stale != stale;
         standing.applied = applied;
         standing.proved = proved;
         standing.stale = stale;

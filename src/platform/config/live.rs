@@ -63,7 +63,12 @@ impl<T: ConfigValue> std::fmt::Debug for Live<T> {
 
 impl<T: ConfigValue> Live<T> {
     pub(super) fn new(path: Arc<str>, value: T, default: Option<T>) -> Live<T> {
-        Live(Arc::new(Inner { path, cell: T::Cell::new(value), changed: watch::Sender::new(()), default }))
+        Live(Arc::new(Inner {
+            path,
+            cell: T::Cell::new(value),
+            changed: watch::Sender::new(()),
+            default,
+        }))
     }
 
     /// The value now: one atomic load for what fits in eight bytes, a shared pointer for the rest.
@@ -79,7 +84,10 @@ impl<T: ConfigValue> Live<T> {
 
     /// A stream of changes; a slow reader misses steps in between and never the last value.
     pub fn changes(&self) -> Changes<T> {
-        Changes { changed: self.0.changed.subscribe(), live: self.clone() }
+        Changes {
+            changed: self.0.changed.subscribe(),
+            live: self.clone(),
+        }
     }
 
     /// Calls `act` with each new value, from a task of its own, until the subscription is dropped.
@@ -333,7 +341,9 @@ impl<T: DeserializeOwned + Clone + Send + Sync + 'static> ConfigValue for Typed<
     type Cell = SharedCell<Typed<T>>;
 
     fn read(value: &Value) -> Result<Typed<T>, String> {
-        value::typed(value).map(Typed).map_err(|error| error.to_string())
+        value::typed(value)
+            .map(Typed)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -373,7 +383,10 @@ mod tests {
         check("abc", Some("abc".to_owned()));
         check("7", Some("7".to_owned()));
         check::<String>("[a]", None);
-        check("[1s, 2s]", Some(vec![Duration::from_secs(1), Duration::from_secs(2)]));
+        check(
+            "[1s, 2s]",
+            Some(vec![Duration::from_secs(1), Duration::from_secs(2)]),
+        );
         check::<Vec<u64>>("[1, x]", None);
     }
 
@@ -397,7 +410,7 @@ mod tests {
     async fn a_callback_gets_the_last_value_and_ends_with_its_subscription() {
         let live = Live::new("a".into(), 1u64, None);
         let (tell, mut told) = tokio::sync::mpsc::channel(8);
-        let subscription = live.on_change(move |value| drop(tell.try_send(value)));
+        let subscription = live.on_change(move |value| assert!(tell.try_send(value).is_ok()));
         live.watcher().publish(&yaml("2"));
         assert_eq!(told.recv().await, Some(2));
         drop(subscription);

@@ -45,7 +45,8 @@ impl Leaf {
 
     /// Whether this is the first read as the kind of this bit.
     pub(super) fn first_use(&self, bit: u8) -> bool {
-        self.used.load(Ordering::Relaxed) & bit == 0 && self.used.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        self.used.load(Ordering::Relaxed) & bit == 0
+            && self.used.fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 }
 
@@ -57,13 +58,19 @@ impl Snapshot {
             .map(|(path, resolved)| {
                 let leaf = match self.leaves.get(path) {
                     Some(leaf) if leaf.resolved == *resolved => leaf.clone(),
-                    Some(leaf) => Arc::new(Leaf::new(resolved.clone(), leaf.used.load(Ordering::Relaxed))),
+                    Some(leaf) => Arc::new(Leaf::new(
+                        resolved.clone(),
+                        leaf.used.load(Ordering::Relaxed),
+                    )),
                     None => Arc::new(Leaf::new(resolved.clone(), 0)),
                 };
                 (path.clone(), leaf)
             })
             .collect();
-        Snapshot { leaves, effective: effective.clone() }
+        Snapshot {
+            leaves,
+            effective: effective.clone(),
+        }
     }
 
     pub(super) fn leaf(&self, path: &str) -> Option<&Arc<Leaf>> {

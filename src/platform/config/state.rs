@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet::Revision;
 use fleet::config::secret::is_secret;
 use fleet::config::value::ValueError;
 use fleet::config::{Effective, Layer, Layers, Origin, Resolved};
 use fleet::status::Rejected;
-use fleet::Revision;
 use serde_yaml::Value;
 
 use super::live::Watcher;
@@ -52,7 +52,10 @@ pub(super) struct Step {
 
 impl State {
     pub(super) fn new(service: &str) -> State {
-        State { service: service.into(), ..State::default() }
+        State {
+            service: service.into(),
+            ..State::default()
+        }
     }
 
     /// The values in force.
@@ -103,7 +106,11 @@ impl State {
     ///
     /// # Errors
     /// The origin and the reason when a value that is no etcd key's cannot be read.
-    pub(super) fn watch(&mut self, path: &Arc<str>, watcher: Box<dyn Watcher>) -> Result<Step, (Origin, String)> {
+    pub(super) fn watch(
+        &mut self,
+        path: &Arc<str>,
+        watcher: Box<dyn Watcher>,
+    ) -> Result<Step, (Origin, String)> {
         let mut step = Step::default();
         // Each round takes one bad key out, so it ends.
         while let Some(found) = self.effective.get(path) {
@@ -119,7 +126,10 @@ impl State {
                 None => return Err((found.origin, error)),
             }
         }
-        self.watched.entry(path.clone()).or_default().push(Watched { watcher, last: None });
+        self.watched.entry(path.clone()).or_default().push(Watched {
+            watcher,
+            last: None,
+        });
         self.publish();
         Ok(step)
     }
@@ -135,7 +145,8 @@ impl State {
         while let Some((found, error)) = self.first_unreadable(touched) {
             // The key that gave the value is at fault; a part of a mapping may be any key of the
             // step below it, of which the newest is named.
-            let Some(layer) = layer_of(&found.origin).or_else(|| local_layer_of(&found.origin)) else {
+            let Some(layer) = layer_of(&found.origin).or_else(|| local_layer_of(&found.origin))
+            else {
                 break;
             };
             let place = (layer, found.key.clone());
@@ -150,13 +161,16 @@ impl State {
     }
 
     fn first_unreadable(&self, touched: &[Arc<str>]) -> Option<(Resolved, String)> {
-        self.watched.iter().filter(|(path, _)| touched.iter().any(|one| related(one, path))).find_map(
-            |(path, watched)| {
+        self.watched
+            .iter()
+            .filter(|(path, _)| touched.iter().any(|one| related(one, path)))
+            .find_map(|(path, watched)| {
                 let found = self.effective.get(path)?;
-                let error = watched.iter().find_map(|one| one.watcher.check(&found.value).err())?;
+                let error = watched
+                    .iter()
+                    .find_map(|one| one.watcher.check(&found.value).err())?;
                 Some((found, error))
-            },
-        )
+            })
     }
 
     fn publish(&mut self) {
@@ -190,16 +204,26 @@ impl State {
     fn refuse(&mut self, place: Refused, origin: &Origin, error: &str, step: &mut Step) {
         let (layer, path) = &place;
         // The error quotes the value: never a secret's.
-        let error = if is_secret(path) { "the value is refused (a secret: not shown)".into() } else { error.to_owned() };
+        let error = if is_secret(path) {
+            "the value is refused (a secret: not shown)".into()
+        } else {
+            error.to_owned()
+        };
         let scope = match layer {
             Layer::Global => "global",
             _ => &*self.service,
         };
         let revision = match origin {
-            Origin::Global { revision } | Origin::Service { revision } | Origin::Cache { revision } => *revision,
+            Origin::Global { revision }
+            | Origin::Service { revision }
+            | Origin::Cache { revision } => *revision,
             _ => Revision::ZERO,
         };
-        let rejected = Rejected { key: format!("{scope}/{path}"), revision: revision.0, error };
+        let rejected = Rejected {
+            key: format!("{scope}/{path}"),
+            revision: revision.0,
+            error,
+        };
         step.refused.push(rejected.clone());
         self.rejected.insert(place, rejected);
     }
@@ -208,7 +232,8 @@ impl State {
 /// Whether a change of one path can change what is read at the other.
 fn related(one: &str, other: &str) -> bool {
     let within = |long: &str, short: &str| {
-        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        long.strip_prefix(short)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     within(one, other) || within(other, one)
 }

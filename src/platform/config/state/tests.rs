@@ -7,7 +7,12 @@ use super::*;
 use crate::config::live::{ConfigValue, Live, Typed};
 
 fn edit(text: &str, revision: i64) -> Edit {
-    Edit::Put(value::parse(text.as_bytes()), Origin::Service { revision: Revision(revision) })
+    Edit::Put(
+        value::parse(text.as_bytes()),
+        Origin::Service {
+            revision: Revision(revision),
+        },
+    )
 }
 
 fn put(state: &mut State, path: &str, text: &str, revision: i64) -> Vec<String> {
@@ -17,12 +22,25 @@ fn put(state: &mut State, path: &str, text: &str, revision: i64) -> Vec<String> 
 
 fn file(state: &mut State, path: &str, text: &str) {
     let value = value::parse(text.as_bytes());
-    state.step(Layer::File, vec![(path.into(), Edit::Put(value, Origin::File("config.yaml".into())))]);
+    state.step(
+        Layer::File,
+        vec![(
+            path.into(),
+            Edit::Put(value, Origin::File("config.yaml".into())),
+        )],
+    );
 }
 
 fn live<T: ConfigValue>(state: &mut State, path: &str) -> Live<T> {
-    let found = state.effective().get(path).and_then(|found| T::read(&found.value).ok());
-    let live = Live::new(path.into(), found.unwrap_or_else(|| panic!("{path} has no value")), None);
+    let found = state
+        .effective()
+        .get(path)
+        .and_then(|found| T::read(&found.value).ok());
+    let live = Live::new(
+        path.into(),
+        found.unwrap_or_else(|| panic!("{path} has no value")),
+        None,
+    );
     state.watch(&path.into(), live.watcher()).unwrap();
     live
 }
@@ -46,7 +64,10 @@ fn a_bad_value_is_refused_for_its_key_alone_and_the_last_good_one_stays() {
     assert_eq!(step.refused.len(), 1);
     assert_eq!((timeout.get(), page.get()), (Duration::from_secs(2), 20));
     let rejected = state.rejected();
-    assert_eq!((rejected[0].key.as_str(), rejected[0].revision), ("order/timeout.write", 7));
+    assert_eq!(
+        (rejected[0].key.as_str(), rejected[0].revision),
+        ("order/timeout.write", 7)
+    );
     assert!(rejected[0].error.contains("soon") && rejected[0].error.contains("duration"));
     put(&mut state, "timeout.write", "3s", 8);
     assert!(state.rejected().is_empty(), "a good value clears it");
@@ -78,7 +99,9 @@ fn a_bad_value_found_by_a_first_user_falls_back() {
     file(&mut state, "timeout.write", "1s");
     put(&mut state, "timeout.write", "soon", 5);
     let live = Live::new("timeout.write".into(), Duration::ZERO, None);
-    let step = state.watch(&"timeout.write".into(), live.watcher()).unwrap();
+    let step = state
+        .watch(&"timeout.write".into(), live.watcher())
+        .unwrap();
     assert_eq!(step.refused[0].key, "order/timeout.write");
     assert_eq!(live.get(), Duration::from_secs(1));
 }
@@ -88,7 +111,9 @@ fn a_bad_local_value_is_the_callers_error() {
     let mut state = state();
     file(&mut state, "timeout.write", "soon");
     let live = Live::new("timeout.write".into(), Duration::ZERO, None);
-    let (origin, error) = state.watch(&"timeout.write".into(), live.watcher()).unwrap_err();
+    let (origin, error) = state
+        .watch(&"timeout.write".into(), live.watcher())
+        .unwrap_err();
     assert_eq!(origin.to_string(), "config.yaml");
     assert!(error.contains("soon"), "{error}");
 }
@@ -103,11 +128,19 @@ fn a_bad_part_of_a_mapping_is_refused_and_the_rest_stands() {
     let mut state = state();
     file(&mut state, "retry", "{max: 3, name: a}");
     let retry = live::<Typed<Retry>>(&mut state, "retry");
-    let edits = vec![("retry.max".into(), edit("many", 7)), ("retry.name".into(), edit("b", 7))];
+    let edits = vec![
+        ("retry.max".into(), edit("many", 7)),
+        ("retry.name".into(), edit("b", 7)),
+    ];
     state.step(Layer::Service, edits);
     let now = retry.get();
     assert!(now.max == 3, "{now:?}");
-    assert!(state.rejected().iter().any(|one| one.key == "order/retry.max"));
+    assert!(
+        state
+            .rejected()
+            .iter()
+            .any(|one| one.key == "order/retry.max")
+    );
 }
 
 #[test]
@@ -115,11 +148,20 @@ fn a_bad_value_that_a_deletion_reveals_is_refused_too() {
     let mut state = state();
     put(&mut state, "timeout", "5s", 5);
     let timeout = live::<Duration>(&mut state, "timeout");
-    let bad = Edit::Put(value::parse(b"soon"), Origin::Global { revision: Revision(6) });
+    let bad = Edit::Put(
+        value::parse(b"soon"),
+        Origin::Global {
+            revision: Revision(6),
+        },
+    );
     state.step(Layer::Global, vec![("timeout".into(), bad)]);
     assert!(state.rejected().is_empty(), "hidden, so nobody reads it");
     state.step(Layer::Service, vec![("timeout".into(), Edit::Remove)]);
-    assert_eq!(timeout.get(), Duration::from_secs(5), "nothing good is left: the last good one stays");
+    assert_eq!(
+        timeout.get(),
+        Duration::from_secs(5),
+        "nothing good is left: the last good one stays"
+    );
     assert_eq!(state.rejected()[0].key, "global/timeout");
 }
 
