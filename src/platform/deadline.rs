@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_written_timeout_is_read_back_and_never_longer(nanos in 0u64..u64::MAX) {
+        fn a_written_timeout_is_read_back_and_never_longer(nanos in 0u64..90_000_000_000_000_000) {
             let left = Duration::from_nanos(nanos);
             let value = header(left);
             let read = parse(value.to_str().unwrap()).unwrap();
