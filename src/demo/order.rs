@@ -14,8 +14,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use crate::{
     pb::{
         order::{
-            ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item, ListRequest, ListResponse,
-            Order, Status as Progress, import_response::Failure, order_service_server::OrderService,
+            ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item,
+            ListRequest, ListResponse, Order, Status as Progress, import_response::Failure,
+            order_service_server::OrderService,
         },
         user::{self, user_service_client::UserServiceClient},
     },
@@ -42,7 +43,12 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new(instance: &str, settings: Settings, users: UserClient) -> Self {
-        Self { store: Arc::new(Store::new(seed())), users, settings, instance: instance.into() }
+        Self {
+            store: Arc::new(Store::new(seed())),
+            users,
+            settings,
+            instance: instance.into(),
+        }
     }
 
     async fn place(&self, request: CreateRequest) -> Result<Order, Status> {
@@ -80,7 +86,9 @@ impl Orders {
             Err(_) => Err(late()),
             Ok(Ok(user)) => Ok(user.into_inner()),
             Ok(Err(status)) => Err(match status.code() {
-                Code::NotFound => Status::failed_precondition(format!("user_id: no user has the id {id:?}")),
+                Code::NotFound => {
+                    Status::failed_precondition(format!("user_id: no user has the id {id:?}"))
+                }
                 Code::DeadlineExceeded | Code::Cancelled => late(),
                 code => Status::new(code, format!("user.Get failed: {}", status.message())),
             }),
@@ -119,7 +127,9 @@ impl OrderService for Orders {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Order>, Status> {
         let id = request.into_inner().id;
         let order = self.store.get(&id);
-        order.map(Response::new).ok_or_else(|| Status::not_found(format!("no order has the id {id:?}")))
+        order
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found(format!("no order has the id {id:?}")))
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Order>, Status> {
@@ -149,7 +159,10 @@ impl OrderService for Orders {
         }))
     }
 
-    async fn import(&self, request: Request<Streaming<CreateRequest>>) -> Result<Response<ImportResponse>, Status> {
+    async fn import(
+        &self,
+        request: Request<Streaming<CreateRequest>>,
+    ) -> Result<Response<ImportResponse>, Status> {
         let mut orders = request.into_inner();
         let mut outcome = ImportResponse::default();
         let mut index = 0_i32;
@@ -163,7 +176,11 @@ impl OrderService for Orders {
                     outcome.failed += 1;
                     if outcome.failures.len() < NAMED_FAILURES {
                         let (code, message) = (status.code().into(), status.message().to_owned());
-                        outcome.failures.push(Failure { index, code, message });
+                        outcome.failures.push(Failure {
+                            index,
+                            code,
+                            message,
+                        });
                     }
                 }
             }
@@ -174,7 +191,10 @@ impl OrderService for Orders {
 
     type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatResponse, Status>> + Send>>;
 
-    async fn chat(&self, request: Request<Streaming<ChatRequest>>) -> Result<Response<Self::ChatStream>, Status> {
+    async fn chat(
+        &self,
+        request: Request<Streaming<ChatRequest>>,
+    ) -> Result<Response<Self::ChatStream>, Status> {
         let orders = self.clone();
         let replies = request
             .into_inner()
@@ -191,7 +211,10 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
         return fault("user_id: missing".into());
     }
     if request.items.is_empty() || request.items.len() > MOST_ITEMS {
-        return fault(format!("items: {} of them, an order has 1 to {MOST_ITEMS}", request.items.len()));
+        return fault(format!(
+            "items: {} of them, an order has 1 to {MOST_ITEMS}",
+            request.items.len()
+        ));
     }
     let mut total = 0_i64;
     for (index, item) in request.items.iter().enumerate() {
@@ -200,7 +223,9 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
         }
         if !(1..=LARGEST_QUANTITY).contains(&item.quantity) {
             let quantity = item.quantity;
-            return fault(format!("items[{index}].quantity: {quantity} is not within 1 to {LARGEST_QUANTITY}"));
+            return fault(format!(
+                "items[{index}].quantity: {quantity} is not within 1 to {LARGEST_QUANTITY}"
+            ));
         }
         total += i64::from(item.quantity);
     }
@@ -214,22 +239,27 @@ fn seed() -> impl Iterator<Item = (String, Order)> {
         ("2", "Grace", &[("MOTH-1", 1)]),
         ("1", "Ada", &[("LOOM-2", 2)]),
     ];
-    (1_u64..).zip(ORDERS).map(|(number, (user_id, user_name, items))| {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + number * 3_600);
-        let order = Order {
-            id: number.to_string(),
-            user_id: user_id.to_owned(),
-            items: items
-                .iter()
-                .map(|&(sku, quantity)| Item { sku: sku.to_owned(), quantity })
-                .collect(),
-            created_at: Some(at.into()),
-            status: Progress::Shipped.into(),
-            user_name: user_name.to_owned(),
-            total_quantity: items.iter().map(|&(_, quantity)| i64::from(quantity)).sum(),
-        };
-        (order.id.clone(), order)
-    })
+    (1_u64..)
+        .zip(ORDERS)
+        .map(|(number, (user_id, user_name, items))| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + number * 3_600);
+            let order = Order {
+                id: number.to_string(),
+                user_id: user_id.to_owned(),
+                items: items
+                    .iter()
+                    .map(|&(sku, quantity)| Item {
+                        sku: sku.to_owned(),
+                        quantity,
+                    })
+                    .collect(),
+                created_at: Some(at.into()),
+                status: Progress::Shipped.into(),
+                user_name: user_name.to_owned(),
+                total_quantity: items.iter().map(|&(_, quantity)| i64::from(quantity)).sum(),
+            };
+            (order.id.clone(), order)
+        })
 }
 
 #[cfg(test)]
@@ -238,18 +268,28 @@ mod tests {
 
     #[test]
     fn an_order_that_cannot_be_placed_names_its_fault() {
-        let item = |sku: &str, quantity| Item { sku: sku.into(), quantity };
+        let item = |sku: &str, quantity| Item {
+            sku: sku.into(),
+            quantity,
+        };
         let table = [
             ("", vec![item("A", 1)], Err("user_id")),
             ("1", vec![], Err("items: 0")),
             ("1", vec![item("A", 1); 101], Err("items: 101")),
             ("1", vec![item("A", 1), item(" ", 1)], Err("items[1].sku")),
             ("1", vec![item("A", 0)], Err("items[0].quantity: 0")),
-            ("1", vec![item("A", 10_001)], Err("items[0].quantity: 10001")),
+            (
+                "1",
+                vec![item("A", 10_001)],
+                Err("items[0].quantity: 10001"),
+            ),
             ("1", vec![item("A", 2), item("B", 3)], Ok(5)),
         ];
         for (user_id, items, expected) in table {
-            let result = checked(&CreateRequest { user_id: user_id.into(), items });
+            let result = checked(&CreateRequest {
+                user_id: user_id.into(),
+                items,
+            });
             match (result, expected) {
                 (Ok(total), Ok(expected)) => assert_eq!(total, expected),
                 (Err(error), Err(word)) => assert!(error.message().contains(word), "{error}"),

@@ -36,9 +36,15 @@ impl Settings {
     /// Every key with the value it has at this moment.
     pub(crate) fn snapshot(&self) -> HashMap<String, String> {
         HashMap::from([
-            ("timeout.write".to_owned(), Plain(self.write_timeout.get()).to_string()),
+            (
+                "timeout.write".to_owned(),
+                Plain(self.write_timeout.get()).to_string(),
+            ),
             ("page.size".to_owned(), self.page_size.get().to_string()),
-            ("features.greeting".to_owned(), self.greeting.get().to_string()),
+            (
+                "features.greeting".to_owned(),
+                self.greeting.get().to_string(),
+            ),
         ])
     }
 }

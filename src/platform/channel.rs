@@ -91,7 +91,12 @@ impl Target {
 
     /// An endpoint that is in no registry.
     pub fn at(endpoint: Endpoint) -> Target {
-        Target { id: endpoint.address.clone(), endpoint, weight: 100, zone: None }
+        Target {
+            id: endpoint.address.clone(),
+            endpoint,
+            weight: 100,
+            zone: None,
+        }
     }
 }
 
@@ -125,7 +130,10 @@ impl Channel {
     fn start(service: Arc<str>, source: Source, options: ChannelOptions) -> Channel {
         let balance = Arc::new(Balance::new(service, options));
         let follower = tokio::spawn(balance.clone().follow(source));
-        Channel { balance, _follower: Arc::new(AbortOnDropHandle::new(follower)) }
+        Channel {
+            balance,
+            _follower: Arc::new(AbortOnDropHandle::new(follower)),
+        }
     }
 
     /// Waits until a call could be sent, at most for `patience`.
@@ -185,7 +193,10 @@ impl Time {
             (Some(asked), Some(inherited)) => Some(asked.min(inherited)),
             (asked, inherited) => asked.or(inherited),
         };
-        Time { whole, head: whole.or_else(|| now.checked_add(default?)) }
+        Time {
+            whole,
+            head: whole.or_else(|| now.checked_add(default?)),
+        }
     }
 }
 
@@ -201,7 +212,8 @@ async fn call(
     let mut body = Some(body);
     let mut attempt = 1;
     // One timer for all attempts; it goes on to guard the body.
-    let mut head: Option<Pin<Box<Sleep>>> = time.head.map(|head| Box::pin(sleep_until(head.into())));
+    let mut head: Option<Pin<Box<Sleep>>> =
+        time.head.map(|head| Box::pin(sleep_until(head.into())));
     loop {
         let stay = choose(&balance, head.as_mut(), &parts.uri).await?;
         let Some(mut sender) = stay.node.sender() else {
@@ -211,7 +223,9 @@ async fn call(
             continue;
         };
         let Some(view) = body.take().or_else(|| replayer.again()) else {
-            return Err(Status::unavailable("the request is too large to be sent again"));
+            return Err(Status::unavailable(
+                "the request is too large to be sent again",
+            ));
         };
         let request = prepare(&parts, view, &stay, time.whole)?;
         let sent = sender.try_send_request(request);
@@ -225,7 +239,9 @@ async fn call(
             None => sent.await,
         };
         match result {
-            Ok(response) => match answered(&balance, stay, &parts.uri, attempt, response, &mut head, time, &replayer) {
+            Ok(response) => match answered(
+                &balance, stay, &parts.uri, attempt, response, &mut head, time, &replayer,
+            ) {
                 Answer::Reply(response) => return Ok(response),
                 Answer::Again(view) => body = Some(view),
             },
@@ -235,7 +251,14 @@ async fn call(
                 let fate = fate(&error, unsent.is_some());
                 let text = reason(&error);
                 let address = stay.node.target.endpoint.address.clone();
-                stay.end(if fate == Fate::NeverProcessed { Verdict::Neutral } else { Verdict::Failure }, &text);
+                stay.end(
+                    if fate == Fate::NeverProcessed {
+                        Verdict::Neutral
+                    } else {
+                        Verdict::Failure
+                    },
+                    &text,
+                );
                 body = match unsent {
                     Some(request) => {
                         let (given, view) = request.into_parts();
@@ -248,7 +271,13 @@ async fn call(
                     && attempt < balance.options.attempts
                     && may_repeat(&balance, fate, &parts.uri);
                 if !again {
-                    return Err(Status::unavailable(failed(&balance.service, &address, &parts.uri, fate, &text)));
+                    return Err(Status::unavailable(failed(
+                        &balance.service,
+                        &address,
+                        &parts.uri,
+                        fate,
+                        &text,
+                    )));
                 }
             }
         }
@@ -276,7 +305,9 @@ fn fate(error: &hyper::Error, unsent: bool) -> Fate {
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            let goodbye = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let goodbye = error.is_go_away()
+                && error.is_remote()
+                && error.reason() == Some(h2::Reason::NO_ERROR);
             if refused || goodbye {
                 return Fate::NeverProcessed;
             }
@@ -290,7 +321,10 @@ fn may_repeat(balance: &Balance, fate: Fate, uri: &Uri) -> bool {
     match fate {
         // Costs no server anything, so it costs no budget: a drain must not fail a call.
         Fate::NeverProcessed => true,
-        Fate::Unknown => balance.options.idempotent.contains(uri.path()) && balance.budget.withdraw(balance.now()),
+        Fate::Unknown => {
+            balance.options.idempotent.contains(uri.path())
+                && balance.budget.withdraw(balance.now())
+        }
     }
 }
 
@@ -299,7 +333,10 @@ enum Answer {
     Again(Replay),
 }
 
-#[expect(clippy::too_many_arguments, reason = "the state of one call, taken apart for one step")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the state of one call, taken apart for one step"
+)]
 fn answered(
     balance: &Balance,
     mut stay: Stay,
@@ -316,7 +353,11 @@ fn answered(
         None if response.status().is_server_error() => Some(Code::Unavailable),
         None => None,
     };
-    let deadline = if time.whole.is_some() { head.take() } else { None };
+    let deadline = if time.whole.is_some() {
+        head.take()
+    } else {
+        None
+    };
     let Some(code) = code else {
         stay.answered();
         return Answer::Reply(response.map(|body| ReplyBody::new(body, Some(stay), deadline)));
@@ -347,7 +388,10 @@ async fn choose(
         return Ok(stay);
     }
     let mut changes = balance.changes();
-    let patience = balance.options.discovery_timeout.max(balance.options.connect_timeout);
+    let patience = balance
+        .options
+        .discovery_timeout
+        .max(balance.options.connect_timeout);
     let until = tokio::time::Instant::now() + patience;
     loop {
         let text = match balance.choose() {
@@ -386,8 +430,13 @@ fn prepare(
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(stay.node.scheme.clone());
     uri.authority = Some(stay.node.authority.clone());
-    uri.path_and_query = parts.uri.path_and_query().cloned().or_else(|| "/".parse().ok());
-    let uri = Uri::from_parts(uri).map_err(|error| Status::internal(format!("{}: {error}", parts.uri)))?;
+    uri.path_and_query = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .or_else(|| "/".parse().ok());
+    let uri = Uri::from_parts(uri)
+        .map_err(|error| Status::internal(format!("{}: {error}", parts.uri)))?;
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.version_mut() = http::Version::HTTP_2;
@@ -395,7 +444,9 @@ fn prepare(
     *request.headers_mut() = parts.headers.clone();
     if let Some(whole) = whole {
         let left = whole.saturating_duration_since(Instant::now());
-        request.headers_mut().insert(deadline::GRPC_TIMEOUT, deadline::header(left));
+        request
+            .headers_mut()
+            .insert(deadline::GRPC_TIMEOUT, deadline::header(left));
     }
     Ok(request)
 }
@@ -404,7 +455,11 @@ fn late(balance: &Balance, stay: Stay, uri: &Uri) -> Status {
     let elapsed = Duration::from_nanos(stay.elapsed());
     let address = stay.node.target.endpoint.address.clone();
     let verdict = verdict_of(Code::DeadlineExceeded, stay.elapsed());
-    let text = format!("{} {}: no answer from {address} within {elapsed:.0?}", balance.service, uri.path());
+    let text = format!(
+        "{} {}: no answer from {address} within {elapsed:.0?}",
+        balance.service,
+        uri.path()
+    );
     stay.end(verdict, "no answer in time");
     Status::deadline_exceeded(text)
 }

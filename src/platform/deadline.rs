@@ -94,13 +94,19 @@ mod tests {
         let soon = Instant::now() + Duration::from_secs(1);
         let late = soon + Duration::from_secs(9);
         assert_eq!(current(), None);
-        within(soon, async { within(late, async { assert_eq!(current(), Some(soon)) }).await }).await;
-        within(late, async { within(soon, async { assert_eq!(current(), Some(soon)) }).await }).await;
+        within(soon, async {
+            within(late, async { assert_eq!(current(), Some(soon)) }).await
+        })
+        .await;
+        within(late, async {
+            within(soon, async { assert_eq!(current(), Some(soon)) }).await
+        })
+        .await;
     }
 
     proptest! {
         #[test]
-        fn a_written_timeout_is_read_back_and_never_longer(nanos in 0u64..u64::MAX) {
+        fn a_written_timeout_is_read_back_and_never_longer(nanos in 0u64..90_000_000_000_000_000) {
             let left = Duration::from_nanos(nanos);
             let value = header(left);
             let read = parse(value.to_str().unwrap()).unwrap();

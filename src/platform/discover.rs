@@ -71,7 +71,9 @@ impl Knowledge {
         match self {
             Knowledge::Fixed | Knowledge::Fresh { .. } => None,
             Knowledge::Waiting { cause: None } => Some("etcd has not answered yet".into()),
-            Knowledge::Waiting { cause: Some(cause) } => Some(format!("etcd was never reached: {cause}")),
+            Knowledge::Waiting { cause: Some(cause) } => {
+                Some(format!("etcd was never reached: {cause}"))
+            }
             Knowledge::Stale { since, cause } => {
                 Some(format!("the list is {:.0?} old: {cause}", since.elapsed()))
             }
@@ -96,7 +98,11 @@ struct Followed {
 impl Discovery {
     /// Discovery under the prefix of all services. Asks nothing until a service is used.
     pub fn new(client: Client, services: Prefix) -> Discovery {
-        Discovery { client, services, followed: Mutex::default() }
+        Discovery {
+            client,
+            services,
+            followed: Mutex::default(),
+        }
     }
 
     /// The live view of a service; the first use begins to follow it. Must be called within a
@@ -111,7 +117,13 @@ impl Discovery {
         let fold = Fold::new(self.services.clone(), service.clone());
         let (publish, view) = watch::channel(Arc::new(fold.view()));
         let follower = AbortOnDropHandle::new(tokio::spawn(follow(mirror, events, fold, publish)));
-        followed.insert(service.clone(), Followed { view: view.clone(), _follower: follower });
+        followed.insert(
+            service.clone(),
+            Followed {
+                view: view.clone(),
+                _follower: follower,
+            },
+        );
         view
     }
 }
@@ -144,11 +156,19 @@ async fn follow(
         let view = fold.view();
         instances.set(view.instances.len() as f64);
         quarantined.set(view.quarantined as f64);
-        stale.set(if view.knowledge.doubt().is_some() { 1.0 } else { 0.0 });
+        stale.set(if view.knowledge.doubt().is_some() {
+            1.0
+        } else {
+            0.0
+        });
         let before = publish.borrow().knowledge.doubt().is_some();
         match (before, view.knowledge.doubt()) {
-            (false, Some(doubt)) => tracing::warn!(%service, %doubt, "the list of instances may be old"),
-            (true, None) => tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh"),
+            (false, Some(doubt)) => {
+                tracing::warn!(%service, %doubt, "the list of instances may be old")
+            }
+            (true, None) => {
+                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh")
+            }
             _ => {}
         }
         publish.send_replace(Arc::new(view));

@@ -38,6 +38,7 @@ use tonic_reflection::pb::{
 };
 use tower::util::BoxCloneSyncService;
 
+pub(crate) use self::call::Answered;
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
@@ -47,9 +48,13 @@ pub use self::{
     port::Peer,
     stage::{Draining, Stage},
 };
-pub(crate) use self::call::Answered;
 pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
+
+/// Installs the process's recorder, for what counts before the first server is bound.
+pub(crate) fn install_metrics() {
+    metrics::recorder();
+}
 
 /// A request's way through the layers.
 pub type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -144,7 +149,8 @@ impl Service {
             + 'static,
         <L::Service as tower::Service<Request<Body>>>::Future: Send + 'static,
     {
-        self.layers.push(Box::new(move |stack| Stack::new(layer.layer(stack))));
+        self.layers
+            .push(Box::new(move |stack| Stack::new(layer.layer(stack))));
         self
     }
 
@@ -177,7 +183,9 @@ impl Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,13 +222,24 @@ impl Server {
     ///
     /// # Errors
     /// The address is taken or not ours, or the descriptors are no descriptors.
-    pub async fn bind(addr: impl ToSocketAddrs + ToString, service: Service) -> Result<Self, ServerError> {
+    pub async fn bind(
+        addr: impl ToSocketAddrs + ToString,
+        service: Service,
+    ) -> Result<Self, ServerError> {
         let name = addr.to_string();
-        let bind_error = |source| ServerError::Bind { addr: name.clone(), source };
+        let bind_error = |source| ServerError::Bind {
+            addr: name.clone(),
+            source,
+        };
         let (stack, handle) = assemble(service)?;
         let listener = TcpListener::bind(addr).await.map_err(bind_error)?;
         let addr = listener.local_addr().map_err(bind_error)?;
-        let task = tokio::spawn(port::serve(listener, stack, handle.health.life().clone(), handle.in_flight.clone()));
+        let task = tokio::spawn(port::serve(
+            listener,
+            stack,
+            handle.health.life().clone(),
+            handle.in_flight.clone(),
+        ));
         Ok(Self { addr, handle, task })
     }
 
@@ -239,7 +258,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
         let cut_off = self.handle.in_flight.count();
-        self.handle.health.life().advance(Stage::Stopped { cut_off });
+        self.handle
+            .health
+            .life()
+            .advance(Stage::Stopped { cut_off });
     }
 }
 
@@ -275,9 +297,12 @@ impl Handle {
         let life = self.health.life();
         // A deadline beyond the clock's end is as good as a day.
         let now = Instant::now();
-        let until = now.checked_add(deadline).unwrap_or(now + Duration::from_secs(86_400));
+        let until = now
+            .checked_add(deadline)
+            .unwrap_or(now + Duration::from_secs(86_400));
         life.advance(Stage::Draining { until });
-        life.reaches(|stage| matches!(stage, Stage::Stopped { .. })).await;
+        life.reaches(|stage| matches!(stage, Stage::Stopped { .. }))
+            .await;
         match life.now() {
             Stage::Stopped { cut_off } => Drained { cut_off },
             _ => Drained { cut_off: 0 },
@@ -310,16 +335,28 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
     let mut names = service.names;
     let mut sets = service.descriptors;
     for (name, set) in [
-        ("grpc.health.v1.Health", tonic_health::pb::FILE_DESCRIPTOR_SET),
-        ("grpc.reflection.v1.ServerReflection", tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET),
-        ("grpc.reflection.v1alpha.ServerReflection", tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET),
+        (
+            "grpc.health.v1.Health",
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+        ),
+        (
+            "grpc.reflection.v1.ServerReflection",
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        ),
+        (
+            "grpc.reflection.v1alpha.ServerReflection",
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ),
     ] {
         names.push(name.to_owned());
         sets.push(Bytes::from_static(set));
     }
     let files = Arc::new(reflection::Files::new(&sets, names.iter().cloned())?);
     let transcoder = Arc::new(Transcoder::new(&files.set(), &names, service.json)?);
-    let routing = Arc::new(route::Routing::new(transcoder.methods(), Arc::clone(&transcoder)));
+    let routing = Arc::new(route::Routing::new(
+        transcoder.methods(),
+        Arc::clone(&transcoder),
+    ));
     let in_flight = observe::InFlight::default();
     // Installed before the first request, so that nothing goes uncounted.
     metrics::recorder();
@@ -327,7 +364,9 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
     let mut routes = service.routes;
     routes
         .add_service(HealthServer::new(service.health.clone()))
-        .add_service(ReflectionV1::new(reflection::Reflection(Arc::clone(&files))))
+        .add_service(ReflectionV1::new(reflection::Reflection(Arc::clone(
+            &files,
+        ))))
         .add_service(ReflectionV1Alpha::new(reflection::Reflection(files)));
     let routes: Routes = routes.routes().prepare();
     let grpc = dispatch::grpc_stack(routes);
@@ -336,7 +375,12 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         transcoder: Arc::clone(&transcoder),
         health: service.health.clone(),
     };
-    let mut stack = Stack::new(deadline::Timely { inner: end, place: deadline::Place::Outside { default: service.default_timeout } });
+    let mut stack = Stack::new(deadline::Timely {
+        inner: end,
+        place: deadline::Place::Outside {
+            default: service.default_timeout,
+        },
+    });
     for layer in service.layers {
         stack = layer(stack);
     }
@@ -346,12 +390,21 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         in_flight: in_flight.clone(),
         most: service.most_in_flight,
     };
-    let checked = auth::Checked { inner: gated, auth: service.auth.map(Arc::new) };
+    let checked = auth::Checked {
+        inner: gated,
+        auth: service.auth.map(Arc::new),
+    };
     let observed = observe::Observe {
         inner: guard::Guard(checked),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),
     };
-    Ok((Stack::new(observed), Handle { health: service.health, in_flight }))
+    Ok((
+        Stack::new(observed),
+        Handle {
+            health: service.health,
+            in_flight,
+        },
+    ))
 }

@@ -17,7 +17,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
-use reflect::{Lookup, Match, ParseOptions, PrintOptions, Router, Schema, UnknownFields, rule::Unbound};
+use reflect::{
+    Lookup, Match, ParseOptions, PrintOptions, Router, Schema, UnknownFields, rule::Unbound,
+};
 use tonic::{Code, Status, body::Body};
 use tower::ServiceExt as _;
 
@@ -46,8 +48,15 @@ impl Default for JsonOptions {
         // gRPC's own default limit.
         const MOST: usize = 4 << 20;
         Self {
-            print: PrintOptions { emit_defaults: true, emit_null: true, ..PrintOptions::default() },
-            parse: ParseOptions { unknown_fields: UnknownFields::Drop, ..ParseOptions::default() },
+            print: PrintOptions {
+                emit_defaults: true,
+                emit_null: true,
+                ..PrintOptions::default()
+            },
+            parse: ParseOptions {
+                unknown_fields: UnknownFields::Drop,
+                ..ParseOptions::default()
+            },
             max_request: MOST,
             max_response: MOST,
         }
@@ -87,12 +96,23 @@ pub(crate) struct Transcoder {
 
 impl Transcoder {
     /// `set` is a serialised `FileDescriptorSet`, `served` the full names of the services that answer here.
-    pub(crate) fn new(set: &[u8], served: &[String], options: JsonOptions) -> Result<Self, ServerError> {
-        let schema = Schema::from_descriptor_set(set)
-            .map_err(|cause| ServerError::Descriptors { cause: cause.to_string() })?;
+    pub(crate) fn new(
+        set: &[u8],
+        served: &[String],
+        options: JsonOptions,
+    ) -> Result<Self, ServerError> {
+        let schema =
+            Schema::from_descriptor_set(set).map_err(|cause| ServerError::Descriptors {
+                cause: cause.to_string(),
+            })?;
         // Health and reflection have no rules and speak gRPC alone; /healthz is for the rest.
-        let api = served.iter().filter(|name| !name.starts_with("grpc.")).filter_map(|name| schema.service(name));
-        let methods: Vec<_> = api.flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+        let api = served
+            .iter()
+            .filter(|name| !name.starts_with("grpc."))
+            .filter_map(|name| schema.service(name));
+        let methods: Vec<_> = api
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .collect();
         let (router, faults) = Router::of_methods(methods, Unbound::Post);
         for fault in faults {
             tracing::warn!(%fault, "an HTTP rule is left out");
@@ -111,12 +131,21 @@ impl Transcoder {
     /// The path of every method that there is, those without rules included.
     pub(crate) fn methods(&self) -> Vec<String> {
         let services = self.schema.services();
-        services.flat_map(|service| service.methods().map(|m| m.path().to_owned()).collect::<Vec<_>>()).collect()
+        services
+            .flat_map(|service| {
+                service
+                    .methods()
+                    .map(|m| m.path().to_owned())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// The OpenAPI document of every rule.
     pub(crate) fn openapi(&self) -> Bytes {
-        self.openapi.get_or_init(|| openapi::document(&self.schema, &self.router, &self.print).into()).clone()
+        self.openapi
+            .get_or_init(|| openapi::document(&self.schema, &self.router, &self.print).into())
+            .clone()
     }
 
     pub(crate) fn find(&self, verb: &Method, path: &str) -> Found {
@@ -131,12 +160,22 @@ impl Transcoder {
     }
 
     /// Answers a request by a call of `grpc`.
-    pub(crate) async fn call(&self, found: &Found, request: Request<Body>, grpc: Stack) -> Response<Body> {
+    pub(crate) async fn call(
+        &self,
+        found: &Found,
+        request: Request<Body>,
+        grpc: Stack,
+    ) -> Response<Body> {
         match found {
-            Found::Method(found) => self.transcode(found, request, grpc).await.unwrap_or_else(|status| refusal(&status)),
+            Found::Method(found) => self
+                .transcode(found, request, grpc)
+                .await
+                .unwrap_or_else(|status| refusal(&status)),
             Found::NotFound => status::no_such_path(request.uri().path()),
             Found::WrongVerb(allowed) => wrong_verb(allowed),
-            Found::Malformed(cause) => refusal(&JsonStatus::bare(&Status::invalid_argument(cause.as_str()))),
+            Found::Malformed(cause) => {
+                refusal(&JsonStatus::bare(&Status::invalid_argument(cause.as_str())))
+            }
         }
     }
 
@@ -150,7 +189,9 @@ impl Transcoder {
         if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING)
             && coding != "identity"
         {
-            let status = Status::invalid_argument("content-encoding: a compressed request cannot be read here");
+            let status = Status::invalid_argument(
+                "content-encoding: a compressed request cannot be read here",
+            );
             return Err(JsonStatus::bare(&status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         let query = parts.uri.query().unwrap_or_default();
@@ -167,9 +208,9 @@ impl Transcoder {
             let json = read(body, self.max_request).await?;
             let mut wire = Vec::with_capacity(json.len() + 64);
             let start = frame::open(&mut wire);
-            found.bind(query, &json, &self.parse, &mut wire).map_err(|error| {
-                JsonStatus::bare(&Status::invalid_argument(error.to_string()))
-            })?;
+            found
+                .bind(query, &json, &self.parse, &mut wire)
+                .map_err(|error| JsonStatus::bare(&Status::invalid_argument(error.to_string())))?;
             frame::close(&mut wire, start).map_err(|status| JsonStatus::bare(&status))?;
             Body::new(Full::new(Bytes::from(wire)))
         };
@@ -177,9 +218,11 @@ impl Transcoder {
         *call.method_mut() = Method::POST;
         *call.version_mut() = Version::HTTP_2;
         *call.headers_mut() = headers::to_grpc(&parts.headers);
-        *call.uri_mut() = found.method().path().parse().map_err(|_| {
-            JsonStatus::bare(&Status::internal("the method's name is no path"))
-        })?;
+        *call.uri_mut() = found
+            .method()
+            .path()
+            .parse()
+            .map_err(|_| JsonStatus::bare(&Status::internal("the method's name is no path")))?;
         // Identity, deadline, peer and what layers have left there reach the handler as they do over gRPC.
         *call.extensions_mut() = parts.extensions;
         let Ok(response) = grpc.oneshot(call).await;
@@ -195,21 +238,37 @@ impl Transcoder {
             if !found.method().server_streaming() {
                 let status = JsonStatus::bare(fault);
                 let is_large = fault.code() == Code::ResourceExhausted;
-                return Err(if is_large { status.with_http(StatusCode::PAYLOAD_TOO_LARGE) } else { status });
+                return Err(if is_large {
+                    status.with_http(StatusCode::PAYLOAD_TOO_LARGE)
+                } else {
+                    status
+                });
             }
         }
-        Ok(if parts.method == Method::HEAD { answer::without_body(response) } else { response })
+        Ok(if parts.method == Method::HEAD {
+            answer::without_body(response)
+        } else {
+            response
+        })
     }
 }
 
 async fn read(body: Body, most: usize) -> Result<Bytes, JsonStatus> {
-    tokio::time::timeout(BODY, answer::collect(body, most)).await.unwrap_or_else(|_| {
-        let late = Status::deadline_exceeded("the request's body did not come in time");
-        Err(JsonStatus::bare(&late).with_http(StatusCode::REQUEST_TIMEOUT))
-    })
+    tokio::time::timeout(BODY, answer::collect(body, most))
+        .await
+        .unwrap_or_else(|_| {
+            let late = Status::deadline_exceeded("the request's body did not come in time");
+            Err(JsonStatus::bare(&late).with_http(StatusCode::REQUEST_TIMEOUT))
+        })
 }
 
 fn lines(accept: Option<&HeaderValue>) -> Lines {
-    let accepts = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accepts.contains("application/x-ndjson") { Lines::NdJson } else { Lines::Json }
+    let accepts = accept
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    if accepts.contains("application/x-ndjson") {
+        Lines::NdJson
+    } else {
+        Lines::Json
+    }
 }

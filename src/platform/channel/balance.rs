@@ -121,7 +121,13 @@ impl Balance {
         match chosen {
             Some((node, role)) => {
                 node.load.begin();
-                Ok(Stay { node, balance: self.clone(), role, begun: now, over: false })
+                Ok(Stay {
+                    node,
+                    balance: self.clone(),
+                    role,
+                    begun: now,
+                    over: false,
+                })
             }
             None => Err(members.nothing(&self.service, now)),
         }
@@ -137,7 +143,11 @@ impl Balance {
             }
             Source::Discovered(mut views) => loop {
                 let view = views.borrow_and_update().clone();
-                let targets: Vec<Target> = view.instances.iter().filter_map(|one| Target::of(one)).collect();
+                let targets: Vec<Target> = view
+                    .instances
+                    .iter()
+                    .filter_map(|one| Target::of(one))
+                    .collect();
                 self.adopt(&targets, view.knowledge.clone(), &mut keepers);
                 if views.changed().await.is_err() {
                     // Discovery ended with its platform: the last list stays in use.
@@ -177,12 +187,21 @@ impl Balance {
         }
         let gone = std::mem::replace(keepers, kept);
         let near = match &self.options.zone {
-            Some(zone) => all.iter().filter(|node| node.target.zone.as_ref() == Some(zone)).cloned().collect(),
+            Some(zone) => all
+                .iter()
+                .filter(|node| node.target.zone.as_ref() == Some(zone))
+                .cloned()
+                .collect(),
             None => Vec::new(),
         };
         self.meters.endpoints.set(all.len() as f64);
         // First out of the list, then closed: no call is sent to a closed node meanwhile.
-        self.members.store(Arc::new(Members { all, near, registered: targets.len(), knowledge }));
+        self.members.store(Arc::new(Members {
+            all,
+            near,
+            registered: targets.len(),
+            knowledge,
+        }));
         gone.into_values().for_each(|(node, _)| node.close());
         self.changed();
     }
@@ -190,7 +209,10 @@ impl Balance {
 
 impl Members {
     fn nothing(&self, service: &str, now: u64) -> Nothing {
-        let connecting = self.all.iter().any(|node| node.state().phase == Phase::Connecting);
+        let connecting = self
+            .all
+            .iter()
+            .any(|node| node.state().phase == Phase::Connecting);
         if connecting || (self.all.is_empty() && self.knowledge.is_waiting()) {
             return Nothing::Yet;
         }
@@ -266,7 +288,11 @@ impl Stay {
     }
 
     fn report(&self, now: u64, verdict: Verdict) {
-        match self.node.breaker.report(now, self.role, verdict, rand::random()) {
+        match self
+            .node
+            .breaker
+            .report(now, self.role, verdict, rand::random())
+        {
             Turn::None => {}
             Turn::Ejected { until } => {
                 let endpoint = &self.node.target.endpoint;

@@ -104,7 +104,11 @@ struct Record {
 impl Breaker {
     /// A closed breaker.
     pub fn new(policy: Policy) -> Breaker {
-        Breaker { gate: AtomicU64::new(CLOSED), record: Mutex::default(), policy }
+        Breaker {
+            gate: AtomicU64::new(CLOSED),
+            record: Mutex::default(),
+            policy,
+        }
     }
 
     /// Whether a call may pass at `now`.
@@ -157,7 +161,9 @@ impl Breaker {
                 record.consecutive = record.consecutive.saturating_add(1);
                 record.window.bucket(now, self.policy.window).1 += 1;
                 if record.consecutive >= self.policy.consecutive.max(1)
-                    || record.window.below(self.policy.success_rate, self.policy.minimum)
+                    || record
+                        .window
+                        .below(self.policy.success_rate, self.policy.minimum)
                 {
                     self.eject(&mut record, now, jitter)
                 } else {
@@ -175,7 +181,8 @@ impl Breaker {
     }
 
     fn eject(&self, record: &mut Record, now: u64, jitter: f64) -> Turn {
-        let doubled = self.policy.ejection.as_nanos() as f64 * 2f64.powi(record.ejections.min(30) as i32);
+        let doubled =
+            self.policy.ejection.as_nanos() as f64 * 2f64.powi(record.ejections.min(30) as i32);
         let length = doubled.min(self.policy.longest.as_nanos() as f64);
         // Between half and the whole, so that a thousand clients do not probe in one instant.
         let length = length * (0.5 + 0.5 * jitter.clamp(0.0, 1.0));
@@ -216,9 +223,12 @@ impl Window {
     }
 
     fn below(&self, rate: f64, minimum: u32) -> bool {
-        let (good, bad) = self.buckets.iter().fold((0u64, 0u64), |(good, bad), bucket| {
-            (good + u64::from(bucket.0), bad + u64::from(bucket.1))
-        });
+        let (good, bad) = self
+            .buckets
+            .iter()
+            .fold((0u64, 0u64), |(good, bad), bucket| {
+                (good + u64::from(bucket.0), bad + u64::from(bucket.1))
+            });
         let all = good + bad;
         all >= u64::from(minimum.max(1)) && (good as f64) < rate * all as f64
     }

@@ -24,7 +24,10 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { balance: AtomicI64::new(OPENING), paid: AtomicU64::new(0) }
+        Budget {
+            balance: AtomicI64::new(OPENING),
+            paid: AtomicU64::new(0),
+        }
     }
 }
 
@@ -49,7 +52,10 @@ impl Budget {
         let seconds = now.saturating_sub(paid) as f64 / 1e9;
         let earned = (seconds * PER_SECOND as f64).min(CEILING as f64) as i64;
         let won = earned > 0
-            && self.paid.compare_exchange(paid, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .paid
+                .compare_exchange(paid, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if won {
             self.pay(earned);
         }
@@ -93,6 +99,9 @@ mod tests {
     fn savings_are_bounded() {
         let budget = Budget::default();
         (0..1_000_000).for_each(|_| budget.deposit());
-        assert!(spend(&budget, u64::MAX / 2) <= 201, "calls and time together stay bounded");
+        assert!(
+            spend(&budget, u64::MAX / 2) <= 201,
+            "calls and time together stay bounded"
+        );
     }
 }

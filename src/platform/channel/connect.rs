@@ -99,8 +99,10 @@ impl Connector {
         if let Some(every) = self.ping_every {
             builder.keep_alive_interval(every);
         }
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(io::Error::other)?;
         let (closed, lost) = oneshot::channel();
         // Not aborted by anyone: it ends by itself when the last sender and the last call are gone,
         // which is what lets calls of a removed endpoint finish.
@@ -125,11 +127,14 @@ impl Connector {
             Some(name) => name,
             None => host_of(&endpoint.address),
         };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{host}: {error}")))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{host}: {error}"))
+        })?;
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err(io::Error::other("the server speaks TLS but not HTTP/2 (no ALPN h2)"));
+            return Err(io::Error::other(
+                "the server speaks TLS but not HTTP/2 (no ALPN h2)",
+            ));
         }
         Ok(stream)
     }
@@ -184,7 +189,11 @@ mod tests {
 
     #[test]
     fn the_host_of_an_address_is_what_certificates_name() {
-        for (address, host) in [("a.b:1", "a.b"), ("[::1]:443", "::1"), ("10.0.0.1:9", "10.0.0.1")] {
+        for (address, host) in [
+            ("a.b:1", "a.b"),
+            ("[::1]:443", "::1"),
+            ("10.0.0.1:9", "10.0.0.1"),
+        ] {
             assert_eq!(host_of(address), host);
         }
     }

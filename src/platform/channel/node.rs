@@ -10,11 +10,11 @@ use etcd::backoff::Backoff;
 use http::uri::{Authority, Scheme};
 use tokio::time::timeout;
 
+use super::Target;
 use super::balance::Balance;
 use super::breaker::{Admission, Breaker};
 use super::connect::{Sender, reason};
 use super::pick::{Candidate, Load};
-use super::Target;
 
 /// A connection that lasted less than this counts as a failed attempt, so that a peer that accepts
 /// and hangs up is not called in a hot loop.
@@ -59,13 +59,20 @@ impl Node {
             None => target.endpoint.address.parse().ok()?,
         };
         Some(Node {
-            scheme: if target.endpoint.secure { Scheme::HTTPS } else { Scheme::HTTP },
+            scheme: if target.endpoint.secure {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            },
             authority,
             load: Load::new(target.weight),
             breaker: Breaker::new(balance.options.breaker.clone()),
             sender: ArcSwapOption::empty(),
             connected: AtomicBool::new(false),
-            state: Mutex::new(State { phase: Phase::Connecting, error: None }),
+            state: Mutex::new(State {
+                phase: Phase::Connecting,
+                error: None,
+            }),
             target,
         })
     }
@@ -92,7 +99,8 @@ impl Node {
 
     /// Keeps the node connected until the future is dropped.
     pub(super) async fn keep_connected(self: Arc<Node>, balance: Arc<Balance>) {
-        let mut backoff = Backoff::new(balance.options.reconnect, balance.options.reconnect_longest);
+        let mut backoff =
+            Backoff::new(balance.options.reconnect, balance.options.reconnect_longest);
         loop {
             let attempt = balance.options.connector.connect(&self.target.endpoint);
             let error = match timeout(balance.options.connect_timeout, attempt).await {
@@ -155,7 +163,11 @@ impl Node {
 
 impl Candidate for Arc<Node> {
     fn admission(&self, now: u64) -> Admission {
-        if self.connected.load(Ordering::Acquire) { self.breaker.admission(now) } else { Admission::Open }
+        if self.connected.load(Ordering::Acquire) {
+            self.breaker.admission(now)
+        } else {
+            Admission::Open
+        }
     }
 
     fn claim_probe(&self, now: u64) -> bool {

@@ -52,12 +52,12 @@ pub fn pick<C: Candidate>(candidates: &[C], now: u64, random: u64) -> Option<Pic
     }
     // Neither draw can take it: any other that can is better than a failed call.
     let start = usize::try_from(random % count as u64).unwrap_or(0);
-    (0..count).map(|step| (start + step) % count).find_map(|index| {
-        match admit(&candidates[index], now)? {
+    (0..count)
+        .map(|step| (start + step) % count)
+        .find_map(|index| match admit(&candidates[index], now)? {
             Admission::Probe => Some(Picked::Probe(index)),
             _ => Some(Picked::Ordinary(index)),
-        }
-    })
+        })
 }
 
 /// `Some(Closed)` or, having claimed it, `Some(Probe)`; `None` when the candidate takes nothing.
@@ -154,7 +154,11 @@ impl Load {
         } else {
             let old = f64::from_bits(self.rtt.load(Ordering::Relaxed));
             let keep = decay(now.saturating_sub(measured));
-            if took > old { took } else { old * keep + took * (1.0 - keep) }
+            if took > old {
+                took
+            } else {
+                old * keep + took * (1.0 - keep)
+            }
         };
         self.rtt.store(next.to_bits(), Ordering::Relaxed);
         self.measured.store(now, Ordering::Relaxed);
@@ -187,7 +191,11 @@ impl Load {
             return 1.0;
         }
         let age = now.saturating_sub(since) as f64 / WARM_UP.as_nanos() as f64;
-        if age >= 1.0 { 1.0 } else { COLD_FACTOR - (COLD_FACTOR - 1.0) * age }
+        if age >= 1.0 {
+            1.0
+        } else {
+            COLD_FACTOR - (COLD_FACTOR - 1.0) * age
+        }
     }
 }
 

@@ -46,7 +46,14 @@ pub(super) fn replay(body: tonic::body::Body) -> (Replay, Replayer) {
         ended: false,
         attempt: 0,
     }));
-    (Replay { source: source.clone(), attempt: 0, position: 0 }, Replayer(source))
+    (
+        Replay {
+            source: source.clone(),
+            attempt: 0,
+            position: 0,
+        },
+        Replayer(source),
+    )
 }
 
 impl Replayer {
@@ -57,7 +64,11 @@ impl Replayer {
             return None;
         }
         source.attempt += 1;
-        Some(Replay { source: self.0.clone(), attempt: source.attempt, position: 0 })
+        Some(Replay {
+            source: self.0.clone(),
+            attempt: source.attempt,
+            position: 0,
+        })
     }
 }
 
@@ -76,7 +87,9 @@ impl Body for Replay {
         let shared = self.source.clone();
         let mut source = lock(&shared);
         if source.attempt != self.attempt {
-            return Poll::Ready(Some(Err(Status::cancelled("a newer attempt took the body over"))));
+            return Poll::Ready(Some(Err(Status::cancelled(
+                "a newer attempt took the body over",
+            ))));
         }
         if let Some(frame) = source.frames.get(self.position) {
             let frame = frame.clone();
@@ -132,7 +145,9 @@ mod tests {
     use super::*;
 
     fn chunks(chunks: Vec<Vec<u8>>) -> tonic::body::Body {
-        let frames = chunks.into_iter().map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
+        let frames = chunks
+            .into_iter()
+            .map(|data| Ok::<_, Status>(Frame::data(Bytes::from(data))));
         tonic::body::Body::new(StreamBody::new(futures::stream::iter(frames)))
     }
 
@@ -153,7 +168,10 @@ mod tests {
         first.frame().await.unwrap().unwrap();
         let second = replayer.again().unwrap();
         assert_eq!(read(second).await.unwrap(), b"abcd");
-        assert!(first.frame().await.unwrap().is_err(), "the old attempt may not steal frames");
+        assert!(
+            first.frame().await.unwrap().is_err(),
+            "the old attempt may not steal frames"
+        );
     }
 
     #[tokio::test]

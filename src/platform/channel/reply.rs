@@ -28,8 +28,16 @@ pub struct ReplyBody {
 
 impl ReplyBody {
     /// The rest of an answer whose head is here; `over` when the head already held the status.
-    pub(super) fn new(incoming: Incoming, stay: Option<Stay>, deadline: Option<Pin<Box<Sleep>>>) -> ReplyBody {
-        ReplyBody { incoming: Some(incoming), stay, deadline }
+    pub(super) fn new(
+        incoming: Incoming,
+        stay: Option<Stay>,
+        deadline: Option<Pin<Box<Sleep>>>,
+    ) -> ReplyBody {
+        ReplyBody {
+            incoming: Some(incoming),
+            stay,
+            deadline,
+        }
     }
 
     fn end(&mut self, verdict: Verdict, error: &str) {
@@ -42,7 +50,9 @@ impl ReplyBody {
 
 /// The status that trailers (or the head of an answer without a body) carry.
 pub(super) fn status_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+    headers
+        .get("grpc-status")
+        .map(|value| Code::from_bytes(value.as_bytes()))
 }
 
 /// What a status says of the endpoint. Only what a broken or overloaded process answers counts: an
@@ -80,7 +90,10 @@ impl Body for ReplyBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 let text = reason(&error);
-                let address = this.stay.as_ref().map(|stay| stay.node.target.endpoint.address.clone());
+                let address = this
+                    .stay
+                    .as_ref()
+                    .map(|stay| stay.node.target.endpoint.address.clone());
                 this.incoming = None;
                 this.end(Verdict::Failure, &text);
                 let whence = address.as_deref().unwrap_or("the server");
@@ -100,7 +113,10 @@ impl Body for ReplyBody {
                     // Dropping the rest resets the stream, so that the server stops too.
                     this.incoming = None;
                     let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
-                    this.end(verdict_of(Code::DeadlineExceeded, elapsed), "the deadline passed");
+                    this.end(
+                        verdict_of(Code::DeadlineExceeded, elapsed),
+                        "the deadline passed",
+                    );
                     return Poll::Ready(Some(Err(Status::deadline_exceeded(
                         "the deadline passed while the answer was coming in",
                     ))));
@@ -115,7 +131,9 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

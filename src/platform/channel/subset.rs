@@ -5,9 +5,15 @@
 use std::hash::{Hash, Hasher};
 
 /// The indexes of at most `limit` members, in their given order. A limit of 0 means all.
-pub fn subset<'a>(client: &str, members: impl Iterator<Item = &'a str>, limit: usize) -> Vec<usize> {
-    let mut scored: Vec<(u64, usize)> =
-        members.enumerate().map(|(index, member)| (score(client, member), index)).collect();
+pub fn subset<'a>(
+    client: &str,
+    members: impl Iterator<Item = &'a str>,
+    limit: usize,
+) -> Vec<usize> {
+    let mut scored: Vec<(u64, usize)> = members
+        .enumerate()
+        .map(|(index, member)| (score(client, member), index))
+        .collect();
     if limit > 0 && scored.len() > limit {
         scored.select_nth_unstable_by(limit - 1, |one, other| other.cmp(one));
         scored.truncate(limit);

@@ -13,7 +13,7 @@ use super::{Knowledge, ServiceView};
 
 /// How long instances that a wiped store forgot are still called: longer than a lease and the
 /// re-registration that follows.
-pub const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug)]
@@ -68,8 +68,13 @@ impl Fold {
             MirrorEvent::Stale { cause } => {
                 self.knowledge = match &self.knowledge {
                     Knowledge::Waiting { .. } => Knowledge::Waiting { cause: Some(cause) },
-                    Knowledge::Stale { since, .. } => Knowledge::Stale { since: *since, cause },
-                    Knowledge::Fresh { .. } | Knowledge::Fixed => Knowledge::Stale { since: now, cause },
+                    Knowledge::Stale { since, .. } => Knowledge::Stale {
+                        since: *since,
+                        cause,
+                    },
+                    Knowledge::Fresh { .. } | Knowledge::Fixed => {
+                        Knowledge::Stale { since: now, cause }
+                    }
                 };
             }
         }
@@ -87,13 +92,27 @@ impl Fold {
 
     /// The view as it stands.
     pub(super) fn view(&self) -> ServiceView {
-        let mut instances: Vec<Arc<Instance>> =
-            self.registry.service(self.service.as_str()).map(|one| one.instances().cloned().collect()).unwrap_or_default();
-        instances.extend(self.forgotten.values().map(|(instance, _)| instance.clone()));
-        let knowledge = match (&self.knowledge, self.forgotten.values().map(|(_, until)| *until - GRACE).min()) {
+        let mut instances: Vec<Arc<Instance>> = self
+            .registry
+            .service(self.service.as_str())
+            .map(|one| one.instances().cloned().collect())
+            .unwrap_or_default();
+        instances.extend(
+            self.forgotten
+                .values()
+                .map(|(instance, _)| instance.clone()),
+        );
+        let knowledge = match (
+            &self.knowledge,
+            self.forgotten
+                .values()
+                .map(|(_, until)| *until - GRACE)
+                .min(),
+        ) {
             (Knowledge::Fresh { .. }, Some(since)) => Knowledge::Stale {
                 since,
-                cause: "etcd came back without its data; the last good list is kept for a while".into(),
+                cause: "etcd came back without its data; the last good list is kept for a while"
+                    .into(),
             },
             (knowledge, _) => knowledge.clone(),
         };
@@ -106,7 +125,10 @@ impl Fold {
     }
 
     fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
-        self.registry.service(self.service.as_str())?.instance(key).cloned()
+        self.registry
+            .service(self.service.as_str())?
+            .instance(key)
+            .cloned()
     }
 }
 
@@ -129,25 +151,47 @@ mod tests {
     }
 
     fn delete(id: &str, revision: i64) -> Change {
-        Change::Delete { key: format!("/services/user/{id}").into(), revision: Revision(revision) }
+        Change::Delete {
+            key: format!("/services/user/{id}").into(),
+            revision: Revision(revision),
+        }
     }
 
     fn listed(ids: &[&str]) -> Fold {
-        let mut fold = Fold::new(Prefix::new("/services/").unwrap(), ServiceName::new("user").unwrap());
+        let mut fold = Fold::new(
+            Prefix::new("/services/").unwrap(),
+            ServiceName::new("user").unwrap(),
+        );
         let entries = ids.iter().map(|id| entry(id, 5)).collect();
-        fold.take(MirrorEvent::Listed { revision: Revision(10), entries }, Instant::now());
+        fold.take(
+            MirrorEvent::Listed {
+                revision: Revision(10),
+                entries,
+            },
+            Instant::now(),
+        );
         fold
     }
 
     fn ids(fold: &Fold) -> Vec<String> {
-        fold.view().instances.iter().map(|one| one.record.id.to_string()).collect()
+        fold.view()
+            .instances
+            .iter()
+            .map(|one| one.record.id.to_string())
+            .collect()
     }
 
     #[test]
     fn a_delete_is_honoured_even_of_the_last_one() {
         let mut fold = listed(&["a", "b"]);
         let changes = vec![delete("a", 11), delete("b", 11)];
-        fold.take(MirrorEvent::Changed { revision: Revision(11), changes }, Instant::now());
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(11),
+                changes,
+            },
+            Instant::now(),
+        );
         assert!(ids(&fold).is_empty());
         assert!(matches!(fold.view().knowledge, Knowledge::Fresh { .. }));
     }
@@ -157,12 +201,24 @@ mod tests {
         let mut fold = listed(&["a", "b"]);
         let now = Instant::now();
         let changes = vec![delete("a", 1), delete("b", 1)];
-        fold.take(MirrorEvent::Changed { revision: Revision(1), changes }, now);
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(1),
+                changes,
+            },
+            now,
+        );
         assert_eq!(ids(&fold), ["a", "b"]);
         assert!(matches!(fold.view().knowledge, Knowledge::Stale { .. }));
         // One registers anew and is there once.
         let changes = vec![Change::Put(entry("a", 2))];
-        fold.take(MirrorEvent::Changed { revision: Revision(2), changes }, now);
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(2),
+                changes,
+            },
+            now,
+        );
         assert_eq!(ids(&fold), ["a", "b"]);
         // The other never does.
         assert_eq!(fold.next_deadline(), Some(now + GRACE));
@@ -175,19 +231,46 @@ mod tests {
     fn the_last_list_stays_while_etcd_is_away_with_its_first_moment() {
         let mut fold = listed(&["a"]);
         let now = Instant::now();
-        fold.take(MirrorEvent::Stale { cause: "refused".into() }, now);
-        fold.take(MirrorEvent::Stale { cause: "timeout".into() }, now + Duration::from_secs(5));
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "refused".into(),
+            },
+            now,
+        );
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "timeout".into(),
+            },
+            now + Duration::from_secs(5),
+        );
         assert_eq!(ids(&fold), ["a"]);
-        assert_eq!(fold.view().knowledge, Knowledge::Stale { since: now, cause: "timeout".into() });
+        assert_eq!(
+            fold.view().knowledge,
+            Knowledge::Stale {
+                since: now,
+                cause: "timeout".into()
+            }
+        );
     }
 
     #[test]
     fn etcd_never_heard_is_not_an_empty_fleet() {
-        let mut fold = Fold::new(Prefix::new("/services/").unwrap(), ServiceName::new("user").unwrap());
+        let mut fold = Fold::new(
+            Prefix::new("/services/").unwrap(),
+            ServiceName::new("user").unwrap(),
+        );
         assert!(fold.view().knowledge.is_waiting());
-        fold.take(MirrorEvent::Stale { cause: "refused".into() }, Instant::now());
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "refused".into(),
+            },
+            Instant::now(),
+        );
         let knowledge = fold.view().knowledge;
-        assert!(!knowledge.is_waiting(), "known to be away: nothing to wait for");
+        assert!(
+            !knowledge.is_waiting(),
+            "known to be away: nothing to wait for"
+        );
         assert!(knowledge.doubt().unwrap().contains("refused"));
     }
 
@@ -196,7 +279,13 @@ mod tests {
         let mut fold = listed(&["a"]);
         let mut bad = entry("b", 11);
         bad.value = b"\xff\xfe{".to_vec().into();
-        fold.take(MirrorEvent::Changed { revision: Revision(11), changes: vec![Change::Put(bad)] }, Instant::now());
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(11),
+                changes: vec![Change::Put(bad)],
+            },
+            Instant::now(),
+        );
         assert_eq!(ids(&fold), ["a"]);
         assert_eq!(fold.view().quarantined, 1);
     }

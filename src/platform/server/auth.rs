@@ -71,22 +71,32 @@ pub struct Auth {
 impl Auth {
     /// Every surface needs `check`: health checks, reflection and metrics as well.
     pub fn new(check: impl Authenticate) -> Self {
-        Self { check: Arc::new(check), open: Vec::new() }
+        Self {
+            check: Arc::new(check),
+            open: Vec::new(),
+        }
     }
 
     /// One shared token, as a bearer token or an API key. Compared in a time that does not tell how much of it
     /// was right. An empty token lets nobody in.
     pub fn token(token: impl Into<String>) -> Self {
         let token = token.into();
-        Self::new(move |credential: Credential<'_>, _: &Call| match credential {
-            Credential::Bearer(given) | Credential::ApiKey(given) if equal(given.as_bytes(), token.as_bytes()) => {
-                Ok(Identity { subject: "token".to_owned(), claims: BTreeMap::new() })
-            }
-            Credential::Absent => {
-                Err(Status::unauthenticated("no credential. Send 'authorization: Bearer TOKEN'"))
-            }
-            _ => Err(Status::unauthenticated("the credential is not valid")),
-        })
+        Self::new(
+            move |credential: Credential<'_>, _: &Call| match credential {
+                Credential::Bearer(given) | Credential::ApiKey(given)
+                    if equal(given.as_bytes(), token.as_bytes()) =>
+                {
+                    Ok(Identity {
+                        subject: "token".to_owned(),
+                        claims: BTreeMap::new(),
+                    })
+                }
+                Credential::Absent => Err(Status::unauthenticated(
+                    "no credential. Send 'authorization: Bearer TOKEN'",
+                )),
+                _ => Err(Status::unauthenticated("the credential is not valid")),
+            },
+        )
     }
 
     /// Leaves `surfaces` open to everybody.
@@ -98,7 +108,10 @@ impl Auth {
 }
 
 fn equal(given: &[u8], expected: &[u8]) -> bool {
-    let differing = given.iter().zip(expected).fold(0, |seen, (a, b)| seen | (a ^ b));
+    let differing = given
+        .iter()
+        .zip(expected)
+        .fold(0, |seen, (a, b)| seen | (a ^ b));
     differing == 0 && given.len() == expected.len() && !expected.is_empty()
 }
 
@@ -142,9 +155,13 @@ where
                 Err(status) => {
                     let protocol = call.protocol();
                     let mut response = protocol.refuse(&status);
-                    if response.status() == http::StatusCode::UNAUTHORIZED && protocol == Protocol::Http {
+                    if response.status() == http::StatusCode::UNAUTHORIZED
+                        && protocol == Protocol::Http
+                    {
                         let scheme = http::HeaderValue::from_static("Bearer");
-                        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+                        response
+                            .headers_mut()
+                            .insert(header::WWW_AUTHENTICATE, scheme);
                     }
                     return Box::pin(async move { Ok(response) });
                 }
@@ -161,11 +178,20 @@ mod tests {
     #[test]
     fn credentials_are_found_where_callers_put_them() {
         let table = [
-            (vec![("authorization", "Bearer abc")], Credential::Bearer("abc")),
-            (vec![("authorization", "bearer  abc ")], Credential::Bearer("abc")),
+            (
+                vec![("authorization", "Bearer abc")],
+                Credential::Bearer("abc"),
+            ),
+            (
+                vec![("authorization", "bearer  abc ")],
+                Credential::Bearer("abc"),
+            ),
             (vec![("authorization", "Basic abc")], Credential::Absent),
             (vec![("x-api-key", "k")], Credential::ApiKey("k")),
-            (vec![("authorization", "Basic abc"), ("x-api-key", "k")], Credential::ApiKey("k")),
+            (
+                vec![("authorization", "Basic abc"), ("x-api-key", "k")],
+                Credential::ApiKey("k"),
+            ),
             (vec![], Credential::Absent),
         ];
         for (headers, expected) in table {
@@ -174,16 +200,28 @@ mod tests {
                 request = request.header(name, value);
             }
             let request = request.body(()).unwrap();
-            assert!(credential(request.headers()) == expected, "{:?}", request.headers());
+            assert!(
+                credential(request.headers()) == expected,
+                "{:?}",
+                request.headers()
+            );
         }
     }
 
     #[test]
     fn a_token_must_be_equal_in_whole() {
-        for (given, expected, same) in
-            [("abc", "abc", true), ("ab", "abc", false), ("abcd", "abc", false), ("", "", false), ("", "a", false)]
-        {
-            assert_eq!(equal(given.as_bytes(), expected.as_bytes()), same, "{given} {expected}");
+        for (given, expected, same) in [
+            ("abc", "abc", true),
+            ("ab", "abc", false),
+            ("abcd", "abc", false),
+            ("", "", false),
+            ("", "a", false),
+        ] {
+            assert_eq!(
+                equal(given.as_bytes(), expected.as_bytes()),
+                same,
+                "{given} {expected}"
+            );
         }
     }
 

@@ -40,7 +40,11 @@ pub struct Call {
 
 impl Call {
     pub(crate) fn new(protocol: Protocol, surface: Surface, method: Arc<str>) -> Self {
-        Self { protocol, surface, method }
+        Self {
+            protocol,
+            surface,
+            method,
+        }
     }
 
     /// How it came.
@@ -66,7 +70,11 @@ impl Call {
 
 impl Protocol {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
-        if request.method() == Method::POST && is_grpc(request.headers()) { Self::Grpc } else { Self::Http }
+        if request.method() == Method::POST && is_grpc(request.headers()) {
+            Self::Grpc
+        } else {
+            Self::Http
+        }
     }
 
     /// The answer that says `status` to a caller of this protocol.
@@ -75,7 +83,10 @@ impl Protocol {
             Self::Grpc => {
                 let mut response = Response::new(Body::empty());
                 let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/grpc"),
+                );
                 if status.add_header(headers).is_err() {
                     headers.insert("grpc-status", code_value(status.code()));
                 }
@@ -98,7 +109,9 @@ pub(crate) fn code_value(code: Code) -> HeaderValue {
 
 /// The code in the headers of a finished gRPC answer or in its trailers.
 pub(crate) fn code_in(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+    headers
+        .get("grpc-status")
+        .map(|value| Code::from_bytes(value.as_bytes()))
 }
 
 /// The nearest gRPC code for an HTTP status that no gRPC status stands behind.
@@ -119,7 +132,9 @@ pub(crate) fn code_of_http(status: StatusCode) -> Code {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return false };
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
     match kind.as_bytes().strip_prefix(b"application/grpc") {
         // `application/grpc-web` is another protocol, and ours to refuse as HTTP.
         Some(rest) => matches!(rest.first(), None | Some(b'+' | b';' | b' ')),
@@ -142,7 +157,11 @@ mod tests {
             ("POST", "application/json", Protocol::Http),
             ("POST", "", Protocol::Http),
         ] {
-            let request = Request::builder().method(verb).header("content-type", kind).body(()).unwrap();
+            let request = Request::builder()
+                .method(verb)
+                .header("content-type", kind)
+                .body(())
+                .unwrap();
             assert_eq!(Protocol::of(&request), expected, "{verb} {kind}");
         }
     }

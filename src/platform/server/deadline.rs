@@ -69,15 +69,28 @@ where
             Ok(deadline) => deadline,
             Err(status) => return Box::pin(async move { Ok(protocol.refuse(&status)) }),
         };
-        let is_here = matches!((self.place, protocol), (Place::Outside { .. }, Protocol::Http) | (Place::Inside, _));
-        let Some(deadline) = deadline.filter(|_| is_here) else { return Box::pin(self.inner.call(request)) };
+        let is_here = matches!(
+            (self.place, protocol),
+            (Place::Outside { .. }, Protocol::Http) | (Place::Inside, _)
+        );
+        let Some(deadline) = deadline.filter(|_| is_here) else {
+            return Box::pin(self.inner.call(request));
+        };
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match tokio::time::timeout_at(deadline, deadline::within(deadline.into_std(), answer)).await {
+            match tokio::time::timeout_at(deadline, deadline::within(deadline.into_std(), answer))
+                .await
+            {
                 Ok(Ok(response)) if response.body().is_end_stream() => Ok(response),
                 // An answer over HTTP is cut at the inner gRPC call, which ends it in good form.
                 Ok(Ok(response)) if protocol == Protocol::Http => Ok(response),
-                Ok(Ok(response)) => Ok(response.map(|body| Body::new(Timed { body, over: Box::pin(sleep_until(deadline)), ended: false }))),
+                Ok(Ok(response)) => Ok(response.map(|body| {
+                    Body::new(Timed {
+                        body,
+                        over: Box::pin(sleep_until(deadline)),
+                        ended: false,
+                    })
+                })),
                 Err(_) => Ok(protocol.refuse(&over())),
             }
         })
@@ -87,7 +100,10 @@ where
 impl<S> Timely<S> {
     fn deadline(&self, request: &mut Request<Body>) -> Result<Option<Instant>, Status> {
         let Place::Outside { default } = self.place else {
-            return Ok(request.extensions().get::<Deadline>().map(|deadline| deadline.0));
+            return Ok(request
+                .extensions()
+                .get::<Deadline>()
+                .map(|deadline| deadline.0));
         };
         let timeout = requested(request.headers())?.or(default);
         // A deadline beyond the clock's end is none.
@@ -124,7 +140,10 @@ impl http_body::Body for Timed {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.ended {
             return Poll::Ready(None);
         }

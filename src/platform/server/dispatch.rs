@@ -11,7 +11,14 @@ use http::{Request, Response};
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceExt as _};
 
-use super::{Stack, call::Protocol, deadline::{Place, Timely}, guard::Guard, health::Health, route::Target};
+use super::{
+    Stack,
+    call::Protocol,
+    deadline::{Place, Timely},
+    guard::Guard,
+    health::Health,
+    route::Target,
+};
 use crate::transcode::Transcoder;
 
 /// The gRPC services, as both protocols reach them. Guard and deadline are here as well as outside, so that a
@@ -25,7 +32,10 @@ pub(crate) fn grpc_stack(routes: Routes) -> Stack {
             Ok::<_, Infallible>(response.map(Body::new))
         }
     });
-    Stack::new(Timely { inner: Guard(plain), place: Place::Inside })
+    Stack::new(Timely {
+        inner: Guard(plain),
+        place: Place::Inside,
+    })
 }
 
 /// See the module.
@@ -51,7 +61,8 @@ impl Service<Request<Body>> for Dispatch {
             Some(Target::Grpc) => Box::pin(self.grpc.clone().oneshot(request)),
             Some(Target::Probe(probe)) => {
                 let openapi = self.transcoder.openapi();
-                let response = probe.answer(request.method(), request.uri(), &self.health, &openapi);
+                let response =
+                    probe.answer(request.method(), request.uri(), &self.health, &openapi);
                 Box::pin(async move { Ok(response) })
             }
             Some(Target::Http(found)) => {
@@ -61,7 +72,8 @@ impl Service<Request<Body>> for Dispatch {
             }
             None => {
                 // Only a layer that makes requests of its own gets here.
-                let status = Status::internal("the request lost its target on the way through the layers");
+                let status =
+                    Status::internal("the request lost its target on the way through the layers");
                 let response = Protocol::of(&request).refuse(&status);
                 Box::pin(async move { Ok(response) })
             }

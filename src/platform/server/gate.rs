@@ -35,7 +35,10 @@ pub(crate) struct Gated<S> {
 
 impl<S> Service<Request<Body>> for Gated<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -52,7 +55,9 @@ where
         };
         if call.surface() == Surface::Api && self.in_flight.count() > self.most {
             let most = self.most;
-            let status = Status::resource_exhausted(format!("{most} calls are in flight already. Try again later"));
+            let status = Status::resource_exhausted(format!(
+                "{most} calls are in flight already. Try again later"
+            ));
             return Box::pin(async move { Ok(call.protocol().refuse(&status)) });
         }
         if self.gates.is_empty() {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, Request, Response};
-use http_body::{Frame};
+use http_body::Frame;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
@@ -46,7 +46,13 @@ where
                 Err(panic) => Err(panic),
             };
             match outcome {
-                Ok(Ok(response)) => Ok(response.map(|body| Body::new(Guarded { body: Some(body), protocol, path }))),
+                Ok(Ok(response)) => Ok(response.map(|body| {
+                    Body::new(Guarded {
+                        body: Some(body),
+                        protocol,
+                        path,
+                    })
+                })),
                 Err(panic) => Ok(protocol.refuse(&report(&*panic, &path))),
             }
         })
@@ -61,7 +67,11 @@ fn report(panic: &(dyn Any + Send), path: &str) -> Status {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text");
     metrics::counter!("server_panics_total").increment(1);
-    tracing::error!(path, panic = said, "a handler panicked; the call was answered as INTERNAL");
+    tracing::error!(
+        path,
+        panic = said,
+        "a handler panicked; the call was answered as INTERNAL"
+    );
     Status::internal("the service failed inside; its log says why")
 }
 
@@ -76,9 +86,14 @@ impl http_body::Body for Guarded {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
         match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) {
             Ok(frame) => frame,
             Err(panic) => {

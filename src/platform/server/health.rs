@@ -30,9 +30,15 @@ pub struct Health {
 
 impl Health {
     /// The health of a server that has not started.
-    #[expect(clippy::new_without_default, reason = "a new health is a new server's, never a default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a new health is a new server's, never a default"
+    )]
     pub fn new() -> Self {
-        Self { life: Life::new(), reports: Arc::new(watch::channel(BTreeMap::new()).0) }
+        Self {
+            life: Life::new(),
+            reports: Arc::new(watch::channel(BTreeMap::new()).0),
+        }
     }
 
     /// Says whether `service`, or with `""` the whole server, serves. A service serves only while the whole
@@ -61,7 +67,11 @@ fn judge(stage: Stage, reports: &BTreeMap<String, Serving>, service: &str) -> Op
     }
     let whole = reports.get("").copied().unwrap_or(Serving::Yes);
     let all = [own.unwrap_or(Serving::Yes), whole];
-    Some(if stage == Stage::Ready && !all.contains(&Serving::No) { Serving::Yes } else { Serving::No })
+    Some(if stage == Stage::Ready && !all.contains(&Serving::No) {
+        Serving::Yes
+    } else {
+        Serving::No
+    })
 }
 
 impl From<Serving> for ServingStatus {
@@ -74,7 +84,9 @@ impl From<Serving> for ServingStatus {
 }
 
 fn answer(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse { status: status.into() }
+    HealthCheckResponse {
+        status: status.into(),
+    }
 }
 
 /// States in order, each differing from the one before; a slow reader misses those in between.
@@ -82,7 +94,10 @@ type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>
 
 #[tonic::async_trait]
 impl health_server::Health for Health {
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = &request.get_ref().service;
         match Health::check(self, service) {
             Some(serving) => Ok(Response::new(answer(serving.into()))),
@@ -92,7 +107,10 @@ impl health_server::Health for Health {
 
     type WatchStream = WatchStream;
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<WatchStream>, Status> {
         let watching = Watching {
             health: self.clone(),
             stage: self.life.watch(),
@@ -100,7 +118,10 @@ impl health_server::Health for Health {
             service: request.into_inner().service,
             last: None,
         };
-        Ok(Response::new(Box::pin(futures::stream::unfold(watching, Watching::next))))
+        Ok(Response::new(Box::pin(futures::stream::unfold(
+            watching,
+            Watching::next,
+        ))))
     }
 }
 
@@ -162,7 +183,11 @@ mod tests {
             if !sick.is_empty() {
                 reports.insert(sick.to_owned(), Serving::No);
             }
-            assert_eq!(judge(stage, &reports, asked), expected, "{stage:?} {asked:?} sick {sick:?}");
+            assert_eq!(
+                judge(stage, &reports, asked),
+                expected,
+                "{stage:?} {asked:?} sick {sick:?}"
+            );
         }
         let whole = BTreeMap::from([("a".to_owned(), Serving::Yes), (String::new(), Serving::No)]);
         assert_eq!(judge(Stage::Ready, &whole, "a"), Some(Serving::No));
@@ -171,8 +196,13 @@ mod tests {
     #[tokio::test]
     async fn a_watch_tells_each_state_once_and_ends_with_the_drain() {
         let health = Health::new();
-        let request = Request::new(HealthCheckRequest { service: "late".into() });
-        let mut watch = health_server::Health::watch(&health, request).await.unwrap().into_inner();
+        let request = Request::new(HealthCheckRequest {
+            service: "late".into(),
+        });
+        let mut watch = health_server::Health::watch(&health, request)
+            .await
+            .unwrap()
+            .into_inner();
         let mut next = async || watch.next().await.map(|told| told.unwrap().status());
         assert_eq!(next().await, Some(ServingStatus::ServiceUnknown));
         health.report("late", Serving::Yes);
@@ -181,7 +211,9 @@ mod tests {
         assert_eq!(next().await, Some(ServingStatus::Serving));
         health.life().advance(Stage::Leaving);
         assert_eq!(next().await, Some(ServingStatus::NotServing));
-        health.life().advance(Stage::Draining { until: Instant::now() });
+        health.life().advance(Stage::Draining {
+            until: Instant::now(),
+        });
         assert_eq!(next().await, None);
     }
 }

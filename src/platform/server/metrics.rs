@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Upper bounds of the latency buckets, seconds: from a cached answer to a lost one.
-const LATENCY: &[f64] = &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const LATENCY: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -28,11 +30,20 @@ fn install() -> Option<PrometheusHandle> {
     };
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
-        tracing::info!("metrics go to the recorder that the process installed; /metrics is not served here");
+        tracing::info!(
+            "metrics go to the recorder that the process installed; /metrics is not served here"
+        );
         return None;
     }
-    metrics::describe_counter!("server_requests_total", "Answered requests by method, protocol and status code");
-    metrics::describe_histogram!("server_request_seconds", metrics::Unit::Seconds, "Time from request to the end of its answer");
+    metrics::describe_counter!(
+        "server_requests_total",
+        "Answered requests by method, protocol and status code"
+    );
+    metrics::describe_histogram!(
+        "server_request_seconds",
+        metrics::Unit::Seconds,
+        "Time from request to the end of its answer"
+    );
     metrics::describe_counter!("server_panics_total", "Calls that panicked");
     metrics::describe_gauge!("server_connections", "Open connections");
     Some(handle)

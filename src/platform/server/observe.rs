@@ -107,7 +107,10 @@ impl Record {
 
     fn headers(&mut self, response: &Response<Body>) {
         self.http_status = response.status().as_u16();
-        let answered = response.extensions().get::<Answered>().map(|answered| answered.0);
+        let answered = response
+            .extensions()
+            .get::<Answered>()
+            .map(|answered| answered.0);
         self.code = match self.call.protocol() {
             // Without a code yet it is still to come, in the trailers.
             Protocol::Grpc => answered.or_else(|| call::code_in(response.headers())),
@@ -134,7 +137,8 @@ impl Drop for Record {
             metrics::Label::from_static_parts("code", code_name),
         ];
         metrics::counter!("server_requests_total", labels[..].iter()).increment(1);
-        metrics::histogram!("server_request_seconds", labels[..2].iter()).record(took.as_secs_f64());
+        metrics::histogram!("server_request_seconds", labels[..2].iter())
+            .record(took.as_secs_f64());
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (method, peer) = (self.call.method(), self.peer.map(|peer| peer.0));
         let (verb, path) = (&self.verb, &self.path);
@@ -180,7 +184,10 @@ impl http_body::Body for Observed {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {

@@ -87,7 +87,11 @@ async fn finish(connections: &mut JoinSet<()>, life: &Life, in_flight: &InFlight
     life.advance(Stage::Stopping);
     let cut_off = in_flight.count();
     if cut_off > 0 {
-        tracing::warn!(calls = cut_off, connections = connections.len(), "cut off: they did not finish in time");
+        tracing::warn!(
+            calls = cut_off,
+            connections = connections.len(),
+            "cut off: they did not finish in time"
+        );
     }
     connections.shutdown().await;
     cut_off
@@ -109,7 +113,10 @@ async fn connection(stream: TcpStream, peer: Peer, stack: Stack, life: Life) {
         stack.clone().oneshot(request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -51,7 +51,13 @@ impl Probe {
         }
     }
 
-    pub(crate) fn answer(self, verb: &Method, uri: &Uri, health: &Health, openapi: &Bytes) -> Response<Body> {
+    pub(crate) fn answer(
+        self,
+        verb: &Method,
+        uri: &Uri,
+        health: &Health,
+        openapi: &Bytes,
+    ) -> Response<Body> {
         if verb != Method::GET && verb != Method::HEAD {
             return allow_only_get();
         }
@@ -61,9 +67,17 @@ impl Probe {
             Self::Metrics => match metrics::recorder() {
                 Some(recorder) => {
                     recorder.run_upkeep();
-                    text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", recorder.render())
+                    text(
+                        StatusCode::OK,
+                        "text/plain; version=0.0.4; charset=utf-8",
+                        recorder.render(),
+                    )
                 }
-                None => text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "metrics go elsewhere\n"),
+                None => text(
+                    StatusCode::NOT_FOUND,
+                    "text/plain; charset=utf-8",
+                    "metrics go elsewhere\n",
+                ),
             },
             Self::OpenApi => text(StatusCode::OK, "application/json", openapi.clone()),
         }
@@ -73,7 +87,10 @@ impl Probe {
 /// As grpc-gateway answers it: `{"status":"SERVING"}`, 503 when not, 404 for a service that is not here.
 fn healthz(uri: &Uri, health: &Health) -> Response<Body> {
     let query = uri.query().unwrap_or_default();
-    let service = query.split('&').find_map(|pair| pair.strip_prefix("service=")).unwrap_or_default();
+    let service = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("service="))
+        .unwrap_or_default();
     let service = percent_encoding::percent_decode_str(service).decode_utf8_lossy();
     state(health.check(&service))
 }
@@ -81,7 +98,10 @@ fn healthz(uri: &Uri, health: &Health) -> Response<Body> {
 fn state(serving: Option<Serving>) -> Response<Body> {
     let (status, body) = match serving {
         Some(Serving::Yes) => (StatusCode::OK, r#"{"status":"SERVING"}"#),
-        Some(Serving::No) => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"NOT_SERVING"}"#),
+        Some(Serving::No) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"status":"NOT_SERVING"}"#,
+        ),
         None => (StatusCode::NOT_FOUND, r#"{"status":"SERVICE_UNKNOWN"}"#),
     };
     text(status, "application/json", body)
@@ -98,6 +118,8 @@ fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
 
 fn allow_only_get() -> Response<Body> {
     let mut response = crate::transcode::wrong_verb(&[Method::GET, Method::HEAD]);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

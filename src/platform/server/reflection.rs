@@ -14,9 +14,11 @@ use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::{
     v1::{
-        ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse, ServerReflectionRequest,
-        ServerReflectionResponse, ServiceResponse, server_reflection_request::MessageRequest as Ask,
-        server_reflection_response::MessageResponse as Answer, server_reflection_server::ServerReflection,
+        ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse,
+        ServerReflectionRequest, ServerReflectionResponse, ServiceResponse,
+        server_reflection_request::MessageRequest as Ask,
+        server_reflection_response::MessageResponse as Answer,
+        server_reflection_server::ServerReflection,
     },
     v1alpha,
 };
@@ -46,7 +48,10 @@ struct File {
 impl Files {
     /// Reads descriptor sets; a file that comes twice counts once, the first time. `served` are the services
     /// that answer here: those alone are listed.
-    pub(crate) fn new(sets: &[Bytes], served: impl IntoIterator<Item = String>) -> Result<Self, ServerError> {
+    pub(crate) fn new(
+        sets: &[Bytes],
+        served: impl IntoIterator<Item = String>,
+    ) -> Result<Self, ServerError> {
         let mut files = Self {
             files: BTreeMap::new(),
             symbols: HashMap::new(),
@@ -55,7 +60,9 @@ impl Files {
         };
         for set in sets {
             for bytes in index::split(set).map_err(|cause| ServerError::Descriptors { cause })? {
-                files.add(bytes).map_err(|cause| ServerError::Descriptors { cause })?;
+                files
+                    .add(bytes)
+                    .map_err(|cause| ServerError::Descriptors { cause })?;
             }
         }
         Ok(files)
@@ -80,14 +87,20 @@ impl Files {
                 .and_then(|numbers| numbers.get(&extension.extension_number)),
             Ask::AllExtensionNumbersOfType(name) => return self.extension_numbers(name),
             Ask::ListServices(_) => {
-                let service = self.services.iter().map(|name| ServiceResponse { name: name.clone() }).collect();
+                let service = self
+                    .services
+                    .iter()
+                    .map(|name| ServiceResponse { name: name.clone() })
+                    .collect();
                 return Answer::ListServicesResponse(ListServiceResponse { service });
             }
         };
         match found {
             Some(name) => {
                 let file_descriptor_proto = self.with_imports(name, sent);
-                Answer::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto })
+                Answer::FileDescriptorResponse(FileDescriptorResponse {
+                    file_descriptor_proto,
+                })
             }
             None => not_found(&format!("{ask:?}")),
         }
@@ -101,7 +114,9 @@ impl Files {
         let numbers = self.extensions.get(name);
         Answer::AllExtensionNumbersResponse(ExtensionNumberResponse {
             base_type_name: name.to_owned(),
-            extension_number: numbers.map(|numbers| numbers.keys().copied().collect()).unwrap_or_default(),
+            extension_number: numbers
+                .map(|numbers| numbers.keys().copied().collect())
+                .unwrap_or_default(),
         })
     }
 
@@ -112,7 +127,9 @@ impl Files {
         let mut waiting = vec![name];
         sent.remove(name);
         while let Some(name) = waiting.pop() {
-            let Some(file) = self.files.get(name) else { continue };
+            let Some(file) = self.files.get(name) else {
+                continue;
+            };
             if sent.insert(name.to_owned()) {
                 found.push(file.bytes.to_vec());
                 waiting.extend(file.imports.iter().map(String::as_str));
@@ -123,7 +140,10 @@ impl Files {
 }
 
 fn not_found(what: &str) -> Answer {
-    Answer::ErrorResponse(ErrorResponse { error_code: Code::NotFound.into(), error_message: format!("not here: {what}") })
+    Answer::ErrorResponse(ErrorResponse {
+        error_code: Code::NotFound.into(),
+        error_message: format!("not here: {what}"),
+    })
 }
 
 /// The service, for both versions.
@@ -206,8 +226,15 @@ mod tests {
     use super::*;
 
     fn files() -> Files {
-        let sets = [tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
-        let sets: Vec<_> = sets.into_iter().chain([sets[0]]).map(Bytes::from_static).collect();
+        let sets = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        ];
+        let sets: Vec<_> = sets
+            .into_iter()
+            .chain([sets[0]])
+            .map(Bytes::from_static)
+            .collect();
         Files::new(&sets, ["grpc.health.v1.Health".to_owned()]).unwrap()
     }
 
@@ -221,8 +248,14 @@ mod tests {
             "grpc.health.v1.HealthCheckResponse.ServingStatus",
             "grpc.health.v1.HealthCheckRequest.service",
         ] {
-            let answer = files().answer(&Ask::FileContainingSymbol(symbol.into()), &mut HashSet::new());
-            assert!(matches!(answer, Answer::FileDescriptorResponse(_)), "{symbol}: {answer:?}");
+            let answer = files().answer(
+                &Ask::FileContainingSymbol(symbol.into()),
+                &mut HashSet::new(),
+            );
+            assert!(
+                matches!(answer, Answer::FileDescriptorResponse(_)),
+                "{symbol}: {answer:?}"
+            );
         }
     }
 
@@ -234,16 +267,22 @@ mod tests {
             Ask::AllExtensionNumbersOfType("nope.Nope".into()),
         ] {
             let answer = files().answer(&ask, &mut HashSet::new());
-            assert!(matches!(answer, Answer::ErrorResponse(_)), "{ask:?}: {answer:?}");
+            assert!(
+                matches!(answer, Answer::ErrorResponse(_)),
+                "{ask:?}: {answer:?}"
+            );
         }
     }
 
     #[test]
     fn the_bytes_of_a_file_are_those_that_were_given() {
         let files = files();
-        let given = index::split(&Bytes::from_static(tonic_health::pb::FILE_DESCRIPTOR_SET)).unwrap();
+        let given =
+            index::split(&Bytes::from_static(tonic_health::pb::FILE_DESCRIPTOR_SET)).unwrap();
         let ask = Ask::FileContainingSymbol("grpc.health.v1.Health".into());
-        let Answer::FileDescriptorResponse(answer) = files.answer(&ask, &mut HashSet::new()) else { panic!() };
+        let Answer::FileDescriptorResponse(answer) = files.answer(&ask, &mut HashSet::new()) else {
+            panic!()
+        };
         assert_eq!(answer.file_descriptor_proto, [given[0].to_vec()]);
         assert_eq!(index::split(&files.set().into()).unwrap().len(), 2);
     }

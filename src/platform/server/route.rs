@@ -29,7 +29,10 @@ pub(crate) struct Routing {
 }
 
 impl Routing {
-    pub(crate) fn new(methods: impl IntoIterator<Item = String>, transcoder: Arc<Transcoder>) -> Self {
+    pub(crate) fn new(
+        methods: impl IntoIterator<Item = String>,
+        transcoder: Arc<Transcoder>,
+    ) -> Self {
         let methods = methods
             .into_iter()
             .map(|path| {
@@ -37,7 +40,11 @@ impl Routing {
                 (path, (surface_of(&label), label))
             })
             .collect();
-        Self { methods, unknown: "unknown".into(), transcoder }
+        Self {
+            methods,
+            unknown: "unknown".into(),
+            transcoder,
+        }
     }
 
     pub(crate) fn resolve(&self, request: &Request<Body>) -> (Call, Target) {
@@ -51,14 +58,20 @@ impl Routing {
             return (Call::new(protocol, surface, label), Target::Grpc);
         }
         if let Some(probe) = Probe::of(path) {
-            return (Call::new(protocol, probe.surface(), probe.path().into()), Target::Probe(probe));
+            return (
+                Call::new(protocol, probe.surface(), probe.path().into()),
+                Target::Probe(probe),
+            );
         }
         let found = self.transcoder.find(request.method(), path);
         let label = match found.method().and_then(|path| self.methods.get(path)) {
             Some((_, label)) => Arc::clone(label),
             None => Arc::clone(&self.unknown),
         };
-        (Call::new(protocol, Surface::Api, label), Target::Http(Arc::new(found)))
+        (
+            Call::new(protocol, Surface::Api, label),
+            Target::Http(Arc::new(found)),
+        )
     }
 }
 

@@ -121,9 +121,13 @@ mod tests {
     #[tokio::test]
     async fn a_second_drain_does_not_move_the_deadline() {
         let life = Life::new();
-        let first = Stage::Draining { until: Instant::now() };
+        let first = Stage::Draining {
+            until: Instant::now(),
+        };
         life.advance(first);
-        life.advance(Stage::Draining { until: Instant::now() + std::time::Duration::from_secs(9) });
+        life.advance(Stage::Draining {
+            until: Instant::now() + std::time::Duration::from_secs(9),
+        });
         assert_eq!(life.now(), first);
     }
 
@@ -132,7 +136,9 @@ mod tests {
         let life = Life::new();
         let early = Draining(life.watch());
         let waiting = tokio::spawn(async move { early.begun().await });
-        life.advance(Stage::Draining { until: Instant::now() });
+        life.advance(Stage::Draining {
+            until: Instant::now(),
+        });
         waiting.await.unwrap();
         Draining(life.watch()).begun().await;
     }

@@ -58,10 +58,17 @@ impl Requests {
             }
             self.check(document.len())?;
             let start = frame::open(&mut out);
-            let Reading { found, query, parse, .. } = &self.reading;
-            found.bind(query, &document, parse, &mut out).map_err(|error| {
-                Status::invalid_argument(format!("message {} of the body: {error}", self.count))
-            })?;
+            let Reading {
+                found,
+                query,
+                parse,
+                ..
+            } = &self.reading;
+            found
+                .bind(query, &document, parse, &mut out)
+                .map_err(|error| {
+                    Status::invalid_argument(format!("message {} of the body: {error}", self.count))
+                })?;
             frame::close(&mut out, start)?;
             self.count += 1;
         }
@@ -72,7 +79,9 @@ impl Requests {
     fn check(&self, length: usize) -> Result<(), Status> {
         let (count, most) = (self.count, self.reading.most);
         if length > most {
-            return Err(Status::resource_exhausted(format!("message {count} of the body is over the limit of {most} bytes")));
+            return Err(Status::resource_exhausted(format!(
+                "message {count} of the body is over the limit of {most} bytes"
+            )));
         }
         Ok(())
     }
@@ -91,11 +100,16 @@ impl http_body::Body for Requests {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         loop {
             match this.encode() {
-                Ok(frames) if !frames.is_empty() => return Poll::Ready(Some(Ok(Frame::data(frames.into())))),
+                Ok(frames) if !frames.is_empty() => {
+                    return Poll::Ready(Some(Ok(Frame::data(frames.into()))));
+                }
                 Ok(_) if this.source_ended => return Poll::Ready(None),
                 Ok(_) => {}
                 Err(status) => return this.broken(status),
@@ -107,7 +121,10 @@ impl http_body::Body for Requests {
                     }
                 }
                 Some(Err(cause)) => {
-                    let status = Status::cancelled(format!("the request's body was cut off: {}", cause.message()));
+                    let status = Status::cancelled(format!(
+                        "the request's body was cut off: {}",
+                        cause.message()
+                    ));
                     return this.broken(status);
                 }
                 None => this.source_ended = true,
@@ -149,7 +166,8 @@ impl Splitter {
     /// has come; at the end of the source everything left is the last document.
     fn next_end(&mut self, text: &[u8], source_ended: bool) -> Option<usize> {
         while let Some(&byte) = text.get(self.seen) {
-            if self.place == Place::Word && (byte.is_ascii_whitespace() || b"{[\"".contains(&byte)) {
+            if self.place == Place::Word && (byte.is_ascii_whitespace() || b"{[\"".contains(&byte))
+            {
                 return Some(self.end_at(self.seen));
             }
             self.seen += 1;
@@ -230,7 +248,10 @@ mod tests {
             ("  \n ", &[]),
             ("{}", &["{}"]),
             ("{}{}", &["{}", "{}"]),
-            ("{\"a\":1}\n{\"a\":[2,{}]}\n", &["{\"a\":1}", "{\"a\":[2,{}]}"]),
+            (
+                "{\"a\":1}\n{\"a\":[2,{}]}\n",
+                &["{\"a\":1}", "{\"a\":[2,{}]}"],
+            ),
             ("{\"a\":\"}\\\"{\"} {}", &["{\"a\":\"}\\\"{\"}", "{}"]),
             ("1 2\n\"x y\"null", &["1", "2", "\"x y\"", "null"]),
             ("true{}", &["true", "{}"]),

@@ -31,7 +31,11 @@ fn a_bad_share_within_the_window_ejects_once_enough_was_seen() {
     let mut turn = Turn::None;
     // One success to three failures, never five in a row.
     for call in 0..40u64 {
-        let verdict = if call % 4 == 0 { Verdict::Success } else { Verdict::Failure };
+        let verdict = if call % 4 == 0 {
+            Verdict::Success
+        } else {
+            Verdict::Failure
+        };
         turn = one.report(call, Role::Ordinary, verdict, 1.0);
         if turn != Turn::None {
             assert!(call >= 19, "ejected after {call} calls");
@@ -45,9 +49,16 @@ fn a_bad_share_within_the_window_ejects_once_enough_was_seen() {
 fn failures_that_left_the_window_do_not_count() {
     let one = breaker();
     for call in 0..100u64 {
-        let verdict = if call % 4 == 0 { Verdict::Success } else { Verdict::Failure };
+        let verdict = if call % 4 == 0 {
+            Verdict::Success
+        } else {
+            Verdict::Failure
+        };
         // Never twenty within ten seconds.
-        assert_eq!(one.report(call * SECOND, Role::Ordinary, verdict, 1.0), Turn::None);
+        assert_eq!(
+            one.report(call * SECOND, Role::Ordinary, verdict, 1.0),
+            Turn::None
+        );
     }
 }
 
@@ -60,7 +71,10 @@ fn one_caller_gets_the_probe_and_its_success_closes() {
     assert!(one.claim(SECOND));
     assert!(!one.claim(SECOND), "one only");
     assert_eq!(one.admission(SECOND), Admission::Open);
-    assert_eq!(one.report(SECOND, Role::Probe, Verdict::Success, 0.0), Turn::Readmitted);
+    assert_eq!(
+        one.report(SECOND, Role::Probe, Verdict::Success, 0.0),
+        Turn::Readmitted
+    );
     assert_eq!(one.admission(SECOND), Admission::Closed);
 }
 

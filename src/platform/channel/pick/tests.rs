@@ -34,7 +34,9 @@ fn draws(peers: &[Peer]) -> Vec<usize> {
     let mut hits = vec![0; peers.len()];
     let mut random = 1u64;
     for _ in 0..10_000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         match pick(peers, SECOND, random ^ (random >> 29)) {
             Some(Picked::Ordinary(index) | Picked::Probe(index)) => hits[index] += 1,
             None => {}
@@ -46,7 +48,11 @@ fn draws(peers: &[Peer]) -> Vec<usize> {
 #[test]
 fn the_slowest_of_three_is_never_chosen_over_another() {
     use Admission::Closed;
-    let hits = draws(&[peer(MS, 0, Closed), peer(MS, 0, Closed), peer(100 * MS, 0, Closed)]);
+    let hits = draws(&[
+        peer(MS, 0, Closed),
+        peer(MS, 0, Closed),
+        peer(100 * MS, 0, Closed),
+    ]);
     assert_eq!(hits[2], 0);
     assert!(hits[0] > 3_000 && hits[1] > 3_000, "{hits:?}");
 }
@@ -61,7 +67,11 @@ fn calls_held_count_as_cost() {
 #[test]
 fn an_ejected_one_is_passed_over_wherever_it_stands() {
     use Admission::{Closed, Open};
-    let hits = draws(&[peer(MS, 0, Open), peer(MS, 0, Open), peer(900 * MS, 9, Closed)]);
+    let hits = draws(&[
+        peer(MS, 0, Open),
+        peer(MS, 0, Open),
+        peer(900 * MS, 9, Closed),
+    ]);
     assert_eq!(hits, [0, 0, 10_000]);
 }
 
@@ -88,7 +98,10 @@ fn a_peak_counts_at_once_and_is_forgotten_slowly() {
     load.measure(SECOND, 100 * MS);
     assert!(load.cost(SECOND) >= 100.0 * MS as f64);
     load.measure(SECOND + 10 * MS, MS);
-    assert!(load.cost(SECOND + 10 * MS) > 90.0 * MS as f64, "one fast answer does not clear it");
+    assert!(
+        load.cost(SECOND + 10 * MS) > 90.0 * MS as f64,
+        "one fast answer does not clear it"
+    );
     assert!(load.cost(60 * SECOND) < 2.0 * MS as f64, "a minute does");
 }
 
@@ -136,7 +149,10 @@ fn a_breaker_lets_one_probe_through_the_pick() {
             1.0
         }
     }
-    let one = Guarded(Breaker::new(Policy { consecutive: 1, ..Policy::default() }));
+    let one = Guarded(Breaker::new(Policy {
+        consecutive: 1,
+        ..Policy::default()
+    }));
     one.0.report(0, Role::Ordinary, Verdict::Failure, 1.0);
     let all = [one];
     assert_eq!(pick(&all, MS, 1), None);

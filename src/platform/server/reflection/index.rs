@@ -2,7 +2,9 @@
 
 use bytes::{Buf as _, Bytes};
 use prost::Message as _;
-use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto};
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+};
 
 use super::{File, Files};
 
@@ -15,7 +17,9 @@ pub(super) fn split(set: &Bytes) -> Result<Vec<Bytes>, String> {
         let (field, kind) = prost::encoding::decode_key(&mut rest).map_err(broken)?;
         if field == 1 && kind == prost::encoding::WireType::LengthDelimited {
             let length = prost::encoding::decode_varint(&mut rest).map_err(broken)?;
-            let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+            let length = usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= rest.len());
             files.push(rest.split_to(length.ok_or("not a descriptor set: a file is cut off")?));
         } else {
             let context = prost::encoding::DecodeContext::default();
@@ -27,7 +31,8 @@ pub(super) fn split(set: &Bytes) -> Result<Vec<Bytes>, String> {
 
 impl Files {
     pub(super) fn add(&mut self, bytes: Bytes) -> Result<(), String> {
-        let file = FileDescriptorProto::decode(bytes.clone()).map_err(|cause| format!("a file in it: {cause}"))?;
+        let file = FileDescriptorProto::decode(bytes.clone())
+            .map_err(|cause| format!("a file in it: {cause}"))?;
         let name = file.name().to_owned();
         if self.files.contains_key(&name) {
             return Ok(());
@@ -47,7 +52,13 @@ impl Files {
             self.symbol(&name, full);
         }
         self.extension_fields(&name, package, &file.extension);
-        self.files.insert(name, File { bytes, imports: file.dependency });
+        self.files.insert(
+            name,
+            File {
+                bytes,
+                imports: file.dependency,
+            },
+        );
         Ok(())
     }
 
@@ -78,7 +89,10 @@ impl Files {
         for field in fields {
             self.symbol(file, join(scope, field.name()));
             let extended = field.extendee().trim_start_matches('.').to_owned();
-            self.extensions.entry(extended).or_default().insert(field.number(), file.to_owned());
+            self.extensions
+                .entry(extended)
+                .or_default()
+                .insert(field.number(), file.to_owned());
         }
     }
 
@@ -88,5 +102,9 @@ impl Files {
 }
 
 fn join(scope: &str, name: &str) -> String {
-    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
+    if scope.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{scope}.{name}")
+    }
 }

@@ -18,14 +18,32 @@ async fn both_protocols_are_refused_by_the_same_layer() {
         (vec![("authorization", "Bearer s3cret")], true),
         (vec![("x-api-key", "s3cret")], true),
     ] {
-        let called = world.grpc().await.call("Get", &All::default(), &headers).await;
-        assert_eq!(called.code, if is_in { Code::Ok } else { Code::Unauthenticated }, "{headers:?}");
+        let called = world
+            .grpc()
+            .await
+            .call("Get", &All::default(), &headers)
+            .await;
+        assert_eq!(
+            called.code,
+            if is_in {
+                Code::Ok
+            } else {
+                Code::Unauthenticated
+            },
+            "{headers:?}"
+        );
         let mut request = http::Request::get("/v1/all/1").header("host", "t");
         for (name, value) in &headers {
             request = request.header(*name, *value);
         }
-        let answer = world.http(request.body(http_body_util::Full::default()).unwrap()).await;
-        let expected = if is_in { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+        let answer = world
+            .http(request.body(http_body_util::Full::default()).unwrap())
+            .await;
+        let expected = if is_in {
+            StatusCode::OK
+        } else {
+            StatusCode::UNAUTHORIZED
+        };
         assert_eq!(answer.status, expected, "{headers:?}: {}", answer.text());
         if is_in {
             assert_eq!(called.headers["caller"], "token");
@@ -42,15 +60,36 @@ async fn both_protocols_are_refused_by_the_same_layer() {
 async fn what_stays_open_is_a_choice() {
     for (open, expected) in [
         (&[][..], [401, 401, 401, 401, 401]),
-        (&[Surface::Health, Surface::Metrics], [200, 200, 200, 401, 401]),
-        (&[Surface::Health, Surface::Metrics, Surface::Reflection], [200, 200, 200, 200, 401]),
+        (
+            &[Surface::Health, Surface::Metrics],
+            [200, 200, 200, 401, 401],
+        ),
+        (
+            &[Surface::Health, Surface::Metrics, Surface::Reflection],
+            [200, 200, 200, 200, 401],
+        ),
     ] {
         let world = guarded(open).await;
-        for (path, expected) in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/all/1"].into_iter().zip(expected) {
-            assert_eq!(world.get(path).await.status, expected, "{path} with {open:?} open");
+        for (path, expected) in [
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+            "/v1/all/1",
+        ]
+        .into_iter()
+        .zip(expected)
+        {
+            assert_eq!(
+                world.get(path).await.status,
+                expected,
+                "{path} with {open:?} open"
+            );
         }
         let mut health = tonic_health::pb::health_client::HealthClient::new(world.channel().await);
-        let checked = health.check(tonic_health::pb::HealthCheckRequest::default()).await;
+        let checked = health
+            .check(tonic_health::pb::HealthCheckRequest::default())
+            .await;
         assert_eq!(checked.is_ok(), expected[0] == 200);
     }
 }

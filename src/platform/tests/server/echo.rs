@@ -86,7 +86,13 @@ type Items = stream::BoxStream<'static, Result<Frame<Bytes>, Status>>;
 
 impl Echo {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let method = request
+            .uri()
+            .path()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let mut headers = HeaderMap::new();
         for (name, value) in request.headers() {
             // Metadata comes back, so that tests see what arrived.
@@ -107,7 +113,9 @@ impl Echo {
         };
         let mut response = Response::new(Body::new(StreamBody::new(items)));
         *response.headers_mut() = headers;
-        response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+        response
+            .headers_mut()
+            .insert("content-type", HeaderValue::from_static("application/grpc"));
         response
     }
 
@@ -147,7 +155,9 @@ impl Echo {
                     merged.extend_from_slice(&rest[5..5 + length]);
                     rest = rest.slice(5 + length..);
                 }
-                sent(vec![merged.freeze()]).chain(end(&Status::ok(""))).boxed()
+                sent(vec![merged.freeze()])
+                    .chain(end(&Status::ok("")))
+                    .boxed()
             }
             "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete" => {
                 sent(vec![message]).chain(end(&Status::ok(""))).boxed()
@@ -172,7 +182,9 @@ fn both(body: Body) -> Items {
 }
 
 fn sent(messages: Vec<Bytes>) -> Items {
-    let frames = messages.into_iter().map(|message| Ok(Frame::data(framed(&message))));
+    let frames = messages
+        .into_iter()
+        .map(|message| Ok(Frame::data(framed(&message))));
     stream::iter(frames).boxed()
 }
 

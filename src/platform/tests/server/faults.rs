@@ -18,15 +18,35 @@ async fn a_panic_costs_its_own_call_alone() {
     });
     until("a call beside", || world.handle.in_flight() == 1).await;
     for number in [0, 2] {
-        let called = grpc.call("Panic", &All { number, ..All::default() }, &[]).await;
+        let called = grpc
+            .call(
+                "Panic",
+                &All {
+                    number,
+                    ..All::default()
+                },
+                &[],
+            )
+            .await;
         assert_eq!(called.code, Code::Internal);
-        assert!(!called.message.contains("asked"), "what the panic said is not told: {}", called.message);
+        assert!(
+            !called.message.contains("asked"),
+            "what the panic said is not told: {}",
+            called.message
+        );
     }
     let answer = world.get("/v1/panic/0").await;
-    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_i64()), (500, Some(13)));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["code"].as_i64()),
+        (500, Some(13))
+    );
     let answer = world.get("/v1/panic/2").await;
-    let last: serde_json::Value = serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
-    assert_eq!((answer.status.as_u16(), last["error"]["code"].as_i64()), (200, Some(13)));
+    let last: serde_json::Value =
+        serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), last["error"]["code"].as_i64()),
+        (200, Some(13))
+    );
     world.echo.waiting.notify_waiters();
     assert_eq!(soon(beside).await.unwrap(), Code::Ok);
 }
@@ -41,16 +61,27 @@ async fn a_deadline_ends_calls_of_both_protocols() {
         assert_eq!(called.code, Code::DeadlineExceeded, "{method}");
     }
     for (path, status) in [("/v1/hang", 504), ("/v1/stall", 200)] {
-        let request = http::Request::get(path).header("host", "t").header("grpc-timeout", "30m");
+        let request = http::Request::get(path)
+            .header("host", "t")
+            .header("grpc-timeout", "30m");
         let answer = soon(world.http(request.body(http_body_util::Full::default()).unwrap())).await;
         assert_eq!(answer.status, status, "{path}");
-        let last: serde_json::Value = serde_json::from_str(answer.text().trim().lines().last().unwrap()).unwrap();
+        let last: serde_json::Value =
+            serde_json::from_str(answer.text().trim().lines().last().unwrap()).unwrap();
         let error = if status == 200 { &last["error"] } else { &last };
         assert_eq!(error["code"], 4, "{}", answer.text());
         assert!(answer.whole);
     }
-    assert_eq!(grpc.call("Get", &All::default(), &[("grpc-timeout", "5s")]).await.code, Code::InvalidArgument);
-    until("nothing is left in flight", || world.handle.in_flight() == 0).await;
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[("grpc-timeout", "5s")])
+            .await
+            .code,
+        Code::InvalidArgument
+    );
+    until("nothing is left in flight", || {
+        world.handle.in_flight() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -66,7 +97,11 @@ struct Closed;
 #[tonic::async_trait]
 impl Gate for Closed {
     async fn admit(&self, call: &Call) -> Result<(), Status> {
-        if call.method() == "/echo.v1.Echo/Get" { Err(Status::unavailable("closed")) } else { Ok(()) }
+        if call.method() == "/echo.v1.Echo/Get" {
+            Err(Status::unavailable("closed"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -74,17 +109,34 @@ impl Gate for Closed {
 async fn a_gate_and_a_layer_see_both_protocols() {
     let layer = tower::layer::layer_fn(|inner: crate::echo::Layered| {
         tower::util::MapResponse::new(inner, |mut response: http::Response<tonic::body::Body>| {
-            response.headers_mut().insert("layered", http::HeaderValue::from_static("yes"));
+            response
+                .headers_mut()
+                .insert("layered", http::HeaderValue::from_static("yes"));
             response
         })
     });
     let world = World::with(|service| service.gate(Closed).layer(layer)).await;
     let grpc = world.grpc().await;
-    assert_eq!(grpc.call("Get", &All::default(), &[]).await.code, Code::Unavailable);
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[]).await.code,
+        Code::Unavailable
+    );
     let answer = world.get("/v1/all/1").await;
-    assert_eq!((answer.status.as_u16(), answer.json()["message"].as_str()), (503, Some("closed")));
-    assert_eq!(grpc.call("Delete", &All::default(), &[]).await.headers["layered"], "yes");
-    assert_eq!(world.send("DELETE", "/v1/all/1", "").await.header("layered"), Some("yes"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["message"].as_str()),
+        (503, Some("closed"))
+    );
+    assert_eq!(
+        grpc.call("Delete", &All::default(), &[]).await.headers["layered"],
+        "yes"
+    );
+    assert_eq!(
+        world
+            .send("DELETE", "/v1/all/1", "")
+            .await
+            .header("layered"),
+        Some("yes")
+    );
 }
 
 #[tokio::test]
@@ -96,7 +148,10 @@ async fn calls_beyond_the_bound_are_refused_and_probes_are_not() {
         async move { grpc.call("Wait", &All::default(), &[]).await.code }
     });
     until("a call in flight", || world.handle.in_flight() == 1).await;
-    assert_eq!(grpc.call("Get", &All::default(), &[]).await.code, Code::ResourceExhausted);
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[]).await.code,
+        Code::ResourceExhausted
+    );
     assert_eq!(world.get("/v1/all/1").await.status, 429);
     assert_eq!(world.get("/readyz").await.status, 200);
     world.echo.waiting.notify_waiters();
@@ -106,9 +161,17 @@ async fn calls_beyond_the_bound_are_refused_and_probes_are_not() {
 #[tokio::test]
 async fn a_taken_port_and_bad_descriptors_are_named() {
     let world = World::new().await;
-    let error = Server::bind(world.addr(), Service::new()).await.err().unwrap().to_string();
+    let error = Server::bind(world.addr(), Service::new())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains(&world.addr().to_string()), "{error}");
-    let error = Server::bind("127.0.0.1:0", Service::new().descriptors(b"junk")).await.err().unwrap().to_string();
+    let error = Server::bind("127.0.0.1:0", Service::new().descriptors(b"junk"))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("descriptors"), "{error}");
 }
 
@@ -116,12 +179,24 @@ async fn a_taken_port_and_bad_descriptors_are_named() {
 async fn garbage_on_the_port_hurts_nobody() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = World::new().await;
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"GET / HTTP/9.9\r\n\r\n", b"\x00\r\n\r\n"] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00\r\n\r\n",
+    ] {
         let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = soon(stream.read_to_end(&mut answer)).await;
     }
-    assert_eq!(Grpc::connect(world.addr()).await.call("Get", &All::default(), &[]).await.code, Code::Ok);
+    assert_eq!(
+        Grpc::connect(world.addr())
+            .await
+            .call("Get", &All::default(), &[])
+            .await
+            .code,
+        Code::Ok
+    );
 }

@@ -28,7 +28,11 @@ impl World {
         let server = Server::bind("127.0.0.1:0", change(service)).await.unwrap();
         let handle = server.handle();
         handle.ready();
-        Self { server, handle, echo }
+        Self {
+            server,
+            handle,
+            echo,
+        }
     }
 
     pub async fn new() -> Self {
@@ -46,12 +50,26 @@ impl World {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.http(Request::get(path).header("host", "t").body(Full::default()).unwrap()).await
+        self.http(
+            Request::get(path)
+                .header("host", "t")
+                .body(Full::default())
+                .unwrap(),
+        )
+        .await
     }
 
     pub async fn send(&self, verb: &str, path: &str, body: &str) -> Answer {
         let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-        self.http(Request::builder().method(verb).uri(path).header("host", "t").body(body).unwrap()).await
+        self.http(
+            Request::builder()
+                .method(verb)
+                .uri(path)
+                .header("host", "t")
+                .body(body)
+                .unwrap(),
+        )
+        .await
     }
 
     pub async fn grpc(&self) -> Grpc {
@@ -59,14 +77,17 @@ impl World {
     }
 
     pub async fn channel(&self) -> tonic::transport::Channel {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.addr())).unwrap();
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("http://{}", self.addr())).unwrap();
         endpoint.connect().await.unwrap()
     }
 }
 
 pub async fn http1(addr: SocketAddr) -> hyper::client::conn::http1::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(addr).await.unwrap();
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -92,7 +113,12 @@ impl Answer {
                 Err(_) => whole = false,
             }
         }
-        Self { status: parts.status, headers: parts.headers, body: bytes.into(), whole }
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: bytes.into(),
+            whole,
+        }
     }
 
     pub fn text(&self) -> &str {
@@ -100,7 +126,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|cause| panic!("{cause}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|cause| panic!("{cause}: {}", self.text()))
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -124,7 +151,9 @@ impl Grpc {
     pub async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
         let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
         tokio::spawn(connection);
         Self(sender)
     }
@@ -134,14 +163,21 @@ impl Grpc {
     }
 
     /// An error is the connection's; a call that was refused is no error.
-    pub async fn try_call(&self, method: &str, all: &All, headers: &[(&str, &str)]) -> hyper::Result<Called> {
+    pub async fn try_call(
+        &self,
+        method: &str,
+        all: &All,
+        headers: &[(&str, &str)],
+    ) -> hyper::Result<Called> {
         let mut request = Request::post(format!("http://t/echo.v1.Echo/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(framed(&all.encode_to_vec()))).unwrap();
+        let request = request
+            .body(Full::new(framed(&all.encode_to_vec())))
+            .unwrap();
         let response = self.0.clone().send_request(request).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?;
@@ -150,12 +186,19 @@ impl Grpc {
             let value = trailers.get(name).or_else(|| parts.headers.get(name));
             value.map(|value| value.to_str().unwrap().to_owned())
         };
-        let code = text("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-        Ok(Called { code, message: text("grpc-message").unwrap_or_default(), headers: parts.headers })
+        let code =
+            text("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+        Ok(Called {
+            code,
+            message: text("grpc-message").unwrap_or_default(),
+            headers: parts.headers,
+        })
     }
 }
 
 /// Fails a test that would hang.
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), work).await.expect("took longer than 10 s")
+    tokio::time::timeout(Duration::from_secs(10), work)
+        .await
+        .expect("took longer than 10 s")
 }
