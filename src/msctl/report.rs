@@ -130,7 +130,8 @@ impl Report {
             Format::Json => {
                 self.out.write_all(b"[")?;
                 for (index, item) in items.into_iter().enumerate() {
-                    self.out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+                    self.out
+                        .write_all(if index == 0 { b"\n" } else { b",\n" })?;
                     json::write(&mut self.out, &item)?;
                 }
                 self.out.write_all(b"\n]\n")?;

@@ -75,7 +75,13 @@ impl Failure {
     /// A failure of a kind; the message names the thing and the cause.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), next: None, code: None, details: None }
+        Self {
+            kind,
+            message: message.into(),
+            next: None,
+            code: None,
+            details: None,
+        }
     }
 
     /// Kind [`Kind::Failed`].

@@ -106,10 +106,7 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &serde_json::json!({ "k": [raw] })).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            "{\"k\":[\"a\\u009b31m\\u202e\\u007f\\u001b日本\"]}"
-        );
+        assert_eq!(text, "{\"k\":[\"a\\u009b31m\\u202e\\u007f\\u001b日本\"]}");
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back["k"][0], raw);
     }
