@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use fleet::{Outcome, Plan, Prefixes};
+use etcd::{ListOptions, Listing};
+use fleet::{Entry, Key, Outcome, Plan, Prefix, Prefixes, Revision};
 
 use crate::report::{Failure, Kind};
 use crate::settings::{Access, Context};
@@ -45,6 +46,25 @@ impl Session {
     #[must_use]
     pub fn prefixes(&self) -> &Prefixes {
         &self.context.prefixes
+    }
+
+    /// Everything under a prefix at one revision.
+    ///
+    /// # Errors
+    /// When etcd cannot be read.
+    pub async fn list(&self, prefix: &Prefix) -> Result<Listing, Failure> {
+        self.client
+            .list(prefix, ListOptions::default())
+            .await
+            .map_err(|error| self.failure(&error))
+    }
+
+    /// One key, if there is one, and the store's revision.
+    ///
+    /// # Errors
+    /// When etcd cannot be read.
+    pub async fn get(&self, key: &Key) -> Result<(Option<Entry>, Revision), Failure> {
+        self.client.get(key).await.map_err(|error| self.failure(&error))
     }
 
     /// The one that may write; a read-only context has none.
