@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
-use etcd::{ListOptions, Listing};
+use etcd::{ListOptions, Listing, Mirror, MirrorEvent, MirrorOptions};
 use fleet::{Entry, Key, Outcome, Plan, Prefix, Prefixes, Revision};
+
+use tokio::sync::mpsc;
 
 use crate::report::{Failure, Kind};
 use crate::settings::{Access, Context};
@@ -65,6 +67,20 @@ impl Session {
     /// When etcd cannot be read.
     pub async fn get(&self, key: &Key) -> Result<(Option<Entry>, Revision), Failure> {
         self.client.get(key).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Follows a prefix: first everything, then each change, until the mirror is dropped. Once it
+    /// has begun it outlives any loss of etcd.
+    ///
+    /// # Errors
+    /// When etcd cannot be reached to begin with.
+    pub async fn follow(
+        &self,
+        prefix: &Prefix,
+    ) -> Result<(Mirror, mpsc::Receiver<MirrorEvent>), Failure> {
+        // A mirror waits for etcd for ever, which is not what a person means at a prompt.
+        self.client.count(prefix).await.map_err(|error| self.failure(&error))?;
+        Ok(Mirror::spawn(self.client.clone(), prefix.clone(), MirrorOptions::default()))
     }
 
     /// The one that may write; a read-only context has none.
