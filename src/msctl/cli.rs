@@ -3,20 +3,21 @@
 //!
 //! Parsing costs no runtime; verbs that need one get the smallest that does.
 
-pub mod call;
+//X pub mod call;
 pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod context;
-pub mod demo;
-pub mod describe;
+//X pub mod demo;
+//X pub mod describe;
 pub mod etcd;
 pub mod events;
 pub mod keys;
 pub mod leases;
 pub mod man;
 pub mod services;
-pub mod tui;
+pub(crate) mod signal;
+//X pub mod tui;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -58,10 +59,10 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a small fleet on this machine, and the console over it
-    Demo(demo::Demo),
-    /// Open the console
-    Tui(tui::Tui),
+    //X/// Start a small fleet on this machine, and the console over it
+    //X    Demo(demo::Demo),
+    //X/// Open the console
+    //X    Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
     Etcd(etcd::Etcd),
     /// Show services and their instances: lease, health, findings
@@ -76,19 +77,19 @@ pub enum Command {
     Events(events::Events),
     /// Read and change configuration
     Config(config::Config),
-    /// Call a gRPC method
-    Call(Box<call::Call>),
-    /// Describe services, methods and messages
-    Describe(Box<describe::Describe>),
+    //X/// Call a gRPC method
+    //X    Call(Box<call::Call>),
+    //X/// Describe services, methods and messages
+    //X    Describe(Box<describe::Describe>),
     /// Show, choose and change contexts
     Context(context::ContextCommand),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Print the manual page, or write one for each command
     Man(man::Man),
-    /// One service of the demo; started by `demo` alone
-    #[command(hide = true, name = "demo-service")]
-    DemoService(demo::DemoService),
+    //X/// One service of the demo; started by `demo` alone
+    //X    #[command(hide = true, name = "demo-service")]
+    //X    DemoService(demo::DemoService),
 }
 
 /// Parses and runs; the exit code says how it went.
@@ -104,7 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let format = cli.global.output.unwrap_or(match &cli.command {
-        Command::Call(_) => Format::Json,
+        //X        Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
     let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
@@ -132,9 +133,9 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Completions(verb) => verb.run(report),
         Command::Man(verb) => verb.run(report),
         Command::Context(verb) => verb.run(report),
-        Command::Demo(verb) => verb.run(&cli.global, report),
-        Command::DemoService(verb) => verb.run(),
-        Command::Tui(verb) => verb.run(&cli.global, report),
+        //X        Command::Demo(verb) => verb.run(&cli.global, report),
+        //X        Command::DemoService(verb) => verb.run(),
+        //X        Command::Tui(verb) => verb.run(&cli.global, report),
         Command::Etcd(verb) => on_threads(verb.run(report)),
         Command::Services(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Leases(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
@@ -142,8 +143,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Cluster(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Events(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Config(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
-        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
-        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
+        //X        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
+        //X        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
     }
 }
 
@@ -154,7 +155,9 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
 pub(crate) fn on_one_thread(
     verb: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     block_on(runtime, verb)
 }
 
@@ -163,7 +166,9 @@ pub(crate) fn on_one_thread(
 /// # Errors
 /// The verb's own, or that no runtime could be had.
 pub(crate) fn on_threads(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     block_on(runtime, verb)
 }
 
@@ -171,8 +176,8 @@ fn block_on(
     runtime: std::io::Result<tokio::runtime::Runtime>,
     verb: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
-    let runtime =
-        runtime.map_err(|error| Failure::failed(format!("no runtime could be started: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Failure::failed(format!("no runtime could be started: {error}")))?;
     let result = runtime.block_on(verb);
     // A blocking read of stdin cannot be cancelled; the process ends without it.
     runtime.shutdown_background();

@@ -107,10 +107,10 @@ impl Prober {
     }
 
     /// Asks many instances at once; answers come as they arrive, each with the tag it was given.
-    pub fn instances<T>(
-        &self,
-        asked: impl IntoIterator<Item = (T, Arc<fleet::Instance>)>,
-    ) -> impl Stream<Item = (T, Verdict)> {
+    pub fn instances<T, I>(&self, asked: I) -> impl Stream<Item = (T, Verdict)> + use<T, I>
+    where
+        I: IntoIterator<Item = (T, Arc<fleet::Instance>)>,
+    {
         let prober = self.clone();
         futures::stream::iter(asked)
             .map(move |(tag, instance)| {

@@ -127,15 +127,6 @@ impl Report {
                 }
                 self.table(&table)?;
             }
-            Format::Json => {
-                self.out.write_all(b"[")?;
-                for (index, item) in items.into_iter().enumerate() {
-                    self.out
-                        .write_all(if index == 0 { b"\n" } else { b",\n" })?;
-                    json::write(&mut self.out, &item)?;
-                }
-                self.out.write_all(b"\n]\n")?;
-            }
             Format::Yaml => {
                 let items: Vec<T> = items.into_iter().collect();
                 self.yaml(&items)?;
@@ -159,7 +150,10 @@ impl Report {
         if self.format != Format::Ndjson {
             self.out.write_all(b"[")?;
         }
-        Ok(List { report: self, written: 0 })
+        Ok(List {
+            report: self,
+            written: 0,
+        })
     }
 
     /// Writes one document; `text` is its form for people.

@@ -29,7 +29,10 @@ impl Session {
     pub fn open(context: Context) -> Result<Self, Failure> {
         let client = etcd::Client::new(etcd_settings(&context)?)
             .map_err(|error| failure(&error, &context))?;
-        Ok(Self { context: Arc::new(context), client })
+        Ok(Self {
+            context: Arc::new(context),
+            client,
+        })
     }
 
     /// The context: its name, members and rules.
@@ -66,7 +69,10 @@ impl Session {
     /// # Errors
     /// When etcd cannot be read.
     pub async fn get(&self, key: &Key) -> Result<(Option<Entry>, Revision), Failure> {
-        self.client.get(key).await.map_err(|error| self.failure(&error))
+        self.client
+            .get(key)
+            .await
+            .map_err(|error| self.failure(&error))
     }
 
     /// Follows a prefix: first everything, then each change, until the mirror is dropped. Once it
@@ -79,8 +85,15 @@ impl Session {
         prefix: &Prefix,
     ) -> Result<(Mirror, mpsc::Receiver<MirrorEvent>), Failure> {
         // A mirror waits for etcd for ever, which is not what a person means at a prompt.
-        self.client.count(prefix).await.map_err(|error| self.failure(&error))?;
-        Ok(Mirror::spawn(self.client.clone(), prefix.clone(), MirrorOptions::default()))
+        self.client
+            .count(prefix)
+            .await
+            .map_err(|error| self.failure(&error))?;
+        Ok(Mirror::spawn(
+            self.client.clone(),
+            prefix.clone(),
+            MirrorOptions::default(),
+        ))
     }
 
     /// The one that may write; a read-only context has none.
@@ -89,7 +102,9 @@ impl Session {
     /// Kind `Refused` in a read-only context.
     pub fn writer(&self) -> Result<Writer, Failure> {
         match self.context.access {
-            Access::ReadWrite => Ok(Writer { session: self.clone() }),
+            Access::ReadWrite => Ok(Writer {
+                session: self.clone(),
+            }),
             Access::ReadOnly => Err(Failure::refused(format!(
                 "context '{}' is read-only",
                 self.context.name
@@ -139,7 +154,11 @@ fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
         .credentials
         .as_ref()
         .map(|c| etcd::Credentials::new(&c.user, c.password.reveal()));
-    if context.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
+    if context
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.starts_with("https://"))
+    {
         let read = |path: &std::path::PathBuf| {
             std::fs::read(path).map_err(|error| {
                 Failure::usage(format!("{}: {error}", path.display()))
@@ -151,8 +170,10 @@ fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
             (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
             (None, None) => None,
             _ => {
-                return Err(Failure::usage("a certificate and its key are given together")
-                    .next("Give both --cert and --key."));
+                return Err(
+                    Failure::usage("a certificate and its key are given together")
+                        .next("Give both --cert and --key."),
+                );
             }
         };
         settings.tls = Some(etcd::TlsSettings {

@@ -74,7 +74,8 @@ fn key(text: &str) -> Result<ConfigKey, Failure> {
 
 fn scope(text: &str) -> Result<Scope, Failure> {
     Scope::parse(text.trim_end_matches('/')).map_err(|error| {
-        Failure::usage(error.to_string()).next("Name a service, or global; 'msctl config list' lists all.")
+        Failure::usage(error.to_string())
+            .next("Name a service, or global; 'msctl config list' lists all.")
     })
 }
 

@@ -204,7 +204,11 @@ fn list(file: &SettingsFile, report: &mut Report) -> Result<(), Failure> {
             (false, true) => "read-only",
             (false, false) => "",
         };
-        let tone = if row.production { Tone::Bad } else { Tone::Plain };
+        let tone = if row.production {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        };
         vec![
             if row.current { "*" } else { "" }.into(),
             row.name.into(),

@@ -42,10 +42,15 @@ fn write_all(folder: &Path, command: Command) -> Result<(), Failure> {
         .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
         .cloned()
         .collect();
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let name = command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned();
     let path = folder.join(format!("{name}.1"));
     std::fs::write(&path, page(command)?).map_err(|error| cannot(&path, &error))?;
-    subcommands.into_iter().try_for_each(|sub| write_all(folder, sub))
+    subcommands
+        .into_iter()
+        .try_for_each(|sub| write_all(folder, sub))
 }
 
 fn page(command: Command) -> Result<String, Failure> {

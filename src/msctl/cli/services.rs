@@ -69,9 +69,15 @@ impl Services {
     /// # Errors
     /// When etcd cannot be read, or nobody registered under the name.
     pub async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
-        let name = self.name.as_deref().map(ServiceName::new).transpose().map_err(|error| {
-            Failure::usage(error.to_string()).next("'msctl services' lists the names there are.")
-        })?;
+        let name = self
+            .name
+            .as_deref()
+            .map(ServiceName::new)
+            .transpose()
+            .map_err(|error| {
+                Failure::usage(error.to_string())
+                    .next("'msctl services' lists the names there are.")
+            })?;
         if self.watch {
             return watch::run(session, name.as_ref(), report).await;
         }
@@ -89,9 +95,7 @@ impl Services {
                 report.note("no service is registered");
                 Ok(())
             }
-            (Format::Table, None) => {
-                report.table(&row::by_service(&rows))
-            }
+            (Format::Table, None) => report.table(&row::by_service(&rows)),
             (Format::Table, Some(_)) => {
                 report.list(&rows, Table::new(&row::TITLES), |row| row.cells())
             }
@@ -126,15 +130,17 @@ impl Services {
         let mut list = report.begin_list()?;
         let mut written = Ok(());
         let asked = Asked::nobody();
-        let read = session.client().list_each(prefix, etcd::ListOptions::default(), |page| {
-            let mut registry = Registry::new(prefix.clone());
-            registry.replace(page);
-            for row in rows(&registry, prefix, &asked) {
-                if written.is_ok() {
-                    written = list.push(&row);
+        let read = session
+            .client()
+            .list_each(prefix, etcd::ListOptions::default(), |page| {
+                let mut registry = Registry::new(prefix.clone());
+                registry.replace(page);
+                for row in rows(&registry, prefix, &asked) {
+                    if written.is_ok() {
+                        written = list.push(&row);
+                    }
                 }
-            }
-        });
+            });
         read.await.map_err(|error| session.failure(&error))?;
         written?;
         list.end()
@@ -195,7 +201,11 @@ fn short<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn rows(registry: &Registry, prefix: &Prefix, asked: &Asked) -> Vec<InstanceRow> {
     let mut rows = Vec::with_capacity(registry.instance_count());
     for (_, service) in registry.services() {
-        rows.extend(service.instances().map(|instance| InstanceRow::of(instance, asked)));
+        rows.extend(
+            service
+                .instances()
+                .map(|instance| InstanceRow::of(instance, asked)),
+        );
     }
     rows.extend(
         registry
@@ -220,7 +230,9 @@ fn warn_of_poison(registry: &Registry, report: &Report) {
     }
     let more = registry.quarantined().len().saturating_sub(SHOWN);
     if more > 0 {
-        report.warn(&format!("{more} more keys hold no instance; -o json lists them all"));
+        report.warn(&format!(
+            "{more} more keys hold no instance; -o json lists them all"
+        ));
     }
 }
 

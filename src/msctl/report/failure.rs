@@ -141,14 +141,20 @@ impl Failure {
     /// With details, which people see indented under the message.
     #[must_use]
     pub fn with_details(mut self, value: Value) -> Self {
-        self.details = Some(Box::new(Details { value, audience: Audience::Everyone }));
+        self.details = Some(Box::new(Details {
+            value,
+            audience: Audience::Everyone,
+        }));
         self
     }
 
     /// With details that the message tells people already.
     #[must_use]
     pub fn with_machine_details(mut self, value: Value) -> Self {
-        self.details = Some(Box::new(Details { value, audience: Audience::Machines }));
+        self.details = Some(Box::new(Details {
+            value,
+            audience: Audience::Machines,
+        }));
         self
     }
 

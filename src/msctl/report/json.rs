@@ -14,7 +14,8 @@ use crate::report::Failure;
 /// When the stream cannot be written.
 pub fn write<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(), Failure> {
     let mut serializer = Serializer::with_formatter(out, Safe(CompactFormatter));
-    item.serialize(&mut serializer).map_err(|error| from_json(&error))
+    item.serialize(&mut serializer)
+        .map_err(|error| from_json(&error))
 }
 
 /// Writes one document with two spaces a level.
@@ -23,7 +24,8 @@ pub fn write<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(),
 /// When the stream cannot be written.
 pub fn write_pretty<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(), Failure> {
     let mut serializer = Serializer::with_formatter(out, Safe(PrettyFormatter::new()));
-    item.serialize(&mut serializer).map_err(|error| from_json(&error))
+    item.serialize(&mut serializer)
+        .map_err(|error| from_json(&error))
 }
 
 /// JSON text made by others, with the same characters escaped. They can stand in strings only.

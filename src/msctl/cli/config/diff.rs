@@ -51,7 +51,10 @@ impl Diff {
         let (before, after) = if let Some(path) = &self.file {
             (leaves(&now)?, from_file(path)?)
         } else if let Some(revision) = self.revision {
-            (stored(session, &scope, Some(Revision(revision))).await?, now)
+            (
+                stored(session, &scope, Some(Revision(revision))).await?,
+                now,
+            )
         } else {
             let other = super::scope(self.other.as_deref().unwrap_or_default())?;
             (stored(session, &other, None).await?, now)
@@ -62,14 +65,24 @@ impl Diff {
         let mut differing = Vec::new();
         for path in paths {
             let (b, a) = (before.get(path), after.get(path));
-            let changed =
-                difference(path, b.map(String::as_bytes), a.map(String::as_bytes), secrets);
+            let changed = difference(
+                path,
+                b.map(String::as_bytes),
+                a.map(String::as_bytes),
+                secrets,
+            );
             if changed.meaning == Meaning::Stays {
                 continue;
             }
             let hidden = !self.reveal && secret::is_secret(path);
             let show = |side: Option<&String>| {
-                side.map(|text| if hidden { secret::MASK.to_owned() } else { text.clone() })
+                side.map(|text| {
+                    if hidden {
+                        secret::MASK.to_owned()
+                    } else {
+                        text.clone()
+                    }
+                })
             };
             let key = format!("{scope}/{path}");
             text.push_str(&preview::one(&key, &changed, report.palette()));
@@ -94,7 +107,10 @@ async fn stored(
     revision: Option<Revision>,
 ) -> Result<Side, Failure> {
     let config = &session.prefixes().config;
-    let options = etcd::ListOptions { revision, ..etcd::ListOptions::default() };
+    let options = etcd::ListOptions {
+        revision,
+        ..etcd::ListOptions::default()
+    };
     let listing = session
         .client()
         .list(&scope.prefix(config), options)

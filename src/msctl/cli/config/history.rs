@@ -88,7 +88,12 @@ fn cells(record: &Recorded) -> Vec<Cell> {
                 .iter()
                 .map(|change| {
                     let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "∅".into());
-                    format!("{}: {} → {}", change.key, side(&change.before), side(&change.after))
+                    format!(
+                        "{}: {} → {}",
+                        change.key,
+                        side(&change.before),
+                        side(&change.after)
+                    )
                 })
                 .collect();
             let time = release.time.strftime("%Y-%m-%d %H:%M:%SZ").to_string();

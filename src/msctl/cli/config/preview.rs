@@ -8,7 +8,12 @@ use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, differen
 use crate::report::{Palette, Tone};
 
 /// The change of a plan's config keys as text; records of the change are not shown.
-pub(super) fn plan(plan: &Plan, config: &fleet::Prefix, secrets: Secrets, palette: Palette) -> String {
+pub(super) fn plan(
+    plan: &Plan,
+    config: &fleet::Prefix,
+    secrets: Secrets,
+    palette: Palette,
+) -> String {
     let mut text = String::new();
     for edit in plan.edits() {
         let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
@@ -47,7 +52,10 @@ pub(super) fn one(key: &str, changed: &Difference, palette: Palette) -> String {
             format!("  {strong}   {} (new)\n", palette.paint(after, Tone::Good))
         }
         ([before], [], true) => {
-            format!("  {strong}   {} (removed)\n", palette.paint(before, Tone::Bad))
+            format!(
+                "  {strong}   {} (removed)\n",
+                palette.paint(before, Tone::Bad)
+            )
         }
         _ => {
             let mut text = format!("  {strong}{note}\n");
@@ -61,7 +69,11 @@ pub(super) fn one(key: &str, changed: &Difference, palette: Palette) -> String {
                 shown.push(' ');
                 for piece in &line.pieces {
                     let plain = line.side == Side::Both || piece.emphasis == Emphasis::Plain;
-                    let tone = if plain && line.side == Side::Both { Tone::Dim } else { tone };
+                    let tone = if plain && line.side == Side::Both {
+                        Tone::Dim
+                    } else {
+                        tone
+                    };
                     shown.push_str(&palette.paint(&piece.text, tone));
                 }
                 text.push_str(&format!("    {}\n", shown.trim_end()));

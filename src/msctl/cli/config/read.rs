@@ -56,7 +56,11 @@ impl Get {
         };
         let got = Got {
             key: named.to_string(),
-            value: if masked { Json::Null } else { as_json(&entry.value) },
+            value: if masked {
+                Json::Null
+            } else {
+                as_json(&entry.value)
+            },
             text,
             revision: entry.mod_revision.0,
             version: entry.version,
@@ -86,10 +90,15 @@ pub(super) async fn absent(session: &Session, named: &ConfigKey) -> Result<Failu
         .filter_map(|entry| ConfigKey::from_key(config, &entry.key).ok())
         .map(|key| key.path().to_owned())
         .collect();
-    Ok(match crate::suggest::closest(named.path(), known.iter().map(String::as_str)) {
-        Some(close) => failure.next(format!("Did you mean '{}/{close}'?", named.scope)),
-        None => failure.next(format!("'msctl config list {}' lists what there is.", named.scope)),
-    })
+    Ok(
+        match crate::suggest::closest(named.path(), known.iter().map(String::as_str)) {
+            Some(close) => failure.next(format!("Did you mean '{}/{close}'?", named.scope)),
+            None => failure.next(format!(
+                "'msctl config list {}' lists what there is.",
+                named.scope
+            )),
+        },
+    )
 }
 
 /// List keys with values and where they come from.
@@ -143,15 +152,23 @@ impl List {
         {
             report.note(&format!("{name} has no keys of its own"));
         }
-        report.list(rows, Table::new(&["KEY", "VALUE", "FROM", ">SINCE"]), |row| {
-            let tone = if row.problem.is_some() { Tone::Bad } else { Tone::Plain };
-            vec![
-                row.key.as_str().into(),
-                Cell::new(&row.text, tone),
-                Cell::new(row.from, Tone::Dim),
-                Cell::new(format!("r{}", row.revision), Tone::Dim),
-            ]
-        })
+        report.list(
+            rows,
+            Table::new(&["KEY", "VALUE", "FROM", ">SINCE"]),
+            |row| {
+                let tone = if row.problem.is_some() {
+                    Tone::Bad
+                } else {
+                    Tone::Plain
+                };
+                vec![
+                    row.key.as_str().into(),
+                    Cell::new(&row.text, tone),
+                    Cell::new(row.from, Tone::Dim),
+                    Cell::new(format!("r{}", row.revision), Tone::Dim),
+                ]
+            },
+        )
     }
 }
 
@@ -160,7 +177,10 @@ async fn entries(
     prefix: &fleet::Prefix,
     revision: Option<Revision>,
 ) -> Result<Vec<Entry>, Failure> {
-    let options = etcd::ListOptions { revision, ..etcd::ListOptions::default() };
+    let options = etcd::ListOptions {
+        revision,
+        ..etcd::ListOptions::default()
+    };
     let listing = session.client().list(prefix, options).await;
     Ok(listing.map_err(|error| session.failure(&error))?.entries)
 }
@@ -173,22 +193,34 @@ async fn all(
 ) -> Result<Vec<Row>, Failure> {
     let config = &session.prefixes().config;
     let entries = entries(session, config, revision).await?;
-    Ok(entries.iter().map(|entry| row(config, entry, secrets)).collect())
+    Ok(entries
+        .iter()
+        .map(|entry| row(config, entry, secrets))
+        .collect())
 }
 
 fn row(config: &fleet::Prefix, entry: &Entry, secrets: Secrets) -> Row {
     let named = ConfigKey::from_key(config, &entry.key);
     let problem = match &named {
         Err(error) => Some(error.to_string()),
-        Ok(_) => value::parse(&entry.value).err().map(|error| error.to_string()),
+        Ok(_) => value::parse(&entry.value)
+            .err()
+            .map(|error| error.to_string()),
     };
     let path = named.as_ref().map_or("", |key| key.path());
     let masked = secrets == Secrets::Masked && secret::is_secret(path);
     Row {
         text: shown(path, &entry.value, secrets),
-        value: if masked { Json::Null } else { as_json(&entry.value) },
+        value: if masked {
+            Json::Null
+        } else {
+            as_json(&entry.value)
+        },
         from: match &named {
-            Ok(ConfigKey { scope: Scope::Global, .. }) => "global",
+            Ok(ConfigKey {
+                scope: Scope::Global,
+                ..
+            }) => "global",
             Ok(_) => "service",
             Err(_) => "",
         },

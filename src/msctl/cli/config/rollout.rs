@@ -50,7 +50,10 @@ impl Progress {
             .map(|r| format!("{} refused {}: {}", r.instance, r.key, r.error))
             .collect();
         if !self.waiting.is_empty() {
-            parts.push(format!("{} did not say that they run it", self.waiting.join(", ")));
+            parts.push(format!(
+                "{} did not say that they run it",
+                self.waiting.join(", ")
+            ));
         }
         Failure::failed(format!("the change is saved, but {}", parts.join("; ")))
             .next("See how they are with 'msctl services NAME'.")
@@ -90,7 +93,14 @@ pub(super) async fn wait(
     let (_mirror, mut events) = session.follow(&prefixes.status).await?;
     let mut said: BTreeMap<Key, StatusRecord> = BTreeMap::new();
     loop {
-        let progress = measure(&registry, &keys, revision, &said, prefixes, started.elapsed());
+        let progress = measure(
+            &registry,
+            &keys,
+            revision,
+            &said,
+            prefixes,
+            started.elapsed(),
+        );
         let left = limit.saturating_sub(started.elapsed());
         if progress.waiting.is_empty() || left.is_zero() {
             return Ok(progress);
@@ -129,8 +139,13 @@ fn measure(
     prefixes: &fleet::Prefixes,
     took: Duration,
 ) -> Progress {
-    let mut progress =
-        Progress { instances: 0, applied: 0, refused: Vec::new(), waiting: Vec::new(), took };
+    let mut progress = Progress {
+        instances: 0,
+        applied: 0,
+        refused: Vec::new(),
+        waiting: Vec::new(),
+        took,
+    };
     for (name, service) in registry.services() {
         let touching: Vec<&ConfigKey> = keys
             .iter()

@@ -81,7 +81,9 @@ fn step(
         Change::Put(entry) => {
             let value = value(config, &entry.key, &entry.value, secrets);
             let mut told = told("set", config, &entry.key, revision);
-            told["before"] = held.insert(entry.key.clone(), value.clone()).unwrap_or(Json::Null);
+            told["before"] = held
+                .insert(entry.key.clone(), value.clone())
+                .unwrap_or(Json::Null);
             told["value"] = value;
             told
         }
@@ -102,5 +104,9 @@ fn told(change: &str, config: &fleet::Prefix, key: &Key, revision: i64) -> Json 
 fn value(config: &fleet::Prefix, key: &Key, value: &[u8], secrets: Secrets) -> Json {
     let hidden = secrets == Secrets::Masked
         && ConfigKey::from_key(config, key).is_ok_and(|key| secret::is_secret(key.path()));
-    if hidden { json!(secret::MASK) } else { as_json(value) }
+    if hidden {
+        json!(secret::MASK)
+    } else {
+        as_json(value)
+    }
 }

@@ -51,7 +51,13 @@ pub(super) struct Unset {
 #[derive(Debug, clap::Args)]
 struct How {
     /// Why, for the history
-    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     message: String,
     /// Do not ask
     #[arg(short, long)]
@@ -138,7 +144,9 @@ async fn change(
     let writer = session.writer()?;
     let config = &session.prefixes().config;
     if how.if_revision.is_some() && edits.len() > 1 {
-        return Err(Failure::usage("--if-revision speaks of one key, and several are given"));
+        return Err(Failure::usage(
+            "--if-revision speaks of one key, and several are given",
+        ));
     }
     let mut seen = Vec::new();
     let mut revision = Revision::ZERO;
@@ -188,9 +196,7 @@ async fn change(
     ask(session, &bare, how, secrets, report)?;
     let outcome = writer.commit(&plan).await?;
     match outcome {
-        Outcome::Applied { revision } => {
-            applied(&writer, &bare, revision, how, report).await
-        }
+        Outcome::Applied { revision } => applied(&writer, &bare, revision, how, report).await,
         Outcome::Refused { conflicts } => Err(conflict(config, &conflicts)),
         Outcome::Unknown { cause } => Err(Failure::failed(format!(
             "it is unknown whether the change was written: {cause}"
@@ -218,8 +224,10 @@ fn ask(
     let stopped = || Failure::failed("nothing was written");
     match context.stage {
         Stage::Production => {
-            let question =
-                format!("'{}' is a production context. Type its name to write:", context.name);
+            let question = format!(
+                "'{}' is a production context. Type its name to write:",
+                context.name
+            );
             match report.ask(&question) {
                 Some(answer) if answer == *context.name => Ok(()),
                 Some(_) => Err(stopped()),
@@ -265,7 +273,9 @@ async fn applied(
     }
     let undo = undo(plan, config);
     report.one(&answer, |_, _| {
-        let rolled = progress.as_ref().map_or_else(String::new, |p| format!(" · {p}"));
+        let rolled = progress
+            .as_ref()
+            .map_or_else(String::new, |p| format!(" · {p}"));
         format!("saved as revision {revision}{rolled}{undo}")
     })?;
     match progress {
@@ -290,9 +300,14 @@ fn undo(plan: &Plan, config: &fleet::Prefix) -> String {
                     && !fleet::config::secret::is_secret(key.path())
                     && !text.contains(['\n', '\'']) =>
             {
-                let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
+                let plain = text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
                 let quote = if plain { "" } else { "'" };
-                format!("msctl config set {key} {quote}{}{quote}", fleet::safe::escape(text))
+                format!(
+                    "msctl config set {key} {quote}{}{quote}",
+                    fleet::safe::escape(text)
+                )
             }
             _ => return String::new(),
         },

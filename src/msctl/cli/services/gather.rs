@@ -33,7 +33,10 @@ pub(super) struct Asked {
 impl Asked {
     /// Nothing was asked of anybody.
     pub(super) fn nobody() -> Self {
-        Self { silence: "not asked", ..Self::default() }
+        Self {
+            silence: "not asked",
+            ..Self::default()
+        }
     }
 
     pub(super) fn verdict(&self, instance: &Instance) -> Verdict {
@@ -56,18 +59,33 @@ pub(super) async fn ask(
     ttl: When,
     report: &Report,
 ) -> Asked {
-    let instances: Vec<&Arc<Instance>> =
-        registry.services().flat_map(|(_, service)| service.instances()).collect();
+    let instances: Vec<&Arc<Instance>> = registry
+        .services()
+        .flat_map(|(_, service)| service.instances())
+        .collect();
     let mut leases: Vec<LeaseId> = instances.iter().filter_map(|i| i.lease).collect();
     leases.sort_unstable();
     leases.dedup();
-    let probed = chosen(probe, instances.len(), "instances for their health", "--probe", report);
+    let probed = chosen(
+        probe,
+        instances.len(),
+        "instances for their health",
+        "--probe",
+        report,
+    );
     let timed = chosen(ttl, leases.len(), "leases for their time", "--ttl", report);
     let mut asked = Asked::nobody();
     let verdicts = collect(
         probe,
-        Prober::new(ProbeOptions { keep: 0, ..ProbeOptions::default() })
-            .instances(instances[..probed].iter().map(|i| (i.key.clone(), Arc::clone(i)))),
+        Prober::new(ProbeOptions {
+            keep: 0,
+            ..ProbeOptions::default()
+        })
+        .instances(
+            instances[..probed]
+                .iter()
+                .map(|i| (i.key.clone(), Arc::clone(i))),
+        ),
     );
     let client = session.client();
     let leases = collect(
@@ -108,7 +126,9 @@ fn chosen(when: When, count: usize, what: &str, flag: &str, report: &Report) -> 
         When::Always => count,
         When::Auto if count <= AUTO_LIMIT => count,
         When::Auto => {
-            report.warn(&format!("did not ask {count} {what}; {flag} always asks them all"));
+            report.warn(&format!(
+                "did not ask {count} {what}; {flag} always asks them all"
+            ));
             0
         }
     }

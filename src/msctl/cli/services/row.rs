@@ -12,8 +12,9 @@ use super::gather::Asked;
 use crate::report::{Cell, Table, Tone};
 
 /// Headings of the table of instances.
-pub(super) const TITLES: [&str; 8] =
-    ["INSTANCE", "ENDPOINT", "HEALTH", ">TTL", "VERSION", "UP", "ZONE", "FINDINGS"];
+pub(super) const TITLES: [&str; 8] = [
+    "INSTANCE", "ENDPOINT", "HEALTH", ">TTL", "VERSION", "UP", "ZONE", "FINDINGS",
+];
 
 /// The stable JSON form of an instance. A key that holds no instance is a row too, with its finding
 /// and without names.
@@ -78,7 +79,11 @@ fn health_word<S: Serializer>(health: &Health, serializer: S) -> Result<S::Ok, S
 
 impl From<Finding> for FindingRow {
     fn from(finding: Finding) -> Self {
-        Self { code: finding.code.word(), severity: finding.severity, message: finding.message }
+        Self {
+            code: finding.code.word(),
+            severity: finding.severity,
+            message: finding.message,
+        }
     }
 }
 
@@ -124,7 +129,10 @@ impl InstanceRow {
                 .into_iter()
                 .map(FindingRow::from)
                 .collect(),
-            health: HealthRow { status: verdict.health, detail: verdict.detail },
+            health: HealthRow {
+                status: verdict.health,
+                detail: verdict.detail,
+            },
             started_at: record.started_at,
             latency: verdict.latency,
         }
@@ -146,7 +154,10 @@ impl InstanceRow {
                 granted: None,
                 ttl: None,
             }),
-            health: HealthRow { status: Health::Unknown, detail: "it holds no instance".into() },
+            health: HealthRow {
+                status: Health::Unknown,
+                detail: "it holds no instance".into(),
+            },
             findings: vec![finding::of_poison(key, poison).into()],
             started_at: None,
             latency: None,
@@ -176,22 +187,26 @@ impl InstanceRow {
 
     fn health_cell(&self) -> Cell {
         let health = self.health.status;
-        let latency = self.latency.map_or_else(String::new, |latency| {
-            match latency.as_millis() {
+        let latency = self
+            .latency
+            .map_or_else(String::new, |latency| match latency.as_millis() {
                 0 => " <1ms".to_owned(),
                 millis => format!(" {millis}ms"),
-            }
-        });
+            });
         Cell::new(format!("{} {health}", health.glyph()), tone(health)).with(latency, Tone::Dim)
     }
 
     fn ttl_cell(&self) -> Cell {
         match &self.lease {
             None => Cell::new("no lease", Tone::Warn),
-            Some(LeaseRow { ttl: Some(ttl), granted: Some(granted), .. }) => {
-                format!("{ttl}/{granted}s").into()
-            }
-            Some(LeaseRow { granted: Some(_), .. }) => Cell::new("expired", Tone::Bad),
+            Some(LeaseRow {
+                ttl: Some(ttl),
+                granted: Some(granted),
+                ..
+            }) => format!("{ttl}/{granted}s").into(),
+            Some(LeaseRow {
+                granted: Some(_), ..
+            }) => Cell::new("expired", Tone::Bad),
             Some(_) => Cell::new("?", Tone::Dim),
         }
     }
@@ -213,9 +228,16 @@ pub(super) fn by_service(rows: &[InstanceRow]) -> Table {
     let mut table = Table::new(&["SERVICE", "HEALTH", "VERSION", ">TTL MIN", "FINDINGS"]);
     let instances: Vec<&InstanceRow> = rows.iter().filter(|row| row.instance.is_some()).collect();
     for group in instances.chunk_by(|a, b| a.service == b.service) {
-        let service = group.first().and_then(|row| row.service.as_deref()).unwrap_or("");
-        let versions =
-            super::tally(group.iter().map(|row| row.version.as_str()).filter(|v| !v.is_empty()));
+        let service = group
+            .first()
+            .and_then(|row| row.service.as_deref())
+            .unwrap_or("");
+        let versions = super::tally(
+            group
+                .iter()
+                .map(|row| row.version.as_str())
+                .filter(|v| !v.is_empty()),
+        );
         let ttl = group.iter().filter_map(|row| row.lease.as_ref()?.ttl).min();
         table.push(vec![
             service.into(),
@@ -230,11 +252,19 @@ pub(super) fn by_service(rows: &[InstanceRow]) -> Table {
 
 /// `5/6 ●●●●●⧗`, the worst last; beyond a dozen instances the counts alone.
 fn health_bar(group: &[&InstanceRow]) -> Cell {
-    let count = |health| group.iter().filter(|row| row.health.status == health).count();
+    let count = |health| {
+        group
+            .iter()
+            .filter(|row| row.health.status == health)
+            .count()
+    };
     let mut cell = if count(Health::Unknown) == group.len() {
         Cell::new(format!("?/{} ", group.len()), Tone::Plain)
     } else {
-        Cell::new(format!("{}/{} ", count(Health::Serving), group.len()), Tone::Plain)
+        Cell::new(
+            format!("{}/{} ", count(Health::Serving), group.len()),
+            Tone::Plain,
+        )
     };
     for health in Health::ALL {
         let glyph = health.glyph();
@@ -270,13 +300,19 @@ fn findings_of(group: &[&InstanceRow]) -> Cell {
     }
     let mut counts: BTreeMap<&str, (usize, Severity)> = BTreeMap::new();
     for (_, finding) in &all {
-        counts.entry(finding.code).or_insert((0, finding.severity)).0 += 1;
+        counts
+            .entry(finding.code)
+            .or_insert((0, finding.severity))
+            .0 += 1;
     }
     for (index, (code, (count, severity))) in counts.into_iter().enumerate() {
         if index > 0 {
             cell = cell.with(" · ", Tone::Dim);
         }
-        cell = cell.with(format!("{count} {}", code.replace('_', " ")), severity_tone(severity));
+        cell = cell.with(
+            format!("{count} {}", code.replace('_', " ")),
+            severity_tone(severity),
+        );
     }
     cell
 }

@@ -28,7 +28,13 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn new(change: &'static str, revision: Revision) -> Self {
-        Self { change, revision: Some(revision.0), key: None, instance: None, cause: None }
+        Self {
+            change,
+            revision: Some(revision.0),
+            key: None,
+            instance: None,
+            cause: None,
+        }
     }
 }
 
