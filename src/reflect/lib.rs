@@ -3,12 +3,15 @@
 //! Invariant: nothing here knows a service at compile time, and no input can panic it.
 //! Deliberately absent: the registry, etcd, and anything that renders to a terminal.
 
+pub mod call;
 pub mod error;
 pub mod json;
 pub mod rule;
 pub mod schema;
 mod wire;
 
+pub use call::connect::{Connected, Target, Tls};
+pub use call::{Call, CallOptions, End, Event, Metadata, Status, Timings, Transport, call};
 pub use error::Error;
 pub use json::{
     JsonError, ParseOptions, PrintOptions, UnknownFields, document_end, json_to_wire,

@@ -111,13 +111,6 @@ impl<'a> Lexer<'a> {
         self.fault(format!("expected '{word}'"))
     }
 
-    pub(crate) fn null(&mut self) -> Lexed<bool> {
-        if self.peek() != b'n' {
-            return Ok(false);
-        }
-        self.literal("null").map(|()| true)
-    }
-
     pub(crate) fn number(&mut self) -> Lexed<&'a str> {
         self.peek();
         let length = number::length(&self.bytes()[self.at..]);

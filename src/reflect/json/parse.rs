@@ -304,8 +304,8 @@ impl<'s, 'a> Parser<'s, 'a> {
 
     fn unknown_key(&mut self, table: &Table, key: &str, any: bool, offset: usize) -> Lexed<()> {
         let empty = any && table.fields.is_empty() && key == "value";
-        if !(any && key == "@type") && !empty && self.options.unknown_fields == UnknownFields::Reject
-        {
+        let known = empty || (any && key == "@type");
+        if !known && self.options.unknown_fields == UnknownFields::Reject {
             let message = if key.starts_with('[') {
                 format!("{} has no such extension", table.full_name)
             } else {
@@ -565,7 +565,7 @@ impl<'s, 'a> Parser<'s, 'a> {
             Token::String(name) => match table.number(name) {
                 Some(number) => return Ok(Some(number)),
                 None if self.options.unknown_fields == UnknownFields::Drop => return Ok(None),
-                None => text::unknown_value(table.names(), name),
+                None => text::unknown_value(&table.names(), name),
             },
             token => match token.enum_number() {
                 Ok(number) if field.closed && table.name(number).is_none() => {

@@ -130,9 +130,7 @@ impl<'s, 'a> Printer<'s, 'a> {
         let (base, end) = self.scan(table, &data)?;
         let range = self.slot_range(base, end, slot);
         let field = &table.fields[usize::from(slot)];
-        if range.is_empty() {
-            self.default(field);
-        } else if !self.field_value(field, &data, range.start, range.end)? {
+        if range.is_empty() || !self.field_value(field, &data, range.start, range.end)? {
             self.default(field);
         }
         Ok(())
@@ -616,7 +614,7 @@ impl<'s, 'a> Printer<'s, 'a> {
         let mut entries = Vec::with_capacity(to - from);
         for at in from..to {
             let part = data.part(&self.found[at].raw);
-            if let Some(entry) = self.entry(field, key, part)? {
+            if let Some(entry) = self.entry(field, key, &part)? {
                 entries.push(entry);
             }
         }
@@ -636,7 +634,7 @@ impl<'s, 'a> Printer<'s, 'a> {
     }
 
     /// Reads an entry; `None` when its value is a closed enum's unknown number.
-    fn entry(&self, field: &Field, key: ScalarType, data: Data<'a>) -> Printed<Option<Entry<'a>>> {
+    fn entry(&self, field: &Field, key: ScalarType, data: &Data<'a>) -> Printed<Option<Entry<'a>>> {
         let mut entry = Entry { key: Key::Number(0), value: None, data: data.clone() };
         if key == ScalarType::String {
             entry.key = Key::Text(Data::Input(&[]));
@@ -722,9 +720,9 @@ impl<'s, 'a> Printer<'s, 'a> {
                 else {
                     return Err("not the well-known Struct".into());
                 };
-                self.only_field(table, field, data)
+                self.only_field(table, field, &data)
             }
-            WellKnown::Value => self.value(table, data),
+            WellKnown::Value => self.value(table, &data),
             WellKnown::Any => self.any(&data),
             WellKnown::Wrapper(_) => {
                 let (base, end) = self.scan(table, &data)?;
@@ -748,10 +746,10 @@ impl<'s, 'a> Printer<'s, 'a> {
     }
 
     /// A `Struct` or `ListValue`: its one field stands for it.
-    fn only_field(&mut self, table: &Table, field: &'s Field, data: Data<'a>) -> Printed<()> {
-        let (base, end) = self.scan(table, &data)?;
+    fn only_field(&mut self, table: &Table, field: &'s Field, data: &Data<'a>) -> Printed<()> {
+        let (base, end) = self.scan(table, data)?;
         let open = self.frames.len();
-        let written = base < end && self.field_value(field, &data, base, end)?;
+        let written = base < end && self.field_value(field, data, base, end)?;
         if !written {
             let empty: &[u8] = if field.shape == Shape::List { b"[]" } else { b"{}" };
             self.out.extend_from_slice(empty);
@@ -763,8 +761,8 @@ impl<'s, 'a> Printer<'s, 'a> {
         Ok(())
     }
 
-    fn value(&mut self, table: &'s Table, data: Data<'a>) -> Printed<()> {
-        let (base, end) = self.scan(table, &data)?;
+    fn value(&mut self, table: &'s Table, data: &Data<'a>) -> Printed<()> {
+        let (base, end) = self.scan(table, data)?;
         let Some(last) = self.found[base..end].last().copied() else {
             return Err("a google.protobuf.Value that holds nothing has no JSON form".into());
         };
@@ -792,7 +790,7 @@ impl<'s, 'a> Printer<'s, 'a> {
             }
             _ => {
                 self.found.truncate(base);
-                self.flat(field, &last.raw, &data)
+                self.flat(field, &last.raw, data)
             }
         }
     }

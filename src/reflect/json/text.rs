@@ -51,12 +51,12 @@ fn enum_number(schema: &Inner, id: usize, closed: bool, text: &str) -> Result<i3
     }
     match Token::Text(text).enum_number() {
         Ok(number) if !closed || table.name(number).is_some() => Ok(number),
-        _ => Err(unknown_value(table.names(), text)),
+        _ => Err(unknown_value(&table.names(), text)),
     }
 }
 
 /// The message for an enum name that does not exist.
-pub(super) fn unknown_value(names: Vec<String>, text: &str) -> Wrong {
+pub(super) fn unknown_value(names: &[String], text: &str) -> Wrong {
     const SHOWN: usize = 8;
     let more = if names.len() > SHOWN { ", …" } else { "" };
     let names = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
