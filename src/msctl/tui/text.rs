@@ -1,4 +1,5 @@
-//! Text for cells: measured, shortened, wrapped; numbers, ages and sizes as people read them. Pure.
+//! Text for cells: measured, shortened, wrapped; numbers, times and sizes as people read
+//! them. Pure.
 //! Making text safe is `fleet::safe`; the painter applies it to every cell, whoever wrote it.
 
 use std::{borrow::Cow, time::Duration};
@@ -67,21 +68,6 @@ pub fn number(value: i64) -> String {
     out
 }
 
-/// An age in its two greatest units: `41s`, `8m`, `3h12m`, `2d4h`.
-pub fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 if minutes < 10 && seconds % 60 != 0 => format!("{minutes}m{}s", seconds % 60),
-        60..3_600 => format!("{minutes}m"),
-        3_600..86_400 if minutes > 0 => format!("{hours}h{minutes}m"),
-        3_600..86_400 => format!("{hours}h"),
-        _ if days < 10 && hours > 0 => format!("{days}d{hours}h"),
-        _ => format!("{days}d"),
-    }
-}
-
 /// A measured time: `312µs`, `2ms`, `1.25s`.
 pub fn latency(time: Duration) -> String {
     let micros = time.as_micros();
@@ -148,11 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_and_numbers_read_as_people_write_them() {
-        let ages = [(41, "41s"), (60, "1m"), (95, "1m35s"), (480, "8m"), (11_520, "3h12m"), (187_200, "2d4h")];
-        for (seconds, expected) in ages {
-            assert_eq!(age(Duration::from_secs(seconds)), expected);
-        }
+    fn numbers_and_times_read_as_people_write_them() {
         assert_eq!(number(18_204), "18 204");
         assert_eq!(number(-1_234_567), "-1 234 567");
         assert_eq!(number(i64::MIN), "-9 223 372 036 854 775 808");

@@ -4,7 +4,8 @@
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::filter::Filter;
+use fleet::filter::Filter;
+
 use super::table::{Motion, Table};
 
 /// A large list is rebuilt at most this often per thousand rows, so that a flood of changes leaves
@@ -16,8 +17,8 @@ const REST_PER_THOUSAND: Duration = Duration::from_millis(2);
 pub struct List<K, R> {
     /// Cursor, scroll, sort, marks.
     pub table: Table<K>,
-    /// What narrows it.
-    pub filter: Filter,
+    filter: Filter,
+    filter_text: String,
     rows: Vec<R>,
     total: usize,
     outdated: bool,
@@ -29,6 +30,7 @@ impl<K, R> Default for List<K, R> {
         Self {
             table: Table::default(),
             filter: Filter::default(),
+            filter_text: String::new(),
             rows: Vec::new(),
             total: 0,
             outdated: true,
@@ -119,7 +121,18 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     /// Narrows the list.
     pub fn set_filter(&mut self, text: &str) {
         self.filter = Filter::parse(text);
+        text.clone_into(&mut self.filter_text);
         self.outdate_now();
+    }
+
+    /// What narrows it.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// What narrows it, as typed.
+    pub fn filter_text(&self) -> &str {
+        &self.filter_text
     }
 
     /// Orders by the next of `columns` columns, or turns the order round.
