@@ -11,6 +11,7 @@ pub mod kv;
 pub mod plan;
 pub mod prefixes;
 pub mod registry;
+pub mod release;
 pub mod safe;
 pub mod service;
 pub mod status;
