@@ -13,6 +13,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::kv::Revision;
 
+pub mod diff;
 pub mod edit;
 mod environment;
 mod key;
