@@ -110,6 +110,7 @@ actions! {
     NewKey = "new-key", "new", 3, [ConfigKeys], ["n"], "Add a key to this service.";
     Unset = "unset", "unset", 4, [ConfigKeys], ["x", "delete"], "Take the key away with the next save; the layer below shows through.";
     Discard = "discard", "discard", 5, [ConfigKeys], ["u"], "Drop the pending change of this key.";
+    Message = "message", "message", 6, [ConfigKeys], ["m"], "Say why: the message of the next save.";
     EditOutside = "edit-outside", "$EDITOR", 6, [ConfigKeys, ConfigValue, Request], ["ctrl-e"], "Edit the text in $VISUAL or $EDITOR.";
     Reveal = "reveal", "reveal", 7, [ConfigKeys], ["r"], "Show or mask values that look like secrets.";
     AcceptValue = "accept-value", "keep as pending", 1, [ConfigValue], ["enter", "ctrl-s"], "Check the value and keep it as a pending change.";

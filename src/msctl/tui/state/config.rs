@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::config::diff::{Difference, Secrets, difference};
 use fleet::config::edit::{self, ConfigEdit, EditError};
 use fleet::config::{ConfigKey, Scope};
 use fleet::filter::{Field, Row};
@@ -29,6 +30,19 @@ pub struct Draft {
     pub seen: Seen,
     /// What it is to become.
     pub wanted: Wanted,
+    /// The difference, made once and not while drawing.
+    pub difference: Difference,
+}
+
+impl Draft {
+    fn new(key: &ConfigKey, seen: Seen, wanted: Wanted, secrets: Secrets) -> Self {
+        let after = match &wanted {
+            Wanted::Set(text) => Some(text.as_bytes()),
+            Wanted::Unset => None,
+        };
+        let difference = difference(key.path(), seen.value(), after, secrets);
+        Self { seen, wanted, difference }
+    }
 }
 
 /// One key of a service as the page shows it: the service's own, or the global one below it.
@@ -292,7 +306,7 @@ impl ConfigPage {
     /// Begins to edit a key: its draft, else the value that counts.
     pub fn edit(&mut self, key: ConfigKey) {
         let (seen, text) = match self.drafts.get(&key) {
-            Some(Draft { seen, wanted: Wanted::Set(text) }) => (seen.clone(), text.clone()),
+            Some(Draft { seen, wanted: Wanted::Set(text), .. }) => (seen.clone(), text.clone()),
             draft => {
                 let seen = draft.map_or_else(
                     || Seen::from(self.entry(&key).cloned()),
@@ -338,10 +352,31 @@ impl ConfigPage {
         if same {
             self.drafts.remove(&key);
         } else {
-            self.drafts.insert(key, Draft { seen, wanted });
+            let draft = Draft::new(&key, seen, wanted, self.secrets());
+            self.drafts.insert(key, draft);
         }
         self.saving = None;
         self.keys.outdate_now();
+    }
+
+    /// Drops the pending change of a key.
+    pub fn discard(&mut self, key: &ConfigKey) -> bool {
+        self.keys.outdate_now();
+        self.drafts.remove(key).is_some()
+    }
+
+    /// Whether secrets show.
+    pub fn secrets(&self) -> Secrets {
+        if self.revealed { Secrets::Revealed } else { Secrets::Masked }
+    }
+
+    /// Shows secrets, or masks them again.
+    pub fn reveal(&mut self) {
+        self.revealed = !self.revealed;
+        let secrets = self.secrets();
+        for (key, draft) in &mut self.drafts {
+            *draft = Draft::new(key, draft.seen.clone(), draft.wanted.clone(), secrets);
+        }
     }
 
     /// The plan of all pending changes.
@@ -407,8 +442,8 @@ impl ConfigPage {
                 }
                 // From now on theirs is what was seen: the guard holds against a third.
                 _ => {
-                    if let Some(draft) = self.drafts.get_mut(&name) {
-                        draft.seen = Seen::from(conflict.current);
+                    if let Some(draft) = self.drafts.remove(&name) {
+                        self.want(name, Seen::from(conflict.current), draft.wanted);
                     }
                 }
             }

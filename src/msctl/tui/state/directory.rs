@@ -97,8 +97,6 @@ pub struct Directory {
     status: HashMap<Box<[u8]>, Arc<StatusRecord>>,
     summaries: BTreeMap<ServiceName, Summary>,
     dirty: HashSet<ServiceName>,
-    /// Counts every change that a list may depend on.
-    pub version: u64,
 }
 
 impl Directory {
@@ -112,18 +110,18 @@ impl Directory {
             status: HashMap::new(),
             summaries: BTreeMap::new(),
             dirty: HashSet::new(),
-            version: 0,
         }
     }
 
-    /// Takes in a change below the services prefix.
-    pub fn apply(&mut self, change: &Change) {
+    /// Takes in a change below the services prefix. Returns the lease the instance had.
+    pub fn apply(&mut self, change: &Change) -> Option<LeaseId> {
+        let lease = self.registry.instance(change.key()).and_then(|instance| instance.lease);
         let touched = self.registry.apply(change);
         if let Change::Delete { key, .. } = change {
             self.health.remove(key);
         }
         self.dirty.extend(touched.into_iter().flatten());
-        self.version += 1;
+        lease
     }
 
     /// Takes in a change below the status prefix. A record that cannot be read counts as none.
@@ -140,7 +138,6 @@ impl Directory {
         if let Some((service, _)) = self.prefixes.of_status(change.key()) {
             self.dirty.insert(service);
         }
-        self.version += 1;
     }
 
     /// Takes in what an instance answered. An answer about one that left meanwhile is dropped.
@@ -156,7 +153,6 @@ impl Directory {
             self.dirty.insert(instance.record.service.clone());
         }
         self.health.insert(key.clone(), seen);
-        self.version += 1;
         !same
     }
 
@@ -166,6 +162,11 @@ impl Directory {
             seen.keys = self.leases.get_mut(&id).and_then(|before| before.keys.take());
         }
         self.leases.insert(id, seen);
+    }
+
+    /// How many leases are known.
+    pub fn lease_count(&self) -> usize {
+        self.leases.len()
     }
 
     /// Forgets leases that neither a record nor the list names, so that the table stays bounded.
