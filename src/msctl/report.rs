@@ -127,26 +127,33 @@ impl Report {
                 }
                 self.table(&table)?;
             }
-            Format::Json => {
-                self.out.write_all(b"[")?;
-                for (index, item) in items.into_iter().enumerate() {
-                    self.out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
-                    json::write(&mut self.out, &item)?;
-                }
-                self.out.write_all(b"\n]\n")?;
-            }
             Format::Yaml => {
                 let items: Vec<T> = items.into_iter().collect();
                 self.yaml(&items)?;
             }
-            Format::Ndjson => {
+            Format::Json | Format::Ndjson => {
+                let mut list = self.begin_list()?;
                 for item in items {
-                    json::write(&mut self.out, &item)?;
-                    self.out.write_all(b"\n")?;
+                    list.push(&item)?;
                 }
+                list.end()?;
             }
         }
         self.flush()
+    }
+
+    /// Begins a list of documents that come one by one: an array, or NDJSON.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn begin_list(&mut self) -> Result<List<'_>, Failure> {
+        if self.format != Format::Ndjson {
+            self.out.write_all(b"[")?;
+        }
+        Ok(List {
+            report: self,
+            written: 0,
+        })
     }
 
     /// Writes one document; `text` is its form for people.
@@ -290,6 +297,43 @@ impl Report {
 
     fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
+    }
+}
+
+/// A list that is being written. It is complete once [`List::end`] was called.
+pub struct List<'r> {
+    report: &'r mut Report,
+    written: usize,
+}
+
+impl List<'_> {
+    /// Writes one more document.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn push<T: Serialize>(&mut self, item: &T) -> Result<(), Failure> {
+        let out = &mut self.report.out;
+        if self.report.format == Format::Ndjson {
+            json::write(out, item)?;
+            out.write_all(b"\n")?;
+        } else {
+            out.write_all(if self.written == 0 { b"\n" } else { b",\n" })?;
+            json::write(out, item)?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Ends the list.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn end(self) -> Result<(), Failure> {
+        if self.report.format != Format::Ndjson {
+            let end: &[u8] = if self.written == 0 { b"]\n" } else { b"\n]\n" };
+            self.report.out.write_all(end)?;
+        }
+        self.report.flush()
     }
 }
 

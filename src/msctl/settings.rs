@@ -21,7 +21,13 @@ pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// The context of the settings file to use
-    #[arg(long, global = true, env = "MSCTL_CONTEXT", value_name = "NAME", help_heading = "Fleet")]
+    #[arg(
+        long,
+        global = true,
+        env = "MSCTL_CONTEXT",
+        value_name = "NAME",
+        help_heading = "Fleet"
+    )]
     pub context: Option<String>,
     /// etcd members, separated by commas; instead of a context
     #[arg(
@@ -44,25 +50,64 @@ pub struct Global {
     )]
     pub user: Option<String>,
     /// Certificate authority of etcd, before the command (PEM file)
-    #[arg(long = "cacert", id = "etcd_cacert", env = "MSCTL_CACERT", value_name = "FILE", help_heading = "Fleet")]
+    #[arg(
+        long = "cacert",
+        id = "etcd_cacert",
+        env = "MSCTL_CACERT",
+        value_name = "FILE",
+        help_heading = "Fleet"
+    )]
     pub cacert: Option<PathBuf>,
     /// Certificate shown to etcd, before the command (PEM file)
-    #[arg(long = "cert", id = "etcd_cert", env = "MSCTL_CERT", value_name = "FILE", help_heading = "Fleet")]
+    #[arg(
+        long = "cert",
+        id = "etcd_cert",
+        env = "MSCTL_CERT",
+        value_name = "FILE",
+        help_heading = "Fleet"
+    )]
     pub cert: Option<PathBuf>,
     /// Key of that certificate, before the command (PEM file)
-    #[arg(long = "key", id = "etcd_key", env = "MSCTL_KEY", value_name = "FILE", help_heading = "Fleet")]
+    #[arg(
+        long = "key",
+        id = "etcd_key",
+        env = "MSCTL_KEY",
+        value_name = "FILE",
+        help_heading = "Fleet"
+    )]
     pub key: Option<PathBuf>,
     /// How long one request to etcd may take
     #[arg(long, global = true, env = "MSCTL_TIMEOUT", value_name = "TIME", value_parser = duration, help_heading = "Fleet")]
     pub timeout: Option<Duration>,
     /// Output format; streams and calls write one JSON document after the other
-    #[arg(short, long, global = true, env = "MSCTL_OUTPUT", value_enum, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "MSCTL_OUTPUT",
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     pub output: Option<Format>,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        help_heading = "Output"
+    )]
     pub color: Color,
     /// Print errors and data only
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
     pub quiet: bool,
     /// Say what is being done
     #[arg(short, long, global = true, help_heading = "Output")]
@@ -114,12 +159,18 @@ impl Global {
                 None => match std::env::var("MSCTL_PASSWORD") {
                     Ok(password) => (user.as_str(), Secret::new(password)),
                     Err(_) => {
-                        return Err(Failure::usage(format!("no password for etcd user '{user}'"))
-                            .next("Set MSCTL_PASSWORD, or use a context with password_command."));
+                        return Err(
+                            Failure::usage(format!("no password for etcd user '{user}'")).next(
+                                "Set MSCTL_PASSWORD, or use a context with password_command.",
+                            ),
+                        );
                     }
                 },
             };
-            context.credentials = Some(Credentials { user: name.to_owned(), password });
+            context.credentials = Some(Credentials {
+                user: name.to_owned(),
+                password,
+            });
         }
         for (flag, place) in [
             (&self.cacert, &mut context.tls.cacert),
@@ -133,9 +184,7 @@ impl Global {
         if let Some(timeout) = self.timeout {
             context.timeout = timeout;
         }
-        for endpoint in &context.endpoints {
-            check_endpoint(endpoint)?;
-        }
+        context.check()?;
         Ok(context)
     }
 }
@@ -238,10 +287,8 @@ impl Context {
     pub fn from_file(file: &SettingsFile, name: &str) -> Result<Self, Failure> {
         let Some(context) = file.contexts.get(name) else {
             let known: Vec<&str> = file.contexts.keys().map(String::as_str).collect();
-            let failure = Failure::not_found(format!(
-                "no context '{name}' in {}",
-                file.path.display()
-            ));
+            let failure =
+                Failure::not_found(format!("no context '{name}' in {}", file.path.display()));
             return Err(if known.is_empty() {
                 failure.next("Add one with 'msctl context set', or name etcd with --endpoints.")
             } else {
@@ -249,6 +296,16 @@ impl Context {
             });
         };
         context.resolve(name, &file.path)
+    }
+
+    /// Whether every member is a usable URL.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.endpoints
+            .iter()
+            .try_for_each(|endpoint| check_endpoint(endpoint))
     }
 
     /// `host:port` of every member, for messages.
@@ -288,7 +345,10 @@ impl ContextFile {
                 Failure::usage(format!("context '{name}' has a user and no password"))
                     .next("Give password_command, password_file or password_env.")
             })?;
-            context.credentials = Some(Credentials { user: user.clone(), password });
+            context.credentials = Some(Credentials {
+                user: user.clone(),
+                password,
+            });
         }
         Ok(context)
     }
@@ -299,10 +359,11 @@ impl ContextFile {
 /// # Errors
 /// A sentence that names what is expected.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<jiff::SignedDuration, _> = text.trim().parse();
-    match parsed.ok().and_then(|span| Duration::try_from(span).ok()) {
+    match fleet::config::value::parse_duration(text) {
         Some(time) if !time.is_zero() => Ok(time),
-        _ => Err(format!("'{text}' is no time above zero; write it like 5s, 1m30s or 250ms")),
+        _ => Err(format!(
+            "'{text}' is no time above zero; write it like 5s, 1m30s or 250ms"
+        )),
     }
 }
 
@@ -335,12 +396,12 @@ fn check_endpoint(endpoint: &str) -> Result<(), Failure> {
     if !matches!(scheme, "http" | "https") {
         return Err(problem("is neither http nor https"));
     }
-    let uri: tonic::transport::Uri = endpoint
-        .parse()
-        .map_err(|_| problem("is no URL"))?;
+    let uri: tonic::transport::Uri = endpoint.parse().map_err(|_| problem("is no URL"))?;
     if rest.contains('@') {
-        return Err(Failure::usage("an etcd endpoint carries a user or password in its URL")
-            .next("Give them with --user and MSCTL_PASSWORD."));
+        return Err(
+            Failure::usage("an etcd endpoint carries a user or password in its URL")
+                .next("Give them with --user and MSCTL_PASSWORD."),
+        );
     }
     match uri.port() {
         Some(_) => Ok(()),
@@ -388,7 +449,10 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        let credentials = Credentials { user: "root".into(), password: Secret::new("hunter2") };
+        let credentials = Credentials {
+            user: "root".into(),
+            password: Secret::new("hunter2"),
+        };
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }
 }

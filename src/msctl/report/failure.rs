@@ -24,6 +24,8 @@ pub enum Kind {
     Unreachable,
     /// A called method answered with this gRPC status code.
     Grpc(i32),
+    /// A comparison found differences, which were printed; nothing more is said.
+    Differs,
     /// Who read our output went away; nothing is wrong and nothing is said.
     Closed,
 }
@@ -34,7 +36,7 @@ impl Kind {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Closed => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Differs => 1,
             Self::Usage => 2,
             Self::Conflict => 3,
             Self::NotFound => 4,
@@ -55,6 +57,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Grpc(_) => "grpc",
+            Self::Differs => "differs",
             Self::Closed => "closed",
         }
     }
@@ -68,14 +71,33 @@ pub struct Failure {
     message: String,
     next: Option<String>,
     code: Option<Box<Value>>,
-    details: Option<Box<Value>>,
+    details: Option<Box<Details>>,
+}
+
+#[derive(Debug, Clone)]
+struct Details {
+    value: Value,
+    audience: Audience,
+}
+
+/// Whom details are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Everyone,
+    Machines,
 }
 
 impl Failure {
     /// A failure of a kind; the message names the thing and the cause.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), next: None, code: None, details: None }
+        Self {
+            kind,
+            message: message.into(),
+            next: None,
+            code: None,
+            details: None,
+        }
     }
 
     /// Kind [`Kind::Failed`].
@@ -116,10 +138,23 @@ impl Failure {
         self
     }
 
-    /// With details for machines; people see them indented under the message.
+    /// With details, which people see indented under the message.
     #[must_use]
-    pub fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(Box::new(details));
+    pub fn with_details(mut self, value: Value) -> Self {
+        self.details = Some(Box::new(Details {
+            value,
+            audience: Audience::Everyone,
+        }));
+        self
+    }
+
+    /// With details that the message tells people already.
+    #[must_use]
+    pub fn with_machine_details(mut self, value: Value) -> Self {
+        self.details = Some(Box::new(Details {
+            value,
+            audience: Audience::Machines,
+        }));
         self
     }
 
@@ -155,14 +190,14 @@ impl Failure {
             object.insert("next".into(), json!(next));
         }
         if let Some(details) = &self.details {
-            object.insert("details".into(), (**details).clone());
+            object.insert("details".into(), details.value.clone());
         }
         Value::Object(object)
     }
 
     /// Prints the failure on stderr, as text or as one JSON object.
     pub fn print(&self, format: Format, palette: Palette) {
-        if self.kind == Kind::Closed {
+        if matches!(self.kind, Kind::Closed | Kind::Differs) {
             return;
         }
         let mut out = Vec::new();
@@ -188,8 +223,10 @@ impl Failure {
             text.push_str(if ended { " " } else { ". " });
             text.push_str(&lines_safe(next));
         }
-        if let Some(details) = &self.details {
-            let items: Vec<&Value> = match &**details {
+        if let Some(details) = &self.details
+            && details.audience == Audience::Everyone
+        {
+            let items: Vec<&Value> = match &details.value {
                 Value::Array(items) => items.iter().collect(),
                 other => vec![other],
             };

@@ -14,7 +14,8 @@ use crate::report::Failure;
 /// When the stream cannot be written.
 pub fn write<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(), Failure> {
     let mut serializer = Serializer::with_formatter(out, Safe(CompactFormatter));
-    item.serialize(&mut serializer).map_err(from_json)
+    item.serialize(&mut serializer)
+        .map_err(|error| from_json(&error))
 }
 
 /// Writes one document with two spaces a level.
@@ -23,7 +24,8 @@ pub fn write<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(),
 /// When the stream cannot be written.
 pub fn write_pretty<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(), Failure> {
     let mut serializer = Serializer::with_formatter(out, Safe(PrettyFormatter::new()));
-    item.serialize(&mut serializer).map_err(from_json)
+    item.serialize(&mut serializer)
+        .map_err(|error| from_json(&error))
 }
 
 /// JSON text made by others, with the same characters escaped. They can stand in strings only.
@@ -41,7 +43,7 @@ pub fn safe_text(json: &str) -> String {
     safe
 }
 
-fn from_json(error: serde_json::Error) -> Failure {
+fn from_json(error: &serde_json::Error) -> Failure {
     match error.io_error_kind() {
         Some(kind) => io::Error::from(kind).into(),
         None => Failure::failed(format!("the answer has no JSON form: {error}")),
@@ -106,10 +108,7 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &serde_json::json!({ "k": [raw] })).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            "{\"k\":[\"a\\u009b31m\\u202e\\u007f\\u001b日本\"]}"
-        );
+        assert_eq!(text, "{\"k\":[\"a\\u009b31m\\u202e\\u007f\\u001b日本\"]}");
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back["k"][0], raw);
     }

@@ -38,7 +38,8 @@ impl Palette {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
-                let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+                let set =
+                    |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
                 is_terminal
                     && !set("NO_COLOR")
                     && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

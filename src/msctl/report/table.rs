@@ -90,11 +90,20 @@ impl Table {
         let columns = titles
             .iter()
             .map(|title| match title.strip_prefix('>') {
-                Some(title) => Column { title, align: Align::Right },
-                None => Column { title, align: Align::Left },
+                Some(title) => Column {
+                    title,
+                    align: Align::Right,
+                },
+                None => Column {
+                    title,
+                    align: Align::Left,
+                },
             })
             .collect();
-        Self { columns, rows: Vec::new() }
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
@@ -172,7 +181,11 @@ mod tests {
     fn columns_line_up_by_what_a_terminal_shows() {
         let mut table = Table::new(&["NAME", ">TTL", "WHY"]);
         table.push(vec!["größe".into(), "6.8s".into(), "ok".into()]);
-        table.push(vec!["日本".into(), "10s".into(), Cell::new("no\x1b[2J", Tone::Bad)]);
+        table.push(vec![
+            "日本".into(),
+            "10s".into(),
+            Cell::new("no\x1b[2J", Tone::Bad),
+        ]);
         assert_eq!(
             drawn(&table, None),
             "NAME    TTL  WHY\ngröße  6.8s  ok\n日本    10s  no\\u{1b}[2J\n"

@@ -127,7 +127,7 @@ impl PrefixesFile {
             ("releases", &self.releases, &mut prefixes.releases),
         ] {
             if let Some(text) = text {
-                *place = fleet::Prefix::new(text).map_err(|error| {
+                *place = fleet::prefixes::directory(text).map_err(|error| {
                     Failure::usage(format!("prefix '{name}' of context '{context}': {error}"))
                 })?;
             }
@@ -193,7 +193,10 @@ impl SettingsFile {
     /// When its folder cannot be made or written.
     pub fn save(&self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
-            Failure::failed(format!("{} cannot be written: {error}", self.path.display()))
+            Failure::failed(format!(
+                "{} cannot be written: {error}",
+                self.path.display()
+            ))
         };
         if self.path.as_os_str().is_empty() {
             return Err(Failure::usage("there is no place for a settings file")
@@ -203,14 +206,19 @@ impl SettingsFile {
             .map_err(|error| Failure::failed(format!("the settings have no YAML form: {error}")))?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let draft = self.path.with_extension(format!("yaml.{}", std::process::id()));
+        let draft = self
+            .path
+            .with_extension(format!("yaml.{}", std::process::id()));
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let written = options
             .open(&draft)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())
+                    .and_then(|()| file.sync_all())
+            })
             .and_then(|()| std::fs::rename(&draft, &self.path));
         if written.is_err() {
             // What matters is the error that led here.
@@ -255,8 +263,10 @@ impl ContextFile {
 
 fn run(program: &str, arguments: &[String], context: &str) -> Result<Secret, Failure> {
     let failed = |why: String| {
-        Failure::failed(format!("password of context '{context}': '{program}' {why}"))
-            .next("Run the password_command by hand to see why.")
+        Failure::failed(format!(
+            "password of context '{context}': '{program}' {why}"
+        ))
+        .next("Run the password_command by hand to see why.")
     };
     let mut child = Command::new(program)
         .args(arguments)
@@ -275,7 +285,9 @@ fn run(program: &str, arguments: &[String], context: &str) -> Result<Secret, Fai
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(failed(format!("did not end within {PASSWORD_COMMAND_LIMIT:?}")));
+                return Err(failed(format!(
+                    "did not end within {PASSWORD_COMMAND_LIMIT:?}"
+                )));
             }
             Err(error) => return Err(failed(format!("cannot be waited for: {error}"))),
         }
@@ -294,7 +306,9 @@ fn run(program: &str, arguments: &[String], context: &str) -> Result<Secret, Fai
 fn first_line(text: &str, context: &str) -> Result<Secret, Failure> {
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-        _ => Err(Failure::failed(format!("the password of context '{context}' is empty"))),
+        _ => Err(Failure::failed(format!(
+            "the password of context '{context}' is empty"
+        ))),
     }
 }
 
@@ -313,7 +327,10 @@ fn refuse_if_others_read(path: &Path, context: &str) -> Result<(), Failure> {
         path.display(),
         mode & 0o777
     ))
-    .next(format!("Run 'chmod 600 {}', or use password_command.", path.display())))
+    .next(format!(
+        "Run 'chmod 600 {}', or use password_command.",
+        path.display()
+    )))
 }
 
 #[cfg(not(unix))]
