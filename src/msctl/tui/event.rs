@@ -168,8 +168,6 @@ pub struct KeyFacts {
     pub mod_revision: Revision,
     /// How many times.
     pub version: i64,
-    /// Its lease.
-    pub lease: Option<LeaseId>,
 }
 
 /// What a write was for; its answer is told accordingly.

@@ -159,7 +159,8 @@ impl Editor {
         (self.row, self.column) = from;
         self.remember();
         let (start, end) = if from < to { (from, to) } else { (to, from) };
-        let tail = self.lines[end.0].split_off(self.offset(end.0, end.1));
+        let cut = self.offset(end.0, end.1);
+        let tail = self.lines[end.0].split_off(cut);
         let head = self.offset(start.0, start.1);
         self.lines[start.0].truncate(head);
         self.lines[start.0].push_str(&tail);
