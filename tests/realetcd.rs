@@ -13,8 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const MISSING: &str =
-    "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
+const MISSING: &str = "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
 
 /// How long a member may take to serve; a busy machine takes its time.
 const START: Duration = Duration::from_secs(60);
@@ -99,7 +98,10 @@ impl RealEtcd {
             .arg(format!("--listen-client-urls=http://{}", self.client))
             .arg(format!("--advertise-client-urls=http://{}", self.client))
             .arg(format!("--listen-peer-urls=http://{}", self.peer))
-            .arg(format!("--initial-advertise-peer-urls=http://{}", self.peer))
+            .arg(format!(
+                "--initial-advertise-peer-urls=http://{}",
+                self.peer
+            ))
             .arg(format!("--initial-cluster={}", self.cluster))
             .args(["--logger=zap", "--log-level=warn"])
             .args(&self.extra)
@@ -118,7 +120,9 @@ impl RealEtcd {
         while !self.healthy().await {
             let exited = {
                 let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-                process.as_mut().and_then(|child| child.try_wait().ok().flatten())
+                process
+                    .as_mut()
+                    .and_then(|child| child.try_wait().ok().flatten())
             };
             if let Some(status) = exited {
                 panic!("etcd ended at once ({status}):\n{}", self.log());

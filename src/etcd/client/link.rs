@@ -136,14 +136,17 @@ impl Link {
             .collect()
     }
 
-    /// Every member once, the most promising first; the one to avoid comes last.
+    /// Every member once, the most promising first; the one to avoid comes after its equals.
     pub(crate) fn candidates(&self, avoid: Option<usize>) -> Vec<usize> {
         let members = self.members();
         let preferred = self.preferred.load(Ordering::Relaxed);
         let mut candidates = self.order.clone();
         candidates.sort_by_cached_key(|index| {
-            let rank = members.get(*index).map_or(Rank::Down, Member::rank);
-            (Some(*index) == avoid, rank, *index != preferred)
+            let rank = match members.get(*index).map_or(Rank::Down, Member::rank) {
+                Rank::Up if Some(*index) == avoid => Rank::Avoided,
+                rank => rank,
+            };
+            (rank, *index != preferred)
         });
         candidates
     }
@@ -232,18 +235,21 @@ impl Link {
         }
         let hedge = tokio::time::sleep(self.settings.hedge_after);
         tokio::pin!(hedge);
-        let mut hedging = call.repeat == Repeat::Reads;
+        let mut waiting = true;
         loop {
             let (index, result) = tokio::select! {
                 Some(done) = running.next() => done,
-                () = &mut hedge, if hedging => {
-                    match next.next() {
+                () = &mut hedge, if waiting => {
+                    // What cannot be asked twice is at least not waited for at a dead member.
+                    self.look_at(&asked);
+                    let second = if call.repeat == Repeat::Reads { next.next() } else { None };
+                    match second {
                         Some(index) => {
                             asked.push(index);
                             running.push(attempt(index));
                             hedge.as_mut().reset(Instant::now() + self.settings.hedge_after);
                         }
-                        None => hedging = false,
+                        None => waiting = false,
                     }
                     continue;
                 }
