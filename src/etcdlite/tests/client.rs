@@ -67,18 +67,27 @@ impl Api {
         R: prost::Message + Default + Send + Sync + 'static,
     {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static(path);
         let codec = ProstCodec::<Q, R>::default();
         let call = grpc.unary(Request::new(request), path, codec);
         let answer = tokio::time::timeout(DEADLINE, call).await;
-        answer.expect("an answer in time").map(tonic::Response::into_inner)
+        answer
+            .expect("an answer in time")
+            .map(tonic::Response::into_inner)
     }
 
     /// Renews a lease once, on a stream of its own.
     pub(super) async fn keep_alive(&self, id: i64) -> Result<PbLeaseKeepAliveResponse, Status> {
-        let mut stream = self.keep_alives(vec![PbLeaseKeepAliveRequest { id }]).await?;
-        stream.message().await.map(|answer| answer.expect("an answer to the renewal"))
+        let mut stream = self
+            .keep_alives(vec![PbLeaseKeepAliveRequest { id }])
+            .await?;
+        stream
+            .message()
+            .await
+            .map(|answer| answer.expect("an answer to the renewal"))
     }
 
     pub(super) async fn keep_alives(
@@ -86,16 +95,21 @@ impl Api {
         requests: Vec<PbLeaseKeepAliveRequest>,
     ) -> Result<Streaming<PbLeaseKeepAliveResponse>, Status> {
         let requests = tokio_stream::iter(requests).chain(futures::stream::pending());
-        self.streaming("/etcdserverpb.Lease/LeaseKeepAlive", requests).await
+        self.streaming("/etcdserverpb.Lease/LeaseKeepAlive", requests)
+            .await
     }
 
     pub(super) fn watch(&self) -> WatchStream {
         let (requests, receiver) = mpsc::channel(64);
         let api = self.clone();
         let opening = async move {
-            api.streaming("/etcdserverpb.Watch/Watch", ReceiverStream::new(receiver)).await
+            api.streaming("/etcdserverpb.Watch/Watch", ReceiverStream::new(receiver))
+                .await
         };
-        WatchStream { requests, answers: Answers::Opening(opening.boxed()) }
+        WatchStream {
+            requests,
+            answers: Answers::Opening(opening.boxed()),
+        }
     }
 
     async fn streaming<Q, R>(
@@ -108,27 +122,50 @@ impl Api {
         R: prost::Message + Default + Send + Sync + 'static,
     {
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
-        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static(path);
         let codec = ProstCodec::<Q, R>::default();
         let call = grpc.streaming(Request::new(requests), path, codec);
-        let opened = tokio::time::timeout(DEADLINE, call).await.expect("a stream in time");
+        let opened = tokio::time::timeout(DEADLINE, call)
+            .await
+            .expect("a stream in time");
         opened.map(tonic::Response::into_inner)
     }
 
     pub(super) async fn put_value(&self, key: &str, value: &str) -> i64 {
-        let request =
-            PbPutRequest { key: key.into(), value: value.into(), ..PbPutRequest::default() };
-        self.put(request).await.expect("a put").header.unwrap().revision
+        let request = PbPutRequest {
+            key: key.into(),
+            value: value.into(),
+            ..PbPutRequest::default()
+        };
+        self.put(request)
+            .await
+            .expect("a put")
+            .header
+            .unwrap()
+            .revision
     }
 
     pub(super) async fn delete_key(&self, key: &str) -> i64 {
-        let request = PbDeleteRequest { key: key.into(), ..PbDeleteRequest::default() };
-        self.delete(request).await.expect("a deletion").header.unwrap().revision
+        let request = PbDeleteRequest {
+            key: key.into(),
+            ..PbDeleteRequest::default()
+        };
+        self.delete(request)
+            .await
+            .expect("a deletion")
+            .header
+            .unwrap()
+            .revision
     }
 
     pub(super) async fn get(&self, key: &str) -> Option<PbKeyValue> {
-        let request = PbRangeRequest { key: key.into(), ..PbRangeRequest::default() };
+        let request = PbRangeRequest {
+            key: key.into(),
+            ..PbRangeRequest::default()
+        };
         self.range(request).await.expect("a range").kvs.pop()
     }
 }
@@ -178,16 +215,22 @@ impl WatchStream {
     }
 
     pub(super) async fn ask_progress(&self) {
-        self.send(PbWatchRequestUnion::ProgressRequest(Default::default())).await;
+        self.send(PbWatchRequestUnion::ProgressRequest(Default::default()))
+            .await;
     }
 
     async fn send(&self, union: PbWatchRequestUnion) {
-        let request = PbWatchRequest { request_union: Some(union) };
+        let request = PbWatchRequest {
+            request_union: Some(union),
+        };
         self.requests.send(request).await.expect("an open stream");
     }
 
     pub(super) async fn next(&mut self) -> PbWatchResponse {
-        self.try_next().await.expect("no error").expect("an open stream")
+        self.try_next()
+            .await
+            .expect("no error")
+            .expect("an open stream")
     }
 
     pub(super) async fn try_next(&mut self) -> Result<Option<PbWatchResponse>, Status> {
@@ -200,13 +243,18 @@ impl WatchStream {
                 Answers::Opening(_) => Ok(None),
             }
         };
-        tokio::time::timeout(DEADLINE, next).await.expect("an answer in time")
+        tokio::time::timeout(DEADLINE, next)
+            .await
+            .expect("an answer in time")
     }
 
     /// Events up to and with those of `revision`.
     pub(super) async fn events_through(&mut self, revision: i64) -> Vec<PbEvent> {
         let mut events: Vec<PbEvent> = Vec::new();
-        while events.last().is_none_or(|event| mod_revision(event) < revision) {
+        while events
+            .last()
+            .is_none_or(|event| mod_revision(event) < revision)
+        {
             events.extend(self.next().await.events);
         }
         events
@@ -221,12 +269,22 @@ pub(super) fn mod_revision(event: &PbEvent) -> i64 {
 pub(super) fn prefix(prefix: &str) -> Wish {
     let mut range_end = prefix.as_bytes().to_vec();
     *range_end.last_mut().expect("a prefix") += 1;
-    Wish { key: prefix.into(), range_end, ..Wish::default() }
+    Wish {
+        key: prefix.into(),
+        range_end,
+        ..Wish::default()
+    }
 }
 
 pub(super) fn put_op(key: &str, value: &str) -> PbTxnRequestOp {
-    let put = PbPutRequest { key: key.into(), value: value.into(), ..PbPutRequest::default() };
-    PbTxnRequestOp { request: Some(PbTxnOpRequest::RequestPut(put)) }
+    let put = PbPutRequest {
+        key: key.into(),
+        value: value.into(),
+        ..PbPutRequest::default()
+    };
+    PbTxnRequestOp {
+        request: Some(PbTxnOpRequest::RequestPut(put)),
+    }
 }
 
 pub(super) fn delete_op(key: &str, range_end: &str) -> PbTxnRequestOp {
@@ -235,5 +293,7 @@ pub(super) fn delete_op(key: &str, range_end: &str) -> PbTxnRequestOp {
         range_end: range_end.into(),
         ..PbDeleteRequest::default()
     };
-    PbTxnRequestOp { request: Some(PbTxnOpRequest::RequestDeleteRange(delete)) }
+    PbTxnRequestOp {
+        request: Some(PbTxnOpRequest::RequestDeleteRange(delete)),
+    }
 }

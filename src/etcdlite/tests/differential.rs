@@ -13,14 +13,16 @@ use operation::sequences;
 use run::Pair;
 
 /// Sequences of up to 24 operations: some 20 seconds against etcd 3.4. `PROPTEST_CASES` asks for more.
-const CASES: u32 = 400;
+const CASES: u32 = 300;
 
 #[test]
 fn etcdlite_answers_as_etcd_does() {
     let runtime = Runtime::new().unwrap();
     let mut pair = None;
     let pair = std::cell::RefCell::new(&mut pair);
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let asked = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
     let config = Config {
         cases: asked.unwrap_or(CASES),
         failure_persistence: None,
@@ -30,7 +32,9 @@ fn etcdlite_answers_as_etcd_does() {
     let result = TestRunner::new(config).run(&sequences(), |sequence| {
         let mut held = pair.borrow_mut();
         // After a difference the two have diverged: the next sequence starts with a fresh pair.
-        let mut current = held.take().unwrap_or_else(|| runtime.block_on(Pair::start()));
+        let mut current = held
+            .take()
+            .unwrap_or_else(|| runtime.block_on(Pair::start()));
         runtime.block_on(current.run(&sequence))?;
         **held = Some(current);
         Ok(())

@@ -26,17 +26,39 @@ impl Peer {
         let binary = std::env::var(PEER_VARIABLE).unwrap_or_else(|_| "etcd".to_owned());
         // Every write is synced to disk; memory makes that quick.
         let memory = PathBuf::from("/dev/shm");
-        let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
-        let data = tempfile::Builder::new().prefix("etcdlite-peer").tempdir_in(parent).unwrap();
+        let parent = if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        };
+        let data = tempfile::Builder::new()
+            .prefix("etcdlite-peer")
+            .tempdir_in(parent)
+            .unwrap();
         let (client, peer) = (free_port(), free_port());
         let client_url = format!("http://127.0.0.1:{client}");
         let peer_url = format!("http://127.0.0.1:{peer}");
         let process = Command::new(&binary)
             .args(["--name", "peer", "--data-dir"])
             .arg(data.path())
-            .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
-            .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-            .args(["--initial-cluster", &format!("peer={peer_url}"), "--log-level", "error"])
+            .args([
+                "--listen-client-urls",
+                &client_url,
+                "--advertise-client-urls",
+                &client_url,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer_url,
+                "--initial-advertise-peer-urls",
+                &peer_url,
+            ])
+            .args([
+                "--initial-cluster",
+                &format!("peer={peer_url}"),
+                "--log-level",
+                "error",
+            ])
             .arg("--unsafe-no-fsync")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -45,8 +67,12 @@ impl Peer {
                 panic!("{binary}: {error}. Install Debian's etcd-server, or set {PEER_VARIABLE}")
             });
         let channel = Endpoint::from_shared(client_url).unwrap().connect_lazy();
-        let mut peer =
-            Self { process, _data: data, api: Api::new(channel), version: String::new() };
+        let mut peer = Self {
+            process,
+            _data: data,
+            api: Api::new(channel),
+            version: String::new(),
+        };
         peer.version = peer.until_ready().await;
         peer
     }
@@ -76,5 +102,9 @@ impl Drop for Peer {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -37,12 +37,17 @@ impl Place {
 
     pub(super) fn delete(self, range: &Range, prev_kv: bool) -> PbDeleteRequest {
         let Range { key, end } = range.clone();
-        PbDeleteRequest { key, range_end: end, prev_kv }
+        PbDeleteRequest {
+            key,
+            range_end: end,
+            prev_kv,
+        }
     }
 
     pub(super) fn get(self, get: &Get) -> PbRangeRequest {
-        let [min_mod, max_mod, min_create, max_create] =
-            get.bounds.map(|bound| bound.map_or(0, |revision| self.resolve(revision)));
+        let [min_mod, max_mod, min_create, max_create] = get
+            .bounds
+            .map(|bound| bound.map_or(0, |revision| self.resolve(revision)));
         let Range { key, end } = get.range.clone();
         PbRangeRequest {
             key,
@@ -63,7 +68,11 @@ impl Place {
 
     pub(super) fn txn(self, txn: &Txn) -> PbTxnRequest {
         PbTxnRequest {
-            compare: txn.compares.iter().map(|compare| self.compare(compare)).collect(),
+            compare: txn
+                .compares
+                .iter()
+                .map(|compare| self.compare(compare))
+                .collect(),
             success: txn.success.iter().map(|op| self.op(op)).collect(),
             failure: txn.failure.iter().map(|op| self.op(op)).collect(),
         }
@@ -91,9 +100,9 @@ impl Place {
         let request = match op {
             TxnOp::Get(get) => Some(PbTxnOpRequest::RequestRange(self.get(get))),
             TxnOp::Put(put) => Some(PbTxnOpRequest::RequestPut(self.put(put))),
-            TxnOp::Delete(range, prev_kv) => {
-                Some(PbTxnOpRequest::RequestDeleteRange(self.delete(range, *prev_kv)))
-            }
+            TxnOp::Delete(range, prev_kv) => Some(PbTxnOpRequest::RequestDeleteRange(
+                self.delete(range, *prev_kv),
+            )),
             TxnOp::Txn(txn) => Some(PbTxnOpRequest::RequestTxn(self.txn(txn))),
             TxnOp::Empty => None,
         };
@@ -137,7 +146,11 @@ impl Answer for PbLeaseTimeToLiveResponse {
     fn settle(&mut self) {
         self.keys.sort();
         // A countdown that stands for the same lease may be read a moment apart.
-        self.ttl = if self.ttl > 0 && self.granted_ttl - self.ttl < 60 { 1 } else { self.ttl };
+        self.ttl = if self.ttl > 0 && self.granted_ttl - self.ttl < 60 {
+            1
+        } else {
+            self.ttl
+        };
     }
 }
 
@@ -156,7 +169,10 @@ pub(super) fn settled<A: Answer>(answer: Result<A, Status>) -> Result<A, String>
     let mut answer =
         answer.map_err(|status| format!("{:?}: {}", status.code(), status.message()))?;
     if let Some(header) = answer.header() {
-        *header = PbResponseHeader { revision: header.revision, ..PbResponseHeader::default() };
+        *header = PbResponseHeader {
+            revision: header.revision,
+            ..PbResponseHeader::default()
+        };
     }
     answer.settle();
     Ok(answer)

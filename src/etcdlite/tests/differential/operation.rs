@@ -142,7 +142,12 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![Just(Vec::new()), Just(b"v".to_vec()), Just(b"w".to_vec()), Just(vec![0, 255])]
+    prop_oneof![
+        Just(Vec::new()),
+        Just(b"v".to_vec()),
+        Just(b"w".to_vec()),
+        Just(vec![0, 255])
+    ]
 }
 
 fn lease() -> impl Strategy<Value = i64> {
@@ -166,17 +171,30 @@ fn revision() -> impl Strategy<Value = Revision> {
 fn put() -> impl Strategy<Value = Put> {
     let lease = prop_oneof![6 => Just(0), 4 => lease()];
     let rarely = || prop::bool::weighted(0.12);
-    (key(), value(), lease, any::<bool>(), rarely(), rarely(), rarely()).prop_map(
-        |(key, value, lease, prev_kv, ignore_value, ignore_lease, wrong)| Put {
-            key,
-            // Mostly what goes with the flags, sometimes what etcd refuses.
-            value: if ignore_value && !wrong { Vec::new() } else { value },
-            lease: if ignore_lease && !wrong { 0 } else { lease },
-            prev_kv,
-            ignore_value,
-            ignore_lease,
-        },
+    (
+        key(),
+        value(),
+        lease,
+        any::<bool>(),
+        rarely(),
+        rarely(),
+        rarely(),
     )
+        .prop_map(
+            |(key, value, lease, prev_kv, ignore_value, ignore_lease, wrong)| Put {
+                key,
+                // Mostly what goes with the flags, sometimes what etcd refuses.
+                value: if ignore_value && !wrong {
+                    Vec::new()
+                } else {
+                    value
+                },
+                lease: if ignore_lease && !wrong { 0 } else { lease },
+                prev_kv,
+                ignore_value,
+                ignore_lease,
+            },
+        )
 }
 
 fn get() -> impl Strategy<Value = Get> {
@@ -200,9 +218,8 @@ fn get() -> impl Strategy<Value = Get> {
 }
 
 fn compare() -> impl Strategy<Value = Compare> {
-    let kind = (0..5).prop_flat_map(|target| {
-        (Just(target), prop_oneof![9 => Just(target), 1 => 0..5])
-    });
+    let kind =
+        (0..5).prop_flat_map(|target| (Just(target), prop_oneof![9 => Just(target), 1 => 0..5]));
     (range(), 0..4, kind, 0..4_i64, revision(), value()).prop_map(
         |(range, result, (target, union), number, revision, value)| Compare {
             range,
@@ -234,7 +251,11 @@ fn txn(depth: u32) -> BoxedStrategy<Txn> {
         .boxed()
     };
     (vec(compare(), 0..3), vec(op.clone(), 0..4), vec(op, 0..4))
-        .prop_map(|(compares, success, failure)| Txn { compares, success, failure })
+        .prop_map(|(compares, success, failure)| Txn {
+            compares,
+            success,
+            failure,
+        })
         .boxed()
 }
 
@@ -245,7 +266,18 @@ fn watch() -> impl Strategy<Value = Watch> {
         Revision::Negative => Revision::Zero,
         start => start,
     });
-    (range(), start, filters, any::<bool>(), prop_oneof![4 => Just(0), 1 => 5..7_i64]).prop_map(
-        |(range, start, filters, prev_kv, id)| Watch { range, start, filters, prev_kv, id },
+    (
+        range(),
+        start,
+        filters,
+        any::<bool>(),
+        prop_oneof![4 => Just(0), 1 => 5..7_i64],
     )
+        .prop_map(|(range, start, filters, prev_kv, id)| Watch {
+            range,
+            start,
+            filters,
+            prev_kv,
+            id,
+        })
 }
