@@ -53,10 +53,19 @@ enum Ailment {
 impl Faults {
     /// A well instance. Must be called within a Tokio runtime.
     pub(crate) fn new(instance: &str, settings: Settings, health: Health) -> Self {
-        let (current, seen) = watch::channel(Fault { ailment: Ailment::None, until: None });
+        let (current, seen) = watch::channel(Fault {
+            ailment: Ailment::None,
+            until: None,
+        });
         let keeper = tokio::spawn(keep(current.clone(), seen, health));
         let instance = instance.to_owned();
-        Self(Arc::new(Shared { current, looked_at: AtomicU64::new(0), instance, settings, keeper }))
+        Self(Arc::new(Shared {
+            current,
+            looked_at: AtomicU64::new(0),
+            instance,
+            settings,
+            keeper,
+        }))
     }
 
     fn state(&self) -> State {
@@ -90,7 +99,14 @@ impl Drop for Shared {
 async fn keep(current: watch::Sender<Fault>, mut seen: watch::Receiver<Fault>, health: Health) {
     loop {
         let fault = *seen.borrow_and_update();
-        health.report("", if fault.ailment == Ailment::NotServing { Serving::No } else { Serving::Yes });
+        health.report(
+            "",
+            if fault.ailment == Ailment::NotServing {
+                Serving::No
+            } else {
+                Serving::Yes
+            },
+        );
         let over = async {
             match fault.until {
                 Some((at, _)) => tokio::time::sleep_until(at).await,
@@ -135,9 +151,10 @@ impl Gate for Faults {
                 let _ = tokio::time::timeout(delay, cured).await;
                 Ok(())
             }
-            Ailment::Fail { code, ratio } if self.0.is_struck(ratio) => {
-                Err(Status::new(code, format!("a fault of {} was asked for", self.0.instance)))
-            }
+            Ailment::Fail { code, ratio } if self.0.is_struck(ratio) => Err(Status::new(
+                code,
+                format!("a fault of {} was asked for", self.0.instance),
+            )),
             _ => Ok(()),
         }
     }
@@ -147,7 +164,10 @@ impl Shared {
     /// Whether the next call is one of the failing share: true `ratio` times of all calls, evenly spread.
     fn is_struck(&self, ratio: f64) -> bool {
         let before = self.looked_at.fetch_add(1, Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "a share of 2^53 calls need not be exact")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share of 2^53 calls need not be exact"
+        )]
         let failed = |calls: u64| (calls as f64 * ratio).floor();
         failed(before + 1) > failed(before)
     }
@@ -171,27 +191,42 @@ impl FaultService for Faults {
 /// The fault that a request asks for; the clock is handed in.
 fn wanted(request: &SetRequest, now: Instant, today: SystemTime) -> Result<Fault, Status> {
     let mode = Mode::try_from(request.mode).map_err(|_| {
-        Status::invalid_argument(format!("mode: {} is not one of NONE, HANG, SLOW, FAIL, NOT_SERVING", request.mode))
+        Status::invalid_argument(format!(
+            "mode: {} is not one of NONE, HANG, SLOW, FAIL, NOT_SERVING",
+            request.mode
+        ))
     })?;
     let ailment = match mode {
         Mode::None => Ailment::None,
         Mode::Hang => Ailment::Hang,
-        Mode::Slow => {
-            Ailment::Slow(bounded("delay", request.delay, LONGEST_DELAY)?.unwrap_or(Duration::from_secs(1)))
-        }
-        Mode::Fail => Ailment::Fail { code: code(request.code)?, ratio: ratio(request.ratio)? },
+        Mode::Slow => Ailment::Slow(
+            bounded("delay", request.delay, LONGEST_DELAY)?.unwrap_or(Duration::from_secs(1)),
+        ),
+        Mode::Fail => Ailment::Fail {
+            code: code(request.code)?,
+            ratio: ratio(request.ratio)?,
+        },
         Mode::NotServing => Ailment::NotServing,
     };
-    let until = bounded("for", request.r#for, LONGEST_FAULT)?.map(|length| (now + length, today + length));
+    let until =
+        bounded("for", request.r#for, LONGEST_FAULT)?.map(|length| (now + length, today + length));
     Ok(Fault { ailment, until })
 }
 
-fn bounded(field: &str, value: Option<prost_types::Duration>, most: Duration) -> Result<Option<Duration>, Status> {
+fn bounded(
+    field: &str,
+    value: Option<prost_types::Duration>,
+    most: Duration,
+) -> Result<Option<Duration>, Status> {
     let Some(value) = value else { return Ok(None) };
     match Duration::try_from(value) {
         Ok(value) if value <= most => Ok(Some(value)),
-        Ok(value) => Err(Status::invalid_argument(format!("{field}: {value:?} is longer than {most:?}"))),
-        Err(_) => Err(Status::invalid_argument(format!("{field}: must not be negative"))),
+        Ok(value) => Err(Status::invalid_argument(format!(
+            "{field}: {value:?} is longer than {most:?}"
+        ))),
+        Err(_) => Err(Status::invalid_argument(format!(
+            "{field}: must not be negative"
+        ))),
     }
 }
 
@@ -199,7 +234,9 @@ fn code(number: i32) -> Result<Code, Status> {
     match number {
         0 => Ok(Code::Unavailable),
         1..=16 => Ok(Code::from_i32(number)),
-        _ => Err(Status::invalid_argument(format!("code: {number} is not a status code from 1 to 16"))),
+        _ => Err(Status::invalid_argument(format!(
+            "code: {number} is not a status code from 1 to 16"
+        ))),
     }
 }
 
@@ -207,7 +244,9 @@ fn ratio(share: Option<f64>) -> Result<f64, Status> {
     match share {
         None => Ok(1.0),
         Some(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        Some(share) => Err(Status::invalid_argument(format!("ratio: {share} is not above 0 and at most 1"))),
+        Some(share) => Err(Status::invalid_argument(format!(
+            "ratio: {share} is not above 0 and at most 1"
+        ))),
     }
 }
 
@@ -221,16 +260,64 @@ mod tests {
 
     #[test]
     fn a_fault_that_makes_no_sense_is_refused_by_field() {
-        let fail = SetRequest { mode: Mode::Fail.into(), ..SetRequest::default() };
+        let fail = SetRequest {
+            mode: Mode::Fail.into(),
+            ..SetRequest::default()
+        };
         let table = [
-            (SetRequest { mode: 9, ..SetRequest::default() }, "mode: 9"),
-            (SetRequest { mode: Mode::Slow.into(), delay: seconds(-1), ..SetRequest::default() }, "delay"),
-            (SetRequest { mode: Mode::Slow.into(), delay: seconds(3_601), ..SetRequest::default() }, "delay"),
-            (SetRequest { mode: Mode::Hang.into(), r#for: seconds(86_401), ..SetRequest::default() }, "for"),
+            (
+                SetRequest {
+                    mode: 9,
+                    ..SetRequest::default()
+                },
+                "mode: 9",
+            ),
+            (
+                SetRequest {
+                    mode: Mode::Slow.into(),
+                    delay: seconds(-1),
+                    ..SetRequest::default()
+                },
+                "delay",
+            ),
+            (
+                SetRequest {
+                    mode: Mode::Slow.into(),
+                    delay: seconds(3_601),
+                    ..SetRequest::default()
+                },
+                "delay",
+            ),
+            (
+                SetRequest {
+                    mode: Mode::Hang.into(),
+                    r#for: seconds(86_401),
+                    ..SetRequest::default()
+                },
+                "for",
+            ),
             (SetRequest { code: 17, ..fail }, "code: 17"),
-            (SetRequest { ratio: Some(1.5), ..fail }, "ratio: 1.5"),
-            (SetRequest { ratio: Some(f64::NAN), ..fail }, "ratio: NaN"),
-            (SetRequest { ratio: Some(0.0), ..fail }, "ratio: 0"),
+            (
+                SetRequest {
+                    ratio: Some(1.5),
+                    ..fail
+                },
+                "ratio: 1.5",
+            ),
+            (
+                SetRequest {
+                    ratio: Some(f64::NAN),
+                    ..fail
+                },
+                "ratio: NaN",
+            ),
+            (
+                SetRequest {
+                    ratio: Some(0.0),
+                    ..fail
+                },
+                "ratio: 0",
+            ),
         ];
         for (request, word) in table {
             let error = wanted(&request, Instant::now(), SystemTime::now()).unwrap_err();
@@ -241,19 +328,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fault_ends_by_itself_and_health_follows() {
         let health = Health::new();
-        let faults = Faults::new("user-1", crate::settings::fixed(Duration::from_secs(5)), health);
-        let request = SetRequest { mode: Mode::NotServing.into(), r#for: seconds(30), ..SetRequest::default() };
-        let state = faults.set(Request::new(request)).await.unwrap().into_inner();
+        let faults = Faults::new(
+            "user-1",
+            crate::settings::fixed(Duration::from_secs(5)),
+            health,
+        );
+        let request = SetRequest {
+            mode: Mode::NotServing.into(),
+            r#for: seconds(30),
+            ..SetRequest::default()
+        };
+        let state = faults
+            .set(Request::new(request))
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(state.mode(), Mode::NotServing);
         let mut seen = faults.0.current.subscribe();
         // Time is paused: waiting lets it jump to the end of the fault.
-        seen.wait_for(|fault| fault.ailment == Ailment::None).await.unwrap();
+        seen.wait_for(|fault| fault.ailment == Ailment::None)
+            .await
+            .unwrap();
         assert_eq!(faults.state().mode(), Mode::None);
     }
 
     #[tokio::test]
     async fn the_failing_share_is_exact() {
-        let faults = Faults::new("user-1", crate::settings::fixed(Duration::from_secs(5)), Health::new());
+        let faults = Faults::new(
+            "user-1",
+            crate::settings::fixed(Duration::from_secs(5)),
+            Health::new(),
+        );
         for (ratio, expected) in [(1.0, 100), (0.5, 50), (0.25, 25), (0.01, 1)] {
             faults.0.looked_at.store(0, Ordering::Relaxed);
             let failed = (0..100).filter(|_| faults.0.is_struck(ratio)).count();

@@ -12,10 +12,12 @@ use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
+    options::Token,
     pb::{
         order::{
-            ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item, ListRequest, ListResponse,
-            Order, Status as Progress, import_response::Failure, order_service_server::OrderService,
+            ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item,
+            ListRequest, ListResponse, Order, Status as Progress, import_response::Failure,
+            order_service_server::OrderService,
         },
         user::{self, user_service_client::UserServiceClient},
     },
@@ -24,7 +26,7 @@ use crate::{
 };
 
 /// The way to the user service.
-pub(crate) type UserClient = UserServiceClient<platform::Channel>;
+pub(crate) type UserClient = UserServiceClient<platform::channel::Channel>;
 
 const MOST_ITEMS: usize = 100;
 const LARGEST_QUANTITY: i32 = 10_000;
@@ -36,13 +38,27 @@ const NAMED_FAILURES: usize = 100;
 pub(crate) struct Orders {
     store: Arc<Store<Order>>,
     users: UserClient,
+    /// Shown to the user service, which asks for the same one.
+    token: Option<Token>,
     settings: Settings,
     instance: Arc<str>,
 }
 
 impl Orders {
-    pub(crate) fn new(instance: &str, settings: Settings, users: UserClient) -> Self {
-        Self { store: Arc::new(Store::new(seed())), users, settings, instance: instance.into() }
+    pub(crate) fn new(
+        instance: &str,
+        settings: Settings,
+        users: UserClient,
+        token: Option<Token>,
+    ) -> Self {
+        let store = Arc::new(Store::new(seed()));
+        Self {
+            store,
+            users,
+            token,
+            settings,
+            instance: instance.into(),
+        }
     }
 
     async fn place(&self, request: CreateRequest) -> Result<Order, Status> {
@@ -67,6 +83,11 @@ impl Orders {
         let timeout = self.settings.write_timeout.get();
         let mut request = Request::new(user::GetRequest { id: id.to_owned() });
         request.set_timeout(timeout);
+        if let Some(token) = &self.token
+            && let Ok(value) = format!("Bearer {}", token.0).parse()
+        {
+            request.metadata_mut().insert("authorization", value);
+        }
         let mut users = self.users.clone();
         // The header asks the other side to give up in time; this holds when it does not listen.
         let answer = tokio::time::timeout(timeout, users.get(request)).await;
@@ -80,7 +101,9 @@ impl Orders {
             Err(_) => Err(late()),
             Ok(Ok(user)) => Ok(user.into_inner()),
             Ok(Err(status)) => Err(match status.code() {
-                Code::NotFound => Status::failed_precondition(format!("user_id: no user has the id {id:?}")),
+                Code::NotFound => {
+                    Status::failed_precondition(format!("user_id: no user has the id {id:?}"))
+                }
                 Code::DeadlineExceeded | Code::Cancelled => late(),
                 code => Status::new(code, format!("user.Get failed: {}", status.message())),
             }),
@@ -119,7 +142,9 @@ impl OrderService for Orders {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<Order>, Status> {
         let id = request.into_inner().id;
         let order = self.store.get(&id);
-        order.map(Response::new).ok_or_else(|| Status::not_found(format!("no order has the id {id:?}")))
+        order
+            .map(Response::new)
+            .ok_or_else(|| Status::not_found(format!("no order has the id {id:?}")))
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Order>, Status> {
@@ -149,7 +174,10 @@ impl OrderService for Orders {
         }))
     }
 
-    async fn import(&self, request: Request<Streaming<CreateRequest>>) -> Result<Response<ImportResponse>, Status> {
+    async fn import(
+        &self,
+        request: Request<Streaming<CreateRequest>>,
+    ) -> Result<Response<ImportResponse>, Status> {
         let mut orders = request.into_inner();
         let mut outcome = ImportResponse::default();
         let mut index = 0_i32;
@@ -163,7 +191,11 @@ impl OrderService for Orders {
                     outcome.failed += 1;
                     if outcome.failures.len() < NAMED_FAILURES {
                         let (code, message) = (status.code().into(), status.message().to_owned());
-                        outcome.failures.push(Failure { index, code, message });
+                        outcome.failures.push(Failure {
+                            index,
+                            code,
+                            message,
+                        });
                     }
                 }
             }
@@ -174,7 +206,10 @@ impl OrderService for Orders {
 
     type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatResponse, Status>> + Send>>;
 
-    async fn chat(&self, request: Request<Streaming<ChatRequest>>) -> Result<Response<Self::ChatStream>, Status> {
+    async fn chat(
+        &self,
+        request: Request<Streaming<ChatRequest>>,
+    ) -> Result<Response<Self::ChatStream>, Status> {
         let orders = self.clone();
         let replies = request
             .into_inner()
@@ -191,7 +226,10 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
         return fault("user_id: missing".into());
     }
     if request.items.is_empty() || request.items.len() > MOST_ITEMS {
-        return fault(format!("items: {} of them, an order has 1 to {MOST_ITEMS}", request.items.len()));
+        return fault(format!(
+            "items: {} of them, an order has 1 to {MOST_ITEMS}",
+            request.items.len()
+        ));
     }
     let mut total = 0_i64;
     for (index, item) in request.items.iter().enumerate() {
@@ -200,7 +238,9 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
         }
         if !(1..=LARGEST_QUANTITY).contains(&item.quantity) {
             let quantity = item.quantity;
-            return fault(format!("items[{index}].quantity: {quantity} is not within 1 to {LARGEST_QUANTITY}"));
+            return fault(format!(
+                "items[{index}].quantity: {quantity} is not within 1 to {LARGEST_QUANTITY}"
+            ));
         }
         total += i64::from(item.quantity);
     }
@@ -214,22 +254,27 @@ fn seed() -> impl Iterator<Item = (String, Order)> {
         ("2", "Grace", &[("MOTH-1", 1)]),
         ("1", "Ada", &[("LOOM-2", 2)]),
     ];
-    (1_u64..).zip(ORDERS).map(|(number, (user_id, user_name, items))| {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + number * 3_600);
-        let order = Order {
-            id: number.to_string(),
-            user_id: user_id.to_owned(),
-            items: items
-                .iter()
-                .map(|&(sku, quantity)| Item { sku: sku.to_owned(), quantity })
-                .collect(),
-            created_at: Some(at.into()),
-            status: Progress::Shipped.into(),
-            user_name: user_name.to_owned(),
-            total_quantity: items.iter().map(|&(_, quantity)| i64::from(quantity)).sum(),
-        };
-        (order.id.clone(), order)
-    })
+    (1_u64..)
+        .zip(ORDERS)
+        .map(|(number, (user_id, user_name, items))| {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + number * 3_600);
+            let order = Order {
+                id: number.to_string(),
+                user_id: user_id.to_owned(),
+                items: items
+                    .iter()
+                    .map(|&(sku, quantity)| Item {
+                        sku: sku.to_owned(),
+                        quantity,
+                    })
+                    .collect(),
+                created_at: Some(at.into()),
+                status: Progress::Shipped.into(),
+                user_name: user_name.to_owned(),
+                total_quantity: items.iter().map(|&(_, quantity)| i64::from(quantity)).sum(),
+            };
+            (order.id.clone(), order)
+        })
 }
 
 #[cfg(test)]
@@ -238,18 +283,28 @@ mod tests {
 
     #[test]
     fn an_order_that_cannot_be_placed_names_its_fault() {
-        let item = |sku: &str, quantity| Item { sku: sku.into(), quantity };
+        let item = |sku: &str, quantity| Item {
+            sku: sku.into(),
+            quantity,
+        };
         let table = [
             ("", vec![item("A", 1)], Err("user_id")),
             ("1", vec![], Err("items: 0")),
             ("1", vec![item("A", 1); 101], Err("items: 101")),
             ("1", vec![item("A", 1), item(" ", 1)], Err("items[1].sku")),
             ("1", vec![item("A", 0)], Err("items[0].quantity: 0")),
-            ("1", vec![item("A", 10_001)], Err("items[0].quantity: 10001")),
+            (
+                "1",
+                vec![item("A", 10_001)],
+                Err("items[0].quantity: 10001"),
+            ),
             ("1", vec![item("A", 2), item("B", 3)], Ok(5)),
         ];
         for (user_id, items, expected) in table {
-            let result = checked(&CreateRequest { user_id: user_id.into(), items });
+            let result = checked(&CreateRequest {
+                user_id: user_id.into(),
+                items,
+            });
             match (result, expected) {
                 (Ok(total), Ok(expected)) => assert_eq!(total, expected),
                 (Err(error), Err(word)) => assert!(error.message().contains(word), "{error}"),

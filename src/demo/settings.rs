@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use platform::{Config, Error};
+
 /// A config value that is read anew each time.
 pub(crate) struct Knob<T>(Arc<dyn Fn() -> T + Send + Sync>);
 
@@ -32,13 +34,40 @@ pub(crate) struct Settings {
     pub(crate) greeting: Knob<bool>,
 }
 
+/// The values without any config, as a `config.yaml` or etcd would give them.
+pub(crate) const DEFAULTS: [(&str, &str); 3] = [
+    ("timeout.write", "3s"),
+    ("page.size", "10"),
+    ("features.greeting", "false"),
+];
+
 impl Settings {
+    /// Settings that follow `config`.
+    pub(crate) fn live(config: &Config) -> Result<Self, Error> {
+        let (write_timeout, page_size, greeting) = (
+            config.live::<Duration>("timeout.write")?,
+            config.live::<u64>("page.size")?,
+            config.live::<bool>("features.greeting")?,
+        );
+        Ok(Self {
+            write_timeout: Knob::new(move || write_timeout.get()),
+            page_size: Knob::new(move || page_size.get()),
+            greeting: Knob::new(move || greeting.get()),
+        })
+    }
+
     /// Every key with the value it has at this moment.
     pub(crate) fn snapshot(&self) -> HashMap<String, String> {
         HashMap::from([
-            ("timeout.write".to_owned(), Plain(self.write_timeout.get()).to_string()),
+            (
+                "timeout.write".to_owned(),
+                Plain(self.write_timeout.get()).to_string(),
+            ),
             ("page.size".to_owned(), self.page_size.get().to_string()),
-            ("features.greeting".to_owned(), self.greeting.get().to_string()),
+            (
+                "features.greeting".to_owned(),
+                self.greeting.get().to_string(),
+            ),
         ])
     }
 }

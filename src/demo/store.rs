@@ -54,11 +54,18 @@ pub(crate) struct PageRequest<'a> {
 
 impl<T: Clone + Send + 'static> Store<T> {
     pub(crate) fn new(seed: impl IntoIterator<Item = (String, T)>) -> Self {
-        let mut shelf = Shelf { records: Vec::new(), by_id: HashMap::new(), made: 0 };
+        let mut shelf = Shelf {
+            records: Vec::new(),
+            by_id: HashMap::new(),
+            made: 0,
+        };
         for (id, record) in seed {
             shelf.push(id, record);
         }
-        Self { shelf: Mutex::new(shelf), changes: broadcast::channel(BACKLOG).0 }
+        Self {
+            shelf: Mutex::new(shelf),
+            changes: broadcast::channel(BACKLOG).0,
+        }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<T> {
@@ -89,7 +96,9 @@ impl<T: Clone + Send + 'static> Store<T> {
         change: impl FnOnce(T) -> Result<T, Status>,
     ) -> Result<Option<T>, Status> {
         let mut shelf = self.lock();
-        let Some(&at) = shelf.by_id.get(id) else { return Ok(None) };
+        let Some(&at) = shelf.by_id.get(id) else {
+            return Ok(None);
+        };
         let record = change(shelf.records[at].clone())?;
         shelf.records[at] = record.clone();
         let _ = self.changes.send(Change::Updated(record.clone()));
@@ -115,9 +124,17 @@ impl<T: Clone + Send + 'static> Store<T> {
         let records: Vec<T> = kept.by_ref().skip(start).take(size).cloned().collect();
         let end = start.saturating_add(records.len());
         let rest = kept.count();
-        let next = if rest > 0 { end.to_string() } else { String::new() };
+        let next = if rest > 0 {
+            end.to_string()
+        } else {
+            String::new()
+        };
         let total = shelf.records.iter().filter(|record| keep(record)).count();
-        Ok(Page { records, next, total: i32::try_from(total).unwrap_or(i32::MAX) })
+        Ok(Page {
+            records,
+            next,
+            total: i32::try_from(total).unwrap_or(i32::MAX),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf<T>> {
@@ -136,10 +153,14 @@ impl<T> Shelf<T> {
 
 impl PageRequest<'_> {
     fn size(&self) -> Result<usize, Status> {
-        let size = usize::try_from(self.size)
-            .map_err(|_| Status::invalid_argument(format!("page_size: {} is negative", self.size)))?;
-        let chosen =
-            if size == 0 { usize::try_from(self.default_size).unwrap_or(LARGEST_PAGE) } else { size };
+        let size = usize::try_from(self.size).map_err(|_| {
+            Status::invalid_argument(format!("page_size: {} is negative", self.size))
+        })?;
+        let chosen = if size == 0 {
+            usize::try_from(self.default_size).unwrap_or(LARGEST_PAGE)
+        } else {
+            size
+        };
         Ok(chosen.clamp(1, LARGEST_PAGE))
     }
 
@@ -162,12 +183,24 @@ mod tests {
     }
 
     fn ask(size: i32, token: &str) -> PageRequest<'_> {
-        PageRequest { size, token, default_size: 5 }
+        PageRequest {
+            size,
+            token,
+            default_size: 5,
+        }
     }
 
     #[test]
     fn pages_hold_every_record_once() {
-        for (count, size) in [(0, 3), (1, 3), (3, 3), (4, 3), (12, 5), (12, 0), (12, 1_000_000)] {
+        for (count, size) in [
+            (0, 3),
+            (1, 3),
+            (3, 3),
+            (4, 3),
+            (12, 5),
+            (12, 0),
+            (12, 1_000_000),
+        ] {
             let store = store(count);
             let mut seen = Vec::new();
             let mut token = String::new();
@@ -180,13 +213,21 @@ mod tests {
                 }
                 token = page.next;
             }
-            assert_eq!(seen, (0..count).collect::<Vec<_>>(), "{count} records, {size} a page");
+            assert_eq!(
+                seen,
+                (0..count).collect::<Vec<_>>(),
+                "{count} records, {size} a page"
+            );
         }
     }
 
     #[test]
     fn a_bad_page_request_is_refused() {
-        for (size, token, word) in [(-1, "", "page_size"), (0, "x", "page_token"), (0, "-1", "page_token")] {
+        for (size, token, word) in [
+            (-1, "", "page_size"),
+            (0, "x", "page_token"),
+            (0, "-1", "page_token"),
+        ] {
             let error = store(3).page(&ask(size, token), |_| true).err().unwrap();
             assert_eq!(error.code(), tonic::Code::InvalidArgument);
             assert!(error.message().contains(word));
@@ -205,7 +246,11 @@ mod tests {
     #[test]
     fn a_refused_update_changes_nothing() {
         let store = store(2);
-        assert!(store.update("1", |_| Err(Status::invalid_argument("no"))).is_err());
+        assert!(
+            store
+                .update("1", |_| Err(Status::invalid_argument("no")))
+                .is_err()
+        );
         assert_eq!(store.get("1"), Some(1));
         assert!(store.update("9", Ok).unwrap().is_none());
     }

@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     pb::user::{
-        Address, CreateRequest, GetRequest, ListRequest, ListResponse, UpdateRequest, User, WatchRequest,
-        WatchResponse, user_service_server::UserService, watch_response::Kind,
+        Address, CreateRequest, GetRequest, ListRequest, ListResponse, UpdateRequest, User,
+        WatchRequest, WatchResponse, user_service_server::UserService, watch_response::Kind,
     },
     settings::Settings,
     store::{Change, PageRequest, Store},
@@ -36,12 +36,20 @@ pub(crate) struct Users {
 
 impl Users {
     pub(crate) fn new(instance: &str, settings: Settings) -> Self {
-        Self { store: Arc::new(Store::new(seed())), settings, instance: instance.into() }
+        Self {
+            store: Arc::new(Store::new(seed())),
+            settings,
+            instance: instance.into(),
+        }
     }
 
     /// The user as callers see it at this moment: the greeting follows the config, it is not stored.
     fn dress(&self, mut user: User) -> User {
-        user.greeting = self.settings.greeting.get().then(|| format!("Hello, {}!", user.name));
+        user.greeting = self
+            .settings
+            .greeting
+            .get()
+            .then(|| format!("Hello, {}!", user.name));
         user
     }
 }
@@ -66,19 +74,41 @@ impl UserService for Users {
             |user| wanted.is_empty() || user.name.to_lowercase().contains(&wanted),
         )?;
         Ok(Response::new(ListResponse {
-            users: page.records.into_iter().map(|user| self.dress(user)).collect(),
+            users: page
+                .records
+                .into_iter()
+                .map(|user| self.dress(user))
+                .collect(),
             next_page_token: page.next,
             total_size: page.total,
         }))
     }
 
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<User>, Status> {
-        let CreateRequest { name, email, tags, address } = request.into_inner();
-        let user = checked(User { name, email, tags, address, ..User::default() })?;
+        let CreateRequest {
+            name,
+            email,
+            tags,
+            address,
+        } = request.into_inner();
+        let user = checked(User {
+            name,
+            email,
+            tags,
+            address,
+            ..User::default()
+        })?;
         let created = self.store.create(|number| {
             // The instance is part of the id because each instance counts for itself.
             let id = format!("{number}-{}", self.instance);
-            (id.clone(), User { id, created_at: Some(SystemTime::now().into()), ..user })
+            (
+                id.clone(),
+                User {
+                    id,
+                    created_at: Some(SystemTime::now().into()),
+                    ..user
+                },
+            )
         })?;
         Ok(Response::new(self.dress(created)))
     }
@@ -88,23 +118,40 @@ impl UserService for Users {
         let patch = user.ok_or_else(|| Status::invalid_argument("user: missing"))?;
         let paths = mask::paths(&patch, update_mask)?;
         let id = patch.id.clone();
-        let updated = self.store.update(&id, |user| checked(mask::apply(user, &patch, &paths)?))?;
-        Ok(Response::new(self.dress(updated.ok_or_else(|| unknown(&id))?)))
+        let updated = self
+            .store
+            .update(&id, |user| checked(mask::apply(user, &patch, &paths)?))?;
+        Ok(Response::new(
+            self.dress(updated.ok_or_else(|| unknown(&id))?),
+        ))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
-    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let draining = request.extensions().get::<Draining>().cloned();
         let (existing, changes) = self.store.watch();
-        let existing = if request.get_ref().include_existing { existing } else { Vec::new() };
-        let first: Vec<_> = existing.into_iter().map(|user| Ok(self.event(Kind::Existing, user))).collect();
+        let existing = if request.get_ref().include_existing {
+            existing
+        } else {
+            Vec::new()
+        };
+        let first: Vec<_> = existing
+            .into_iter()
+            .map(|user| Ok(self.event(Kind::Existing, user)))
+            .collect();
         let users = self.clone();
         let later = futures::stream::unfold(Some((changes, draining)), move |state| {
             let users = users.clone();
             async move { users.next_event(state?).await }
         });
-        Ok(Response::new(Box::pin(futures::StreamExt::chain(futures::stream::iter(first), later))))
+        Ok(Response::new(Box::pin(futures::StreamExt::chain(
+            futures::stream::iter(first),
+            later,
+        ))))
     }
 }
 
@@ -113,7 +160,10 @@ type Watching = (broadcast::Receiver<Change<User>>, Option<Draining>);
 
 impl Users {
     fn event(&self, kind: Kind, user: User) -> WatchResponse {
-        WatchResponse { kind: kind.into(), user: Some(self.dress(user)) }
+        WatchResponse {
+            kind: kind.into(),
+            user: Some(self.dress(user)),
+        }
     }
 
     /// The next change; a stream that cannot go on says why, once, and ends.
@@ -138,7 +188,8 @@ impl Users {
             Ok(Change::Created(user)) => self.event(Kind::Created, user),
             Ok(Change::Updated(user)) => self.event(Kind::Updated, user),
             Err(RecvError::Lagged(missed)) => {
-                let message = format!("{missed} changes came faster than they were read. Watch again");
+                let message =
+                    format!("{missed} changes came faster than they were read. Watch again");
                 return Some((Err(Status::data_loss(message)), None));
             }
             Err(RecvError::Closed) => return None,

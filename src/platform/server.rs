@@ -234,7 +234,12 @@ impl Server {
         let (stack, handle) = assemble(service)?;
         let listener = TcpListener::bind(addr).await.map_err(bind_error)?;
         let addr = listener.local_addr().map_err(bind_error)?;
-        let task = tokio::spawn(port::serve(listener, stack, handle.health.life().clone()));
+        let task = tokio::spawn(port::serve(
+            listener,
+            stack,
+            handle.health.life().clone(),
+            handle.in_flight.clone(),
+        ));
         Ok(Self { addr, handle, task })
     }
 
@@ -252,7 +257,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
-        self.handle.health.life().advance(Stage::Stopped);
+        let cut_off = self.handle.in_flight.count();
+        self.handle
+            .health
+            .life()
+            .advance(Stage::Stopped { cut_off });
     }
 }
 
@@ -292,11 +301,12 @@ impl Handle {
             .checked_add(deadline)
             .unwrap_or(now + Duration::from_secs(86_400));
         life.advance(Stage::Draining { until });
-        life.reaches(|stage| matches!(stage, Stage::Stopping | Stage::Stopped))
+        life.reaches(|stage| matches!(stage, Stage::Stopped { .. }))
             .await;
-        let cut_off = self.in_flight.count();
-        life.reaches(|stage| *stage == Stage::Stopped).await;
-        Drained { cut_off }
+        match life.now() {
+            Stage::Stopped { cut_off } => Drained { cut_off },
+            _ => Drained { cut_off: 0 },
+        }
     }
 
     /// Cuts every connection at once: the answer to a second signal.

@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Stack,
+    observe::InFlight,
     stage::{Life, Stage},
 };
 
@@ -43,7 +44,7 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the life of the server says to stop.
-pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life) {
+pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life, in_flight: InFlight) {
     let mut connections = JoinSet::new();
     let open = metrics::gauge!("server_connections");
     loop {
@@ -64,13 +65,14 @@ pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life) {
         }
     }
     drop(listener);
-    finish(&mut connections, &life).await;
+    let cut_off = finish(&mut connections, &life, &in_flight).await;
     open.set(0);
-    life.advance(Stage::Stopped);
+    life.advance(Stage::Stopped { cut_off });
 }
 
-/// Waits for the connections to finish, until the deadline of the drain or a second signal.
-async fn finish(connections: &mut JoinSet<()>, life: &Life) {
+/// Waits for the connections to finish, until the deadline of the drain or a second signal. Returns how many
+/// requests did not.
+async fn finish(connections: &mut JoinSet<()>, life: &Life, in_flight: &InFlight) -> usize {
     let until = match life.now() {
         Stage::Draining { until } => until,
         _ => Instant::now(),
@@ -80,16 +82,19 @@ async fn finish(connections: &mut JoinSet<()>, life: &Life) {
         biased;
         () = all => {}
         () = sleep_until(until) => {}
-        () = life.reaches(|stage| matches!(stage, Stage::Stopping | Stage::Stopped)) => {}
+        () = life.reaches(|stage| matches!(stage, Stage::Stopping | Stage::Stopped { .. })) => {}
     }
     life.advance(Stage::Stopping);
-    if !connections.is_empty() {
+    let cut_off = in_flight.count();
+    if cut_off > 0 {
         tracing::warn!(
+            calls = cut_off,
             connections = connections.len(),
-            "connections cut off: their calls did not finish in time"
+            "cut off: they did not finish in time"
         );
     }
     connections.shutdown().await;
+    cut_off
 }
 
 async fn connection(stream: TcpStream, peer: Peer, stack: Stack, life: Life) {

@@ -20,7 +20,10 @@ pub enum Stage {
     /// Every connection is cut.
     Stopping,
     /// Nothing is left.
-    Stopped,
+    Stopped {
+        /// Requests that were cut off.
+        cut_off: usize,
+    },
 }
 
 impl Stage {
@@ -31,7 +34,7 @@ impl Stage {
             Self::Leaving => 2,
             Self::Draining { .. } => 3,
             Self::Stopping => 4,
-            Self::Stopped => 5,
+            Self::Stopped { .. } => 5,
         }
     }
 
@@ -103,7 +106,7 @@ mod tests {
             Stage::Leaving,
             Stage::Draining { until },
             Stage::Stopping,
-            Stage::Stopped,
+            Stage::Stopped { cut_off: 0 },
         ];
         for (from_rank, from) in all.into_iter().enumerate() {
             for (to_rank, to) in all.into_iter().enumerate() {

@@ -12,11 +12,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
-use reflect::{
-    Schema,
-    json::{JsonError, PrintOptions, wire_field_to_json, wire_to_json},
-    schema::{Message, Method},
-};
+use reflect::{Match, PrintOptions, Schema};
 use tonic::{Code, Status, body::Body};
 
 use super::{
@@ -32,9 +28,7 @@ const CHUNK: usize = 32 << 10;
 /// How answers of one method are written.
 #[derive(Clone)]
 pub(crate) struct Form {
-    pub(crate) method: Method,
-    /// The field that is the body; empty for the whole message.
-    pub(crate) response_body: Arc<str>,
+    pub(crate) found: Arc<Match>,
     pub(crate) print: Arc<PrintOptions>,
     /// The largest message that is taken from the service, bytes.
     pub(crate) most: usize,
@@ -70,8 +64,17 @@ impl Form {
         {
             return self.failed(&parts.headers, &status, None);
         }
-        let incoming = Incoming { body, frames: Frames::new(self.most), end: None, over_limit: false };
-        if self.method.server_streaming() { self.stream(parts, incoming).await } else { self.unary(parts, incoming).await }
+        let incoming = Incoming {
+            body,
+            frames: Frames::new(self.most),
+            end: None,
+            over_limit: false,
+        };
+        if self.found.method().server_streaming() {
+            self.stream(parts, incoming).await
+        } else {
+            self.unary(parts, incoming).await
+        }
     }
 
     async fn unary(self, parts: Parts, mut incoming: Incoming) -> Response<Body> {
@@ -125,7 +128,12 @@ impl Form {
                 return self.failed(&parts.headers, &status, None);
             }
         }
-        let body = Streamed { form: self, incoming, chunk, ended: first.is_none() };
+        let body = Streamed {
+            form: self,
+            incoming,
+            chunk,
+            ended: first.is_none(),
+        };
         let mut response = Response::new(Body::new(body));
         let into = response.headers_mut();
         headers::to_http(&parts.headers, into);
@@ -135,7 +143,12 @@ impl Form {
         response
     }
 
-    fn failed(&self, metadata: &HeaderMap, status: &Status, incoming: Option<&Incoming>) -> Response<Body> {
+    fn failed(
+        &self,
+        metadata: &HeaderMap,
+        status: &Status,
+        incoming: Option<&Incoming>,
+    ) -> Response<Body> {
         let mut json = JsonStatus::new(status, self.schema());
         if incoming.is_some_and(|incoming| incoming.over_limit) {
             json = json.with_http(StatusCode::BAD_GATEWAY);
@@ -153,7 +166,7 @@ impl Form {
     }
 
     fn schema(&self) -> &Schema {
-        self.method.schema()
+        self.found.method().schema()
     }
 
     fn kind(&self) -> HeaderValue {
@@ -164,17 +177,15 @@ impl Form {
     }
 
     fn is_raw(&self) -> bool {
-        self.response_body.is_empty() && self.output().full_name() == "google.api.HttpBody"
-    }
-
-    fn output(&self) -> Message {
-        self.method.output()
+        self.found.rule().response_body.is_none()
+            && self.found.method().output().full_name() == "google.api.HttpBody"
     }
 
     /// A message by itself, and its content type.
     fn write_bare(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<HeaderValue, Status> {
         if self.is_raw() {
-            let body = HttpBody::decode(&**message).map_err(|cause| unreadable(&cause.to_string()))?;
+            let body =
+                HttpBody::decode(&**message).map_err(|cause| unreadable(&cause.to_string()))?;
             out.extend_from_slice(&body.data);
             return Ok(raw_kind(&body));
         }
@@ -189,18 +200,16 @@ impl Form {
         }
         let before = out.len();
         out.extend_from_slice(br#"{"result":"#);
-        self.write(message, out).inspect_err(|_| out.truncate(before))?;
+        self.write(message, out)
+            .inspect_err(|_| out.truncate(before))?;
         out.extend_from_slice(b"}\n");
         Ok(())
     }
 
     fn write(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
-        let written = if self.response_body.is_empty() {
-            wire_to_json(&self.output(), message, &self.print, out)
-        } else {
-            wire_field_to_json(&self.output(), &self.response_body, message, &self.print, out)
-        };
-        written.map_err(|cause: JsonError| unreadable(&cause.to_string()))
+        self.found
+            .response(message, &self.print, out)
+            .map_err(|cause| unreadable(&cause.to_string()))
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
@@ -215,12 +224,18 @@ impl Form {
 }
 
 fn unreadable(cause: &str) -> Status {
-    Status::internal(format!("the service's answer cannot be written as JSON: {cause}"))
+    Status::internal(format!(
+        "the service's answer cannot be written as JSON: {cause}"
+    ))
 }
 
 fn raw_kind(body: &HttpBody) -> HeaderValue {
     let fallback = HeaderValue::from_static("application/octet-stream");
-    if body.content_type.is_empty() { fallback } else { HeaderValue::from_str(&body.content_type).unwrap_or(fallback) }
+    if body.content_type.is_empty() {
+        fallback
+    } else {
+        HeaderValue::from_str(&body.content_type).unwrap_or(fallback)
+    }
 }
 
 /// The messages of a gRPC answer.
@@ -264,9 +279,13 @@ impl Incoming {
     fn ended(&self) -> Result<Option<Bytes>, Status> {
         match self.end.as_ref().and_then(Status::from_header_map) {
             Some(status) if status.code() != Code::Ok => Err(status),
-            Some(_) if self.frames.is_cut_off() => Err(Status::internal("the service's last message was cut off")),
+            Some(_) if self.frames.is_cut_off() => {
+                Err(Status::internal("the service's last message was cut off"))
+            }
             Some(_) => Ok(None),
-            None => Err(Status::unknown("the service's answer ended without a status")),
+            None => Err(Status::unknown(
+                "the service's answer ended without a status",
+            )),
         }
     }
 }
@@ -284,7 +303,10 @@ impl http_body::Body for Streamed {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         while !this.ended && this.chunk.len() < CHUNK {
             match this.incoming.poll_message(cx) {
@@ -327,10 +349,12 @@ impl Streamed {
 }
 
 /// An answer to HEAD: the headers of the answer to GET, its length among them.
-pub(crate) async fn without_body(response: Response<Body>) -> Response<Body> {
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
-        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(parts, Body::empty())
 }
@@ -338,7 +362,9 @@ pub(crate) async fn without_body(response: Response<Body>) -> Response<Body> {
 /// The whole body of a request, or its status: 413 over `most` bytes.
 pub(crate) async fn collect(mut body: Body, most: usize) -> Result<Bytes, JsonStatus> {
     let too_large = || {
-        let status = Status::resource_exhausted(format!("the request's body is over the limit of {most} bytes"));
+        let status = Status::resource_exhausted(format!(
+            "the request's body is over the limit of {most} bytes"
+        ));
         JsonStatus::bare(&status).with_http(StatusCode::PAYLOAD_TOO_LARGE)
     };
     if body.size_hint().lower() > most as u64 {
@@ -348,10 +374,15 @@ pub(crate) async fn collect(mut body: Body, most: usize) -> Result<Bytes, JsonSt
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|status| {
-            let cut = Status::invalid_argument(format!("the request's body was cut off: {}", status.message()));
+            let cut = Status::invalid_argument(format!(
+                "the request's body was cut off: {}",
+                status.message()
+            ));
             JsonStatus::bare(&cut)
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         match first.take() {
             // Nearly every body comes in one piece, which then need not be copied.
             None if whole.is_empty() => first = Some(data),

@@ -16,7 +16,10 @@ pub(crate) struct Frames {
 impl Frames {
     /// Takes messages of at most `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
-        Self { buffer: BytesMut::new(), most }
+        Self {
+            buffer: BytesMut::new(),
+            most,
+        }
     }
 
     pub(crate) fn push(&mut self, bytes: &Bytes) {
@@ -25,7 +28,9 @@ impl Frames {
 
     /// The next whole message; `None` until more bytes come.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
+        let Some(head) = self.buffer.first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
         let [compressed, length @ ..] = *head;
         if compressed != 0 {
             // We never say that we accept compression, so nobody may use it.
@@ -33,7 +38,10 @@ impl Frames {
         }
         let length = u32::from_be_bytes(length) as usize;
         if length > self.most {
-            return Err(FrameError::TooLarge { length, most: self.most });
+            return Err(FrameError::TooLarge {
+                length,
+                most: self.most,
+            });
         }
         if self.buffer.len() < HEAD + length {
             return Ok(None);
@@ -74,8 +82,9 @@ pub(crate) fn open(out: &mut Vec<u8>) -> usize {
 
 /// Fills in the head of the message that began at `start`, as [`open`] answered it.
 pub(crate) fn close(out: &mut [u8], start: usize) -> Result<(), Status> {
-    let length = u32::try_from(out.len() - start)
-        .map_err(|_| Status::resource_exhausted("the message is larger than 4 GiB, which gRPC cannot carry"))?;
+    let length = u32::try_from(out.len() - start).map_err(|_| {
+        Status::resource_exhausted("the message is larger than 4 GiB, which gRPC cannot carry")
+    })?;
     if let Some(head) = out.get_mut(start - 4..start) {
         head.copy_from_slice(&length.to_be_bytes());
     }
@@ -121,7 +130,13 @@ mod tests {
     fn a_message_over_the_limit_is_refused_by_its_head_alone() {
         let mut frames = Frames::new(10);
         frames.push(&Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff]));
-        assert_eq!(frames.next(), Err(FrameError::TooLarge { length: 0xffff_ffff, most: 10 }));
+        assert_eq!(
+            frames.next(),
+            Err(FrameError::TooLarge {
+                length: 0xffff_ffff,
+                most: 10
+            })
+        );
         let mut frames = Frames::new(10);
         frames.push(&Bytes::from_static(&[1, 0, 0, 0, 0]));
         assert_eq!(frames.next(), Err(FrameError::Compressed));

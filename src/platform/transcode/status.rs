@@ -5,10 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use prost::Message as _;
-use reflect::{
-    Schema,
-    json::{PrintOptions, wire_to_json},
-};
+use reflect::{PrintOptions, Schema, wire_to_json};
 use tonic::{Code, Status, body::Body};
 
 use crate::server::Answered;
@@ -42,18 +39,34 @@ impl JsonStatus {
     pub(crate) fn new(status: &Status, schema: &Schema) -> Self {
         let code = status.code();
         // Malformed details are the service's fault and worth less than the status itself.
-        let details = RpcStatus::decode(status.details()).map(|decoded| decoded.details).unwrap_or_default();
-        let wire = RpcStatus { code: code.into(), message: status.message().to_owned(), details }.encode_to_vec();
-        let options = PrintOptions { emit_defaults: true, ..PrintOptions::default() };
+        let details = RpcStatus::decode(status.details())
+            .map(|decoded| decoded.details)
+            .unwrap_or_default();
+        let wire = RpcStatus {
+            code: code.into(),
+            message: status.message().to_owned(),
+            details,
+        }
+        .encode_to_vec();
+        let options = PrintOptions {
+            emit_defaults: true,
+            ..PrintOptions::default()
+        };
         let mut json = Vec::new();
         let printed = schema
             .message("google.rpc.Status")
             .map(|message| wire_to_json(&message, &wire, &options, &mut json));
         if !matches!(printed, Some(Ok(()))) {
             json.clear();
-            json.extend_from_slice(format!(r#"{{"code":{},"message":"","details":[]}}"#, code as i32).as_bytes());
+            json.extend_from_slice(
+                format!(r#"{{"code":{},"message":"","details":[]}}"#, code as i32).as_bytes(),
+            );
         }
-        Self { code, http: http_of(code), json }
+        Self {
+            code,
+            http: http_of(code),
+            json,
+        }
     }
 
     /// The same error under another HTTP status, where gRPC has no code of its own for the case.
@@ -86,20 +99,31 @@ pub(crate) fn http_of(code: Code) -> StatusCode {
 pub(crate) fn refusal(status: &JsonStatus) -> Response<Body> {
     let mut response = Response::new(Body::new(Full::new(Bytes::copy_from_slice(&status.json))));
     *response.status_mut() = status.http;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response.extensions_mut().insert(Answered(status.code));
     response
 }
 
 /// The answer to a path that no rule has.
 pub(crate) fn no_such_path(path: &str) -> Response<Body> {
-    refusal(&JsonStatus::bare(&Status::not_found(format!("no method answers to {path}"))))
+    refusal(&JsonStatus::bare(&Status::not_found(format!(
+        "no method answers to {path}"
+    ))))
 }
 
 /// The answer to a path that exists, for other verbs than the one used.
 pub(crate) fn wrong_verb(allowed: &[Method]) -> Response<Body> {
-    let allow = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    let status = JsonStatus::bare(&Status::unimplemented(format!("this path answers to {allow} only")));
+    let allow = allowed
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let status = JsonStatus::bare(&Status::unimplemented(format!(
+        "this path answers to {allow} only"
+    )));
     let mut response = refusal(&status.with_http(StatusCode::METHOD_NOT_ALLOWED));
     if let Ok(value) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(header::ALLOW, value);
@@ -114,40 +138,68 @@ mod tests {
     fn check(status: &Status, http: u16, expected: serde_json::Value) {
         let status = JsonStatus::bare(status);
         assert_eq!(status.http.as_u16(), http);
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&status.json).unwrap(), expected);
+        assert_eq!(
+            serde_json::from_slice::<serde_json::Value>(&status.json).unwrap(),
+            expected
+        );
     }
 
     #[test]
     fn every_code_has_its_http_status() {
-        let expected = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
+        let expected = [
+            200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+        ];
         for (code, expected) in (0..).zip(expected) {
-            assert_eq!(http_of(Code::from_i32(code)).as_u16(), expected, "code {code}");
+            assert_eq!(
+                http_of(Code::from_i32(code)).as_u16(),
+                expected,
+                "code {code}"
+            );
         }
     }
 
     #[test]
     fn details_are_decoded_and_an_unknown_one_degrades_alone() {
         let any = |url: &str, value: &[u8]| {
-            let any = prost_types::Any { type_url: url.to_owned(), value: value.to_vec() };
+            let any = prost_types::Any {
+                type_url: url.to_owned(),
+                value: value.to_vec(),
+            };
             Bytes::from(any.encode_to_vec())
         };
         let details = vec![
             any("type.googleapis.com/google.rpc.ErrorInfo", b"\x0a\x05STALE"),
             any("type.googleapis.com/nobody.Knows", b"\x08\x01"),
         ];
-        let wire = RpcStatus { code: 3, message: "bad".into(), details }.encode_to_vec();
+        let wire = RpcStatus {
+            code: 3,
+            message: "bad".into(),
+            details,
+        }
+        .encode_to_vec();
         let status = Status::with_details(Code::InvalidArgument, "bad", wire.into());
         let json = JsonStatus::bare(&status).json;
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["code"], 3);
         assert_eq!(json["details"][0]["reason"], "STALE");
-        assert_eq!(json["details"][1]["@type"], "type.googleapis.com/nobody.Knows");
-        check(&Status::not_found("x \"y\""), 404, serde_json::json!({"code": 5, "message": "x \"y\"", "details": []}));
+        assert_eq!(
+            json["details"][1]["@type"],
+            "type.googleapis.com/nobody.Knows"
+        );
+        check(
+            &Status::not_found("x \"y\""),
+            404,
+            serde_json::json!({"code": 5, "message": "x \"y\"", "details": []}),
+        );
     }
 
     #[test]
     fn malformed_details_cost_only_themselves() {
         let status = Status::with_details(Code::NotFound, "gone", Bytes::from_static(b"\xff\xff"));
-        check(&status, 404, serde_json::json!({"code": 5, "message": "gone", "details": []}));
+        check(
+            &status,
+            404,
+            serde_json::json!({"code": 5, "message": "gone", "details": []}),
+        );
     }
 }
