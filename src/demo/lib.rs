@@ -1,14 +1,18 @@
 //! The demo services `user` and `order`: the platform library's first customer. Each runs as a process of its
 //! own, on that library alone; what an operator can do to them, faults included, is in `assets/proto`.
 
+mod ending;
 mod fault;
 mod options;
 mod order;
+mod run;
 mod settings;
 mod store;
 mod user;
 
-pub use options::{Options, Parent, Prefixes, Token};
+pub use options::{Options, Parent, Token};
+pub use platform::{Prefixes, platform::Serving};
+pub use run::{run_order, run_user, start_order, start_user};
 
 /// Messages, clients and service traits, generated from `assets/proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]

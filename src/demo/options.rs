@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use platform::Prefixes;
+
 /// How to run one instance.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -9,13 +11,14 @@ pub struct Options {
     pub etcd: Vec<String>,
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The instance's id, unique within its service; `None` lets the library choose one.
+    /// The instance's id, unique within its service; `None` takes the service's name and
+    /// the process id.
     pub instance: Option<String>,
     /// What the registry shows beside the address: `zone` and the like.
     pub metadata: BTreeMap<String, String>,
     /// When set, API calls need it as a bearer token or API key; health, reflection and metrics stay open.
     pub token: Option<Token>,
-    /// Keys in etcd other than the defaults.
+    /// Where the fleet keeps what in etcd.
     pub prefixes: Prefixes,
     /// A YAML file of config below what etcd says; `None` takes the defaults that are built in.
     pub config_file: Option<PathBuf>,
@@ -25,19 +28,6 @@ pub struct Options {
     pub drain: Duration,
     /// What ends the instance besides SIGTERM and SIGINT.
     pub parent: Parent,
-}
-
-/// Prefixes in etcd; `None` is the library's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prefixes {
-    /// Where instances are registered.
-    pub services: Option<String>,
-    /// Where config is kept.
-    pub config: Option<String>,
-    /// Where schemas are published.
-    pub schema: Option<String>,
-    /// Where instances tell what they applied.
-    pub status: Option<String>,
 }
 
 /// A secret: `Debug` hides it.

@@ -12,6 +12,7 @@ use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
+    options::Token,
     pb::{
         order::{
             ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item,
@@ -37,15 +38,24 @@ const NAMED_FAILURES: usize = 100;
 pub(crate) struct Orders {
     store: Arc<Store<Order>>,
     users: UserClient,
+    /// Shown to the user service, which asks for the same one.
+    token: Option<Token>,
     settings: Settings,
     instance: Arc<str>,
 }
 
 impl Orders {
-    pub(crate) fn new(instance: &str, settings: Settings, users: UserClient) -> Self {
+    pub(crate) fn new(
+        instance: &str,
+        settings: Settings,
+        users: UserClient,
+        token: Option<Token>,
+    ) -> Self {
+        let store = Arc::new(Store::new(seed()));
         Self {
-            store: Arc::new(Store::new(seed())),
+            store,
             users,
+            token,
             settings,
             instance: instance.into(),
         }
@@ -73,6 +83,11 @@ impl Orders {
         let timeout = self.settings.write_timeout.get();
         let mut request = Request::new(user::GetRequest { id: id.to_owned() });
         request.set_timeout(timeout);
+        if let Some(token) = &self.token
+            && let Ok(value) = format!("Bearer {}", token.0).parse()
+        {
+            request.metadata_mut().insert("authorization", value);
+        }
         let mut users = self.users.clone();
         // The header asks the other side to give up in time; this holds when it does not listen.
         let answer = tokio::time::timeout(timeout, users.get(request)).await;

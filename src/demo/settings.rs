@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use platform::{Builder, Config, Error};
+
 /// A config value that is read anew each time.
 pub(crate) struct Knob<T>(Arc<dyn Fn() -> T + Send + Sync>);
 
@@ -32,7 +34,29 @@ pub(crate) struct Settings {
     pub(crate) greeting: Knob<bool>,
 }
 
+/// Gives every key its value for when no config says otherwise.
+pub(crate) fn with_defaults(builder: Builder) -> Builder {
+    builder
+        .default("timeout.write", "3s")
+        .default("page.size", 10)
+        .default("features.greeting", false)
+}
+
 impl Settings {
+    /// Settings that follow `config`.
+    pub(crate) fn live(config: &Config) -> Result<Self, Error> {
+        let (write_timeout, page_size, greeting) = (
+            config.live::<Duration>("timeout.write")?,
+            config.live::<u64>("page.size")?,
+            config.live::<bool>("features.greeting")?,
+        );
+        Ok(Self {
+            write_timeout: Knob::new(move || write_timeout.get()),
+            page_size: Knob::new(move || page_size.get()),
+            greeting: Knob::new(move || greeting.get()),
+        })
+    }
+
     /// Every key with the value it has at this moment.
     pub(crate) fn snapshot(&self) -> HashMap<String, String> {
         HashMap::from([

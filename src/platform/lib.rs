@@ -16,5 +16,6 @@ mod transcode;
 pub use channel::{Channel, ChannelOptions};
 pub use config::{Config, Live};
 pub use error::Error;
+pub use fleet::Prefixes;
 pub use platform::{Builder, Platform};
 pub use server::{Server, Service};
