@@ -23,7 +23,7 @@ pub use status::{Detail, Status};
 
 use crate::error::Error;
 use crate::schema::Method;
-use codec::BytesCodec;
+pub(crate) use codec::BytesCodec;
 
 /// What calls can travel over: tonic's channel, a balancer, or a service in the same process.
 pub trait Transport:
@@ -158,11 +158,15 @@ pub fn call<T: Transport>(
     requests: impl Stream<Item = Bytes> + Send + 'static,
     options: CallOptions,
 ) -> Result<Call, Error> {
-    let path: PathAndQuery = method
-        .path()
-        .parse()
-        .map_err(|_| Error::Rule { method: method.full_name(), cause: "no valid path".into() })?;
-    let CallOptions { metadata, deadline, max_message_size } = options;
+    let path: PathAndQuery = method.path().parse().map_err(|_| Error::Rule {
+        method: method.full_name(),
+        cause: "no valid path".into(),
+    })?;
+    let CallOptions {
+        metadata,
+        deadline,
+        max_message_size,
+    } = options;
     let mut request = tonic::Request::new(requests);
     *request.metadata_mut() = metadata.to_tonic()?;
     if let Some(deadline) = deadline {
@@ -178,13 +182,19 @@ pub fn call<T: Transport>(
         }
         grpc.streaming(request, path, BytesCodec).await
     };
-    let clock = Clock { began: None, deadline, timings: Timings::default() };
+    let clock = Clock {
+        began: None,
+        deadline,
+        timings: Timings::default(),
+    };
     let state = State::Starting(Box::pin(start));
     let events = futures::stream::unfold((state, clock), |(state, mut clock)| async move {
         let (event, state) = step(state, &mut clock).await?;
         Some((event, (state, clock)))
     });
-    Ok(Call { events: Box::pin(events) })
+    Ok(Call {
+        events: Box::pin(events),
+    })
 }
 
 type Started = Result<tonic::Response<Streaming<Bytes>>, tonic::Status>;
@@ -212,7 +222,9 @@ impl Clock {
         work: impl Future<Output = Result<T, tonic::Status>>,
     ) -> Result<T, tonic::Status> {
         let spent = self.elapsed();
-        let Some(deadline) = self.deadline else { return work.await };
+        let Some(deadline) = self.deadline else {
+            return work.await;
+        };
         match tokio::time::timeout(deadline.saturating_sub(spent), work).await {
             Ok(result) => result,
             Err(_) => Err(tonic::Status::deadline_exceeded(format!(
@@ -224,7 +236,14 @@ impl Clock {
     fn end(&mut self, status: &tonic::Status, trailers: Metadata) -> (Event, State) {
         self.timings.total = self.elapsed();
         let status = Status::from_tonic(status);
-        (Event::End(End { status, trailers, timings: self.timings }), State::Done)
+        (
+            Event::End(End {
+                status,
+                trailers,
+                timings: self.timings,
+            }),
+            State::Done,
+        )
     }
 }
 

@@ -75,11 +75,19 @@ impl Target {
         let began = Instant::now();
         let connect = tokio::time::timeout(self.connect_timeout, endpoint.connect());
         let cause = match connect.await {
-            Ok(Ok(channel)) => return Ok(Connected { channel, took: began.elapsed() }),
+            Ok(Ok(channel)) => {
+                return Ok(Connected {
+                    channel,
+                    took: began.elapsed(),
+                });
+            }
             Ok(Err(cause)) => plain(&cause),
             Err(_) => format!("no connection within {:?}", self.connect_timeout),
         };
-        Err(Error::Connect { target: self.address.clone(), cause })
+        Err(Error::Connect {
+            target: self.address.clone(),
+            cause,
+        })
     }
 
     /// A channel that connects when it is first used.
@@ -91,7 +99,10 @@ impl Target {
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
-        let wrong = |cause: String| Error::Target { target: self.address.clone(), cause };
+        let wrong = |cause: String| Error::Target {
+            target: self.address.clone(),
+            cause,
+        };
         if self.address.starts_with("unix:") {
             let endpoint = Endpoint::from_shared(self.address.clone())
                 .map_err(|cause| wrong(plain(&cause)))?;
@@ -99,13 +110,13 @@ impl Target {
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let uri = format!("{scheme}://{}", self.address);
-        let parsed: http::Uri =
-            uri.parse().map_err(|_| wrong("not a host:port address".to_owned()))?;
+        let parsed: http::Uri = uri
+            .parse()
+            .map_err(|_| wrong("not a host:port address".to_owned()))?;
         if parsed.port_u16().is_none() || parsed.path() != "/" {
             return Err(wrong("not a host:port address".to_owned()));
         }
-        let mut endpoint =
-            Endpoint::from_shared(uri).map_err(|cause| wrong(plain(&cause)))?;
+        let mut endpoint = Endpoint::from_shared(uri).map_err(|cause| wrong(plain(&cause)))?;
         if let Some(tls) = &self.tls {
             let mut config = ClientTlsConfig::new();
             config = match &tls.ca {
@@ -118,7 +129,9 @@ impl Target {
             if let Some(name) = &tls.server_name {
                 config = config.domain_name(name);
             }
-            endpoint = endpoint.tls_config(config).map_err(|cause| wrong(plain(&cause)))?;
+            endpoint = endpoint
+                .tls_config(config)
+                .map_err(|cause| wrong(plain(&cause)))?;
         }
         self.tuned(endpoint, wrong)
     }

@@ -41,15 +41,26 @@ impl Metadata {
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let name = name.trim().to_ascii_lowercase();
         let value = value.trim();
-        let error = |cause: &str| Error::Header { name: name.clone(), cause: cause.to_owned() };
-        let own = ["content-type", "te", "host", "connection", "transfer-encoding"];
+        let error = |cause: &str| Error::Header {
+            name: name.clone(),
+            cause: cause.to_owned(),
+        };
+        let own = [
+            "content-type",
+            "te",
+            "host",
+            "connection",
+            "transfer-encoding",
+        ];
         if name.starts_with("grpc-") || name.starts_with(':') || own.contains(&name.as_str()) {
             return Err(error("gRPC sets this header itself"));
         }
         let value = if name.ends_with("-bin") {
             let trimmed = value.trim_end_matches('=');
             Value::Binary(
-                STANDARD_NO_PAD.decode(trimmed).unwrap_or_else(|_| value.as_bytes().to_vec()),
+                STANDARD_NO_PAD
+                    .decode(trimmed)
+                    .unwrap_or_else(|_| value.as_bytes().to_vec()),
             )
         } else {
             Value::Text(value.to_owned())
@@ -66,7 +77,10 @@ impl Metadata {
 
     /// The first value under a name.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
     }
 
     /// Whether there is nothing.
@@ -77,7 +91,10 @@ impl Metadata {
     pub(crate) fn to_tonic(&self) -> Result<MetadataMap, Error> {
         let mut map = MetadataMap::new();
         for (name, value) in &self.0 {
-            let wrong = || Error::Header { name: name.clone(), cause: "malformed".to_owned() };
+            let wrong = || Error::Header {
+                name: name.clone(),
+                cause: "malformed".to_owned(),
+            };
             match value {
                 Value::Text(text) => {
                     let key: AsciiMetadataKey = name.parse().map_err(|_| wrong())?;
@@ -106,7 +123,11 @@ impl Metadata {
                 Some((key.as_str().to_owned(), Value::Binary(bytes)))
             }
         });
-        Metadata(pairs.filter(|(name, _)| !STATUS.contains(&name.as_str())).collect())
+        Metadata(
+            pairs
+                .filter(|(name, _)| !STATUS.contains(&name.as_str()))
+                .collect(),
+        )
     }
 }
 

@@ -93,7 +93,8 @@ impl Detail {
         put_len(&mut any, 1, self.type_url.as_bytes());
         put_len(&mut any, 2, &self.value);
         let known = schema.message("google.protobuf.Any");
-        let shown = known.is_some_and(|any_type| wire_to_json(&any_type, &any, options, out).is_ok());
+        let shown =
+            known.is_some_and(|any_type| wire_to_json(&any_type, &any, options, out).is_ok());
         if !shown {
             out.extend_from_slice(b"{\"@type\":");
             quote(&self.type_url, out);
@@ -111,7 +112,10 @@ fn details(bytes: &[u8]) -> Vec<Detail> {
             continue;
         }
         let any = field.payload(bytes);
-        let mut detail = Detail { type_url: String::new(), value: Bytes::new() };
+        let mut detail = Detail {
+            type_url: String::new(),
+            value: Bytes::new(),
+        };
         let mut parts = Reader::new(any);
         while let Ok(Some(part)) = parts.next() {
             match (part.number, part.wire) {
@@ -134,7 +138,11 @@ fn message(status: &tonic::Status) -> String {
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !cause_text.is_empty() && !text.contains(&cause_text) {
-            text = if text.is_empty() { cause_text } else { format!("{text}: {cause_text}") };
+            text = if text.is_empty() {
+                cause_text
+            } else {
+                format!("{text}: {cause_text}")
+            };
         }
         source = cause.source();
     }

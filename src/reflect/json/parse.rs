@@ -54,11 +54,23 @@ struct Frame<'s> {
 
 #[derive(Clone, Copy)]
 enum Kind<'s> {
-    Message { table: &'s Table, seen: usize, any: bool },
-    List { field: &'s Field, packed: bool },
-    Map { field: &'s Field, keys: usize },
+    Message {
+        table: &'s Table,
+        seen: usize,
+        any: bool,
+    },
+    List {
+        field: &'s Field,
+        packed: bool,
+    },
+    Map {
+        field: &'s Field,
+        keys: usize,
+    },
     /// An `Any` of a type with its own JSON form: `{"@type": …, "value": …}`.
-    AnyValue { table: &'s Table },
+    AnyValue {
+        table: &'s Table,
+    },
     /// An `Any` as bytes: `{"@type": …, "@value": base64}`.
     AnyBytes,
 }
@@ -108,7 +120,9 @@ impl<'s, 'a> Parser<'s, 'a> {
 
     /// The whole text is one message.
     pub(crate) fn root(&mut self, table: &'s Table) -> Result<(), JsonError> {
-        let result = self.message(table, None, false, 0).and_then(|()| self.run());
+        let result = self
+            .message(table, None, false, 0)
+            .and_then(|()| self.run());
         self.settle(result)
     }
 
@@ -138,9 +152,11 @@ impl<'s, 'a> Parser<'s, 'a> {
                 self.splice();
                 Ok(())
             }
-            Err(Fault { message, offset }) => {
-                Err(JsonError { path: self.path(), message: message.into_owned(), offset })
-            }
+            Err(Fault { message, offset }) => Err(JsonError {
+                path: self.path(),
+                message: message.into_owned(),
+                offset,
+            }),
         }
     }
 
@@ -151,7 +167,8 @@ impl<'s, 'a> Parser<'s, 'a> {
         let mut shift = self.extra;
         self.out.resize(end + shift, 0);
         for patch in self.patches.iter().rev() {
-            self.out.copy_within(patch.at + 1..end, patch.at + 1 + shift);
+            self.out
+                .copy_within(patch.at + 1..end, patch.at + 1 + shift);
             let width = wire::varint_len(patch.length as u64);
             shift -= width - 1;
             let mut value = patch.length;
@@ -192,9 +209,16 @@ impl<'s, 'a> Parser<'s, 'a> {
     fn push(&mut self, kind: Kind<'s>, holes: usize) -> Lexed<()> {
         if self.frames.len() >= self.options.max_depth {
             let limit = self.options.max_depth;
-            return self.lexer.fault(format!("nested deeper than {limit} levels, which is the limit"));
+            return self.lexer.fault(format!(
+                "nested deeper than {limit} levels, which is the limit"
+            ));
         }
-        self.frames.push(Frame { kind, holes, started: false, place: Place::Start });
+        self.frames.push(Frame {
+            kind,
+            holes,
+            started: false,
+            place: Place::Start,
+        });
         Ok(())
     }
 
@@ -214,7 +238,10 @@ impl<'s, 'a> Parser<'s, 'a> {
             self.holes.push(Hole::Group { number });
         } else {
             wire::put_tag(self.out, number, wire::LEN);
-            self.holes.push(Hole::Length { at: self.out.len(), extra: self.extra });
+            self.holes.push(Hole::Length {
+                at: self.out.len(),
+                extra: self.extra,
+            });
             self.out.push(0);
         }
     }
@@ -309,24 +336,34 @@ impl<'s, 'a> Parser<'s, 'a> {
             let message = if key.starts_with('[') {
                 format!("{} has no such extension", table.full_name)
             } else {
-                let names: Vec<String> =
-                    table.fields.iter().map(|f| f.json_name.to_string()).collect();
+                let names: Vec<String> = table
+                    .fields
+                    .iter()
+                    .map(|f| f.json_name.to_string())
+                    .collect();
                 let hint = crate::schema::nearest(key, &names)
                     .map(|name| format!("; did you mean {name}?"))
                     .unwrap_or_default();
                 format!("{} has no such field{hint}", table.full_name)
             };
-            return Err(Fault { message: message.into(), offset });
+            return Err(Fault {
+                message: message.into(),
+                offset,
+            });
         }
         self.lexer.expect(b':', "after a field's name")?;
-        self.lexer.skip(self.options.max_depth.saturating_sub(self.frames.len()))
+        self.lexer
+            .skip(self.options.max_depth.saturating_sub(self.frames.len()))
     }
 
     fn mark(&mut self, base: usize, bit: usize, offset: usize, wrong: &'static str) -> Lexed<()> {
         let word = &mut self.seen[base + bit / 64];
         let mask = 1u64 << (bit % 64);
         if *word & mask != 0 {
-            return Err(Fault { message: wrong.into(), offset });
+            return Err(Fault {
+                message: wrong.into(),
+                offset,
+            });
         }
         *word |= mask;
         Ok(())
@@ -340,7 +377,9 @@ impl<'s, 'a> Parser<'s, 'a> {
         field: &Field,
         offset: usize,
     ) -> Lexed<()> {
-        let Some(oneof) = field.oneof else { return Ok(()) };
+        let Some(oneof) = field.oneof else {
+            return Ok(());
+        };
         let bit = table.fields.len().div_ceil(64) * 64 + usize::from(oneof);
         self.mark(seen, bit, offset, "").map_err(|_| Fault {
             message: format!(
@@ -372,7 +411,8 @@ impl<'s, 'a> Parser<'s, 'a> {
         match field.shape {
             Shape::Single => {
                 let holes = self.holes.len();
-                self.element(field, field.number, field.implicit, false, holes).map(drop)
+                self.element(field, field.number, field.implicit, false, holes)
+                    .map(drop)
             }
             Shape::List => {
                 self.lexer.expect(b'[', "to begin a repeated field")?;
@@ -388,7 +428,13 @@ impl<'s, 'a> Parser<'s, 'a> {
 
     /// A list whose bracket has been read.
     fn open_list(&mut self, field: &'s Field, holes: usize) -> Lexed<()> {
-        self.push(Kind::List { field, packed: field.packed }, holes)?;
+        self.push(
+            Kind::List {
+                field,
+                packed: field.packed,
+            },
+            holes,
+        )?;
         if field.packed && self.lexer.peek() != b']' {
             self.open(field.number, false);
         }
@@ -429,7 +475,9 @@ impl<'s, 'a> Parser<'s, 'a> {
     }
 
     fn step_map(&mut self, field: &'s Field, keys: usize) -> Lexed<()> {
-        let Shape::Map(key_type) = field.shape else { return Ok(()) };
+        let Shape::Map(key_type) = field.shape else {
+            return Ok(());
+        };
         loop {
             if !self.advance(b'}')? {
                 self.unique_keys(keys)?;
@@ -445,8 +493,10 @@ impl<'s, 'a> Parser<'s, 'a> {
             self.open(field.number, false);
             wire::put_tag(self.out, 1, table::wire_type(Type::Scalar(key_type), false));
             let start = self.out.len();
-            scalar::put(key_type, &Token::Text(&key), self.out)
-                .map_err(|message| Fault { message: format!("the key: {message}").into(), offset })?;
+            scalar::put(key_type, &Token::Text(&key), self.out).map_err(|message| Fault {
+                message: format!("the key: {message}").into(),
+                offset,
+            })?;
             self.keys.push(start..self.out.len());
             if self.lexer.peek() == b'n' {
                 self.map_null(field, holes)?;
@@ -482,7 +532,9 @@ impl<'s, 'a> Parser<'s, 'a> {
         let out: &[u8] = self.out;
         let keys = &mut self.keys[from..];
         keys.sort_unstable_by(|a, b| out[a.clone()].cmp(&out[b.clone()]));
-        let twice = keys.windows(2).any(|pair| out[pair[0].clone()] == out[pair[1].clone()]);
+        let twice = keys
+            .windows(2)
+            .any(|pair| out[pair[0].clone()] == out[pair[1].clone()]);
         self.keys.truncate(from);
         if twice {
             self.place(Place::Start);
@@ -516,7 +568,9 @@ impl<'s, 'a> Parser<'s, 'a> {
                 }
             }
             Type::Enum(id) => {
-                let Some(value) = self.enumeration(field, id)? else { return Ok(Put::Skipped) };
+                let Some(value) = self.enumeration(field, id)? else {
+                    return Ok(Put::Skipped);
+                };
                 if !(implicit && value == 0) {
                     if !packed {
                         wire::put_tag(self.out, number, wire::VARINT);
@@ -551,7 +605,9 @@ impl<'s, 'a> Parser<'s, 'a> {
             }
             _ => {
                 let found = self.lexer.found();
-                return self.lexer.fault(format!("expected a single value, found {found}"));
+                return self
+                    .lexer
+                    .fault(format!("expected a single value, found {found}"));
             }
         };
         Ok((token, offset))
@@ -632,13 +688,23 @@ impl<'s, 'a> Parser<'s, 'a> {
     }
 
     fn push_struct(&mut self, table: &'s Table, holes: usize) -> Lexed<()> {
-        let Some(slot) = table.by_number(1) else { return self.lexer.fault("not a Struct") };
+        let Some(slot) = table.by_number(1) else {
+            return self.lexer.fault("not a Struct");
+        };
         let keys = self.keys.len();
-        self.push(Kind::Map { field: &table.fields[usize::from(slot)], keys }, holes)
+        self.push(
+            Kind::Map {
+                field: &table.fields[usize::from(slot)],
+                keys,
+            },
+            holes,
+        )
     }
 
     fn push_values(&mut self, table: &'s Table, holes: usize) -> Lexed<()> {
-        let Some(slot) = table.by_number(1) else { return self.lexer.fault("not a ListValue") };
+        let Some(slot) = table.by_number(1) else {
+            return self.lexer.fault("not a ListValue");
+        };
         self.open_list(&table.fields[usize::from(slot)], holes)
     }
 
@@ -649,7 +715,9 @@ impl<'s, 'a> Parser<'s, 'a> {
             Some(Type::Message(id)) if self.schema.table(id).kind == kind => {
                 Ok(self.schema.table(id))
             }
-            _ => self.lexer.fault("the schema's google.protobuf.Value is not the well-known one"),
+            _ => self
+                .lexer
+                .fault("the schema's google.protobuf.Value is not the well-known one"),
         }
     }
 
@@ -677,8 +745,9 @@ impl<'s, 'a> Parser<'s, 'a> {
                     Token::Bool(value) => self.out.extend_from_slice(&[0x20, u8::from(*value)]),
                     Token::String(text) => wire::put_len(self.out, 3, text.as_bytes()),
                     token => {
-                        let value =
-                            token.double().map_err(|message| Fault { message, offset })?;
+                        let value = token
+                            .double()
+                            .map_err(|message| Fault { message, offset })?;
                         self.out.push(0x11);
                         self.out.extend_from_slice(&value.to_le_bytes());
                     }
@@ -716,19 +785,32 @@ impl<'s, 'a> Parser<'s, 'a> {
                 self.close(holes);
                 return Ok(());
             }
-            return Err(Fault { message: "an Any needs its \"@type\"".into(), offset });
+            return Err(Fault {
+                message: "an Any needs its \"@type\"".into(),
+                offset,
+            });
         };
         wire::put_len(self.out, 1, url.as_bytes());
         self.open(2, false);
         if bytes {
             return self.push(Kind::AnyBytes, holes);
         }
-        let name = url.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
-        let Some(id) = self.schema.message_id_by_name(name).filter(|_| !name.is_empty()) else {
+        let name = url
+            .rsplit_once('/')
+            .map(|(_, name)| name)
+            .unwrap_or_default();
+        let Some(id) = self
+            .schema
+            .message_id_by_name(name)
+            .filter(|_| !name.is_empty())
+        else {
             let message = format!(
                 "the type {url:?} is not in the schema; give its bytes as \"@value\" in base64"
             );
-            return Err(Fault { message: message.into(), offset });
+            return Err(Fault {
+                message: message.into(),
+                offset,
+            });
         };
         let table = self.schema.table(id);
         match table.kind {
@@ -748,7 +830,10 @@ impl<'s, 'a> Parser<'s, 'a> {
             ahead.expect(b':', "after a field's name")?;
             if key == "@type" {
                 if url.is_some() {
-                    return Err(Fault { message: "\"@type\" appears twice".into(), offset });
+                    return Err(Fault {
+                        message: "\"@type\" appears twice".into(),
+                        offset,
+                    });
                 }
                 url = Some(ahead.string()?.into_owned());
                 // The common form has the type first; then only the key behind it matters.
@@ -767,7 +852,11 @@ impl<'s, 'a> Parser<'s, 'a> {
         let read = ahead.at - self.lexer.at;
         match self.lookahead.checked_sub(read) {
             Some(left) => self.lookahead = left,
-            None => return self.lexer.fault("put \"@type\" first in nested Any messages"),
+            None => {
+                return self
+                    .lexer
+                    .fault("put \"@type\" first in nested Any messages");
+            }
         }
         Ok((url, bytes))
     }
@@ -784,19 +873,25 @@ impl<'s, 'a> Parser<'s, 'a> {
             "@type" => self.lexer.string().map(drop),
             "value" => {
                 if matches!(self.frames.last(), Some(f) if matches!(f.place, Place::Key(_))) {
-                    return Err(Fault { message: "\"value\" appears twice".into(), offset });
+                    return Err(Fault {
+                        message: "\"value\" appears twice".into(),
+                        offset,
+                    });
                 }
                 self.place(Place::Key(range));
                 let holes = self.holes.len();
                 self.message(table, None, false, holes)
             }
-            _ if self.options.unknown_fields == UnknownFields::Drop => {
-                self.lexer.skip(self.options.max_depth.saturating_sub(self.frames.len()))
-            }
+            _ if self.options.unknown_fields == UnknownFields::Drop => self
+                .lexer
+                .skip(self.options.max_depth.saturating_sub(self.frames.len())),
             _ => {
                 self.place(Place::Key(range));
                 let message = format!("an Any of {} has only \"value\"", table.full_name);
-                Err(Fault { message: message.into(), offset })
+                Err(Fault {
+                    message: message.into(),
+                    offset,
+                })
             }
         }
     }
@@ -813,9 +908,14 @@ impl<'s, 'a> Parser<'s, 'a> {
         let text = self.lexer.string()?;
         match key.as_ref() {
             "@type" => Ok(()),
-            "@value" => base64::decode(&text, self.out)
-                .ok_or(Fault { message: "not base64".into(), offset }),
-            _ => Err(Fault { message: "an Any as bytes has only \"@value\"".into(), offset }),
+            "@value" => base64::decode(&text, self.out).ok_or(Fault {
+                message: "not base64".into(),
+                offset,
+            }),
+            _ => Err(Fault {
+                message: "an Any as bytes has only \"@value\"".into(),
+                offset,
+            }),
         }
     }
 }

@@ -72,12 +72,27 @@ struct Frame<'s, 'a> {
 }
 
 enum Kind<'s, 'a> {
-    Message { table: &'s Table, slot: usize },
+    Message {
+        table: &'s Table,
+        slot: usize,
+    },
     /// Only lists of messages: the others are written in one go.
-    List { field: &'s Field, index: usize },
-    Map { field: &'s Field, entries: Rc<[Entry<'a>]>, at: usize },
+    List {
+        field: &'s Field,
+        index: usize,
+    },
+    Map {
+        field: &'s Field,
+        entries: Rc<[Entry<'a>]>,
+        at: usize,
+    },
     /// Below what an `Any` holds: closes it, and takes over when its content is malformed.
-    Any { url: String, value: Data<'a>, restart: usize, closer: bool },
+    Any {
+        url: String,
+        value: Data<'a>,
+        restart: usize,
+        closer: bool,
+    },
 }
 
 /// One map entry, by key.
@@ -106,7 +121,14 @@ impl<'s, 'a> Printer<'s, 'a> {
         options: &'a PrintOptions,
         out: &'a mut Vec<u8>,
     ) -> Printer<'s, 'a> {
-        Printer { schema, options, out, frames: Vec::new(), found: Vec::new(), bare: 0 }
+        Printer {
+            schema,
+            options,
+            out,
+            frames: Vec::new(),
+            found: Vec::new(),
+            bare: 0,
+        }
     }
 
     pub(crate) fn root(&mut self, table: &'s Table, wire: &'a [u8]) -> Result<(), JsonError> {
@@ -152,7 +174,11 @@ impl<'s, 'a> Printer<'s, 'a> {
                 Err(message) => {
                     let path = self.path();
                     if !self.degrade() {
-                        return Err(JsonError { path, message: message.into_owned(), offset: 0 });
+                        return Err(JsonError {
+                            path,
+                            message: message.into_owned(),
+                            offset: 0,
+                        });
                     }
                     result = Ok(());
                 }
@@ -192,7 +218,13 @@ impl<'s, 'a> Printer<'s, 'a> {
     fn degrade(&mut self) -> bool {
         while let Some(frame) = self.frames.pop() {
             self.found.truncate(frame.base);
-            if let Kind::Any { url, value, restart, closer } = frame.kind {
+            if let Kind::Any {
+                url,
+                value,
+                restart,
+                closer,
+            } = frame.kind
+            {
                 self.bare -= usize::from(!closer);
                 self.out.truncate(restart);
                 self.any_bytes(&url, value.bytes());
@@ -214,7 +246,9 @@ impl<'s, 'a> Printer<'s, 'a> {
                         path.push_str(&field.json_name);
                     }
                 }
-                Kind::List { index, .. } => path.push_str(&format!("[{}]", index.saturating_sub(1))),
+                Kind::List { index, .. } => {
+                    path.push_str(&format!("[{}]", index.saturating_sub(1)))
+                }
                 Kind::Map { field, entries, at } => {
                     if let Some(entry) = at.checked_sub(1).and_then(|at| entries.get(at))
                         && let Shape::Map(ty) = field.shape
@@ -261,7 +295,11 @@ impl<'s, 'a> Printer<'s, 'a> {
     #[inline]
     fn key(&mut self, field: &Field) {
         self.begin();
-        let key = if self.options.proto_names { &field.proto_key } else { &field.json_key };
+        let key = if self.options.proto_names {
+            &field.proto_key
+        } else {
+            &field.json_key
+        };
         self.out.extend_from_slice(key);
         self.space();
     }
@@ -302,7 +340,9 @@ impl<'s, 'a> Printer<'s, 'a> {
         let mut oneofs = false;
         let mut last = 0;
         while let Some(raw) = reader.next().map_err(wrong)? {
-            let Some(slot) = table.by_number(raw.number) else { continue };
+            let Some(slot) = table.by_number(raw.number) else {
+                continue;
+            };
             let field = &table.fields[usize::from(slot)];
             if !fits(field, raw.wire) {
                 continue;
@@ -327,7 +367,10 @@ impl<'s, 'a> Printer<'s, 'a> {
             let field = &table.fields[usize::from(found.slot)];
             field.oneof.filter(|_| self.set(field, found))
         };
-        let members = self.found[base..].iter().filter(|f| member(f).is_some()).count();
+        let members = self.found[base..]
+            .iter()
+            .filter(|f| member(f).is_some())
+            .count();
         if members < 2 {
             return;
         }
@@ -335,7 +378,9 @@ impl<'s, 'a> Printer<'s, 'a> {
         let mut over: Vec<bool> = vec![false; table.oneofs.len()];
         let mut keep = vec![true; self.found.len() - base];
         for (keep, found) in keep.iter_mut().zip(&self.found[base..]).rev() {
-            let Some(oneof) = member(found).map(usize::from) else { continue };
+            let Some(oneof) = member(found).map(usize::from) else {
+                continue;
+            };
             match last[oneof] {
                 None => last[oneof] = Some(found.slot),
                 Some(slot) if slot != found.slot => over[oneof] = true,
@@ -356,15 +401,19 @@ impl<'s, 'a> Printer<'s, 'a> {
     /// Whether the value counts: a closed enum's unknown number is an unknown field.
     fn set(&self, field: &Field, found: &Found) -> bool {
         match field.ty {
-            Type::Enum(id) if field.closed => {
-                self.schema.enum_table(id).name(found.raw.a as i32).is_some()
-            }
+            Type::Enum(id) if field.closed => self
+                .schema
+                .enum_table(id)
+                .name(found.raw.a as i32)
+                .is_some(),
             _ => true,
         }
     }
 
     fn step_message(&mut self, table: &'s Table, mut slot: usize) -> Printed<()> {
-        let Some(frame) = self.frames.last() else { return Ok(()) };
+        let Some(frame) = self.frames.last() else {
+            return Ok(());
+        };
         let (mut next, end) = (frame.next, frame.end);
         let data = frame.data.clone();
         let depth = self.frames.len();
@@ -447,7 +496,12 @@ impl<'s, 'a> Printer<'s, 'a> {
             self.out.extend_from_slice(b"null");
             return;
         }
-        match self.schema.enum_table(id).name(number).filter(|_| !self.options.enum_numbers) {
+        match self
+            .schema
+            .enum_table(id)
+            .name(number)
+            .filter(|_| !self.options.enum_numbers)
+        {
             Some(name) => self.out.extend_from_slice(name),
             None => super::number::put_i64(self.out, i64::from(number)),
         }
@@ -468,7 +522,14 @@ impl<'s, 'a> Printer<'s, 'a> {
                 let base = self.found.len();
                 let kind = Kind::List { field, index: 0 };
                 let data = data.clone();
-                self.push(Frame { kind, data, base, next: from, end: to, empty: true })?;
+                self.push(Frame {
+                    kind,
+                    data,
+                    base,
+                    next: from,
+                    end: to,
+                    empty: true,
+                })?;
                 Ok(true)
             }
             (Shape::List, _) => self.flat_list(field, data, from, to),
@@ -489,14 +550,20 @@ impl<'s, 'a> Printer<'s, 'a> {
                 Ok(true)
             }
             (Shape::Single, _) => {
-                let last = self.found[from..to].iter().rev().find(|f| self.set(field, f)).copied();
+                let last = self.found[from..to]
+                    .iter()
+                    .rev()
+                    .find(|f| self.set(field, f))
+                    .copied();
                 let Some(last) = last else { return Ok(false) };
-                if field.implicit && !self.options.emit_defaults && is_default(field, &last.raw, data)
+                if field.implicit
+                    && !self.options.emit_defaults
+                    && is_default(field, &last.raw, data)
                 {
                     return Ok(false);
                 }
                 self.flat(field, &last.raw, data)?;
-                    Ok(true)
+                Ok(true)
             }
         }
     }
@@ -545,8 +612,16 @@ impl<'s, 'a> Printer<'s, 'a> {
                     _ => reader.varint(),
                 }
                 .map_err(wrong)?;
-                let raw = Raw { number: found.raw.number, wire, a, b: 0 };
-                let found = Found { slot: found.slot, raw };
+                let raw = Raw {
+                    number: found.raw.number,
+                    wire,
+                    a,
+                    b: 0,
+                };
+                let found = Found {
+                    slot: found.slot,
+                    raw,
+                };
                 self.list_item(field, &found, data, &mut empty, depth)?;
             }
         }
@@ -582,7 +657,9 @@ impl<'s, 'a> Printer<'s, 'a> {
     fn step_list(&mut self, field: &'s Field) -> Printed<()> {
         loop {
             let depth = self.frames.len();
-            let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+            let Some(frame) = self.frames.last_mut() else {
+                return Ok(());
+            };
             if frame.next >= frame.end {
                 self.finish(b']');
                 return Ok(());
@@ -627,15 +704,30 @@ impl<'s, 'a> Printer<'s, 'a> {
             return Ok(false);
         }
         self.out.push(b'{');
-        let kind = Kind::Map { field, entries: entries.into(), at: 0 };
+        let kind = Kind::Map {
+            field,
+            entries: entries.into(),
+            at: 0,
+        };
         let base = self.found.len();
-        self.push(Frame { kind, data: data.clone(), base, next: 0, end: 0, empty: true })?;
+        self.push(Frame {
+            kind,
+            data: data.clone(),
+            base,
+            next: 0,
+            end: 0,
+            empty: true,
+        })?;
         Ok(true)
     }
 
     /// Reads an entry; `None` when its value is a closed enum's unknown number.
     fn entry(&self, field: &Field, key: ScalarType, data: &Data<'a>) -> Printed<Option<Entry<'a>>> {
-        let mut entry = Entry { key: Key::Number(0), value: None, data: data.clone() };
+        let mut entry = Entry {
+            key: Key::Number(0),
+            value: None,
+            data: data.clone(),
+        };
         if key == ScalarType::String {
             entry.key = Key::Text(Data::Input(&[]));
         }
@@ -667,17 +759,28 @@ impl<'s, 'a> Printer<'s, 'a> {
                 merged.extend_from_slice(raw.payload(data.bytes()));
             }
             let end = merged.len();
-            entry.value = Some(Raw { number: 2, wire: wire::LEN, a: 0, b: end });
+            entry.value = Some(Raw {
+                number: 2,
+                wire: wire::LEN,
+                a: 0,
+                b: end,
+            });
             entry.data = Data::Merged(merged.into(), 0, end);
         }
         Ok(Some(entry))
     }
 
     fn step_map(&mut self, field: &'s Field, entries: &[Entry<'a>], from: usize) -> Printed<()> {
-        let Shape::Map(key) = field.shape else { return Ok(()) };
+        let Shape::Map(key) = field.shape else {
+            return Ok(());
+        };
         let depth = self.frames.len();
         for (at, entry) in entries.iter().enumerate().skip(from) {
-            if let Some(Frame { kind: Kind::Map { at: next, .. }, .. }) = self.frames.last_mut() {
+            if let Some(Frame {
+                kind: Kind::Map { at: next, .. },
+                ..
+            }) = self.frames.last_mut()
+            {
                 *next = at + 1;
             }
             self.begin();
@@ -713,10 +816,19 @@ impl<'s, 'a> Printer<'s, 'a> {
                 self.out.push(b'{');
                 let (base, end) = self.scan(table, &data)?;
                 let kind = Kind::Message { table, slot: 0 };
-                self.push(Frame { kind, data, base, next: base, end, empty: true })
+                self.push(Frame {
+                    kind,
+                    data,
+                    base,
+                    next: base,
+                    end,
+                    empty: true,
+                })
             }
             WellKnown::Struct | WellKnown::ListValue => {
-                let Some(field) = table.by_number(1).map(|slot| &table.fields[usize::from(slot)])
+                let Some(field) = table
+                    .by_number(1)
+                    .map(|slot| &table.fields[usize::from(slot)])
                 else {
                     return Err("not the well-known Struct".into());
                 };
@@ -751,7 +863,11 @@ impl<'s, 'a> Printer<'s, 'a> {
         let open = self.frames.len();
         let written = base < end && self.field_value(field, data, base, end)?;
         if !written {
-            let empty: &[u8] = if field.shape == Shape::List { b"[]" } else { b"{}" };
+            let empty: &[u8] = if field.shape == Shape::List {
+                b"[]"
+            } else {
+                b"{}"
+            };
             self.out.extend_from_slice(empty);
         }
         match self.frames.get_mut(open) {
@@ -813,7 +929,10 @@ impl<'s, 'a> Printer<'s, 'a> {
             self.out.extend_from_slice(b"{}");
             return Ok(());
         }
-        let name = url.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
+        let name = url
+            .rsplit_once('/')
+            .map(|(_, name)| name)
+            .unwrap_or_default();
         let Some(id) = self.schema.message_id_by_name(name) else {
             self.any_bytes(&url, value.bytes());
             return Ok(());
@@ -822,9 +941,21 @@ impl<'s, 'a> Printer<'s, 'a> {
         let plain = inner.kind == WellKnown::Plain;
         let base = self.found.len();
         let restart = self.out.len();
-        let kind = Kind::Any { url: url.clone(), value: value.clone(), restart, closer: !plain };
+        let kind = Kind::Any {
+            url: url.clone(),
+            value: value.clone(),
+            restart,
+            closer: !plain,
+        };
         let data = Data::Input(&[]);
-        self.push(Frame { kind, data, base, next: 0, end: 0, empty: true })?;
+        self.push(Frame {
+            kind,
+            data,
+            base,
+            next: 0,
+            end: 0,
+            empty: true,
+        })?;
         self.bare += usize::from(plain);
         if plain {
             self.message(inner, value)?;
@@ -880,7 +1011,10 @@ impl<'s, 'a> Printer<'s, 'a> {
             _ => time::put_duration(seconds, nanos, self.out),
         }
         .ok_or_else(|| {
-            format!("{seconds} s and {nanos} ns are no valid {}", table.full_name)
+            format!(
+                "{seconds} s and {nanos} ns are no valid {}",
+                table.full_name
+            )
         })?;
         self.out.push(b'"');
         Ok(())

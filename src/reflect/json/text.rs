@@ -59,7 +59,12 @@ fn enum_number(schema: &Inner, id: usize, closed: bool, text: &str) -> Result<i3
 pub(super) fn unknown_value(names: &[String], text: &str) -> Wrong {
     const SHOWN: usize = 8;
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    let names = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let names = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     format!("no such enum value {text:?}; there are {names}{more}").into()
 }
 
@@ -90,8 +95,14 @@ fn put_message(schema: &Inner, id: usize, text: &str, out: &mut Vec<u8>) -> Resu
 /// Appends the two fields of a `Timestamp` or `Duration`.
 pub(super) fn put_time(kind: WellKnown, text: &str, out: &mut Vec<u8>) -> Result<(), Wrong> {
     let (parsed, example) = match kind {
-        WellKnown::Timestamp => (time::parse_timestamp(text), "a time such as 2026-01-02T03:04:05Z"),
-        _ => (time::parse_duration(text), "a duration in seconds such as 1.5s"),
+        WellKnown::Timestamp => (
+            time::parse_timestamp(text),
+            "a time such as 2026-01-02T03:04:05Z",
+        ),
+        _ => (
+            time::parse_duration(text),
+            "a duration in seconds such as 1.5s",
+        ),
     };
     let Some((seconds, nanos)) = parsed else {
         return Err(format!("expected {example}, found {text:?}").into());
