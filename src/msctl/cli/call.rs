@@ -6,9 +6,11 @@ mod output;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reflect::source::file::{from_protos, from_protosets};
 use reflect::ReflectOptions;
-use reflect::{CallOptions, Metadata, Method, MethodKind, ParseOptions, PrintOptions, UnknownFields};
+use reflect::{
+    CallOptions, Metadata, Method, MethodKind, ParseOptions, PrintOptions, UnknownFields,
+};
+use reflect::{from_protos, from_protosets};
 
 use crate::invoke::find::{Found, Source, find, method, schema};
 use crate::invoke::server::{Reach, connect, tls};
@@ -74,7 +76,12 @@ pub struct ServerArgs {
     #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
     address: Option<String>,
     /// Call this instance, whatever its health
-    #[arg(long, value_name = "ID", conflicts_with = "address", help_heading = "Server")]
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "address",
+        help_heading = "Server"
+    )]
     instance: Option<String>,
     /// Speak TLS
     #[arg(long, help_heading = "Server")]
@@ -98,13 +105,24 @@ pub struct ServerArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s", help_heading = "Server")]
     connect_timeout: Duration,
     /// Descriptor set instead of the server's reflection
-    #[arg(long, value_name = "FILE", conflicts_with = "proto", help_heading = "Descriptors")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "proto",
+        help_heading = "Descriptors"
+    )]
     protoset: Vec<PathBuf>,
     /// .proto file instead of the server's reflection; needs protoc
     #[arg(long, value_name = "FILE", help_heading = "Descriptors")]
     proto: Vec<PathBuf>,
     /// Where .proto files import from
-    #[arg(short = 'I', long = "import", value_name = "FOLDER", requires = "proto", help_heading = "Descriptors")]
+    #[arg(
+        short = 'I',
+        long = "import",
+        value_name = "FOLDER",
+        requires = "proto",
+        help_heading = "Descriptors"
+    )]
     imports: Vec<PathBuf>,
     /// Send a header with reflection requests only
     #[arg(long, value_name = "NAME: VALUE", help_heading = "Descriptors")]
@@ -114,9 +132,10 @@ pub struct ServerArgs {
 fn size(text: &str) -> Result<usize, String> {
     let value = serde_yaml::Value::String(text.to_owned());
     let bytes = fleet::config::value::size(&value).map_err(|error| error.to_string())?;
-    usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
-        format!("'{text}' is no size; write it like 512KiB or 16MiB")
-    })
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("'{text}' is no size; write it like 512KiB or 16MiB"))
 }
 
 impl ServerArgs {
@@ -148,7 +167,9 @@ impl ServerArgs {
     pub(crate) async fn source(&self, headers: &Metadata) -> Result<Source, Failure> {
         let unusable = |error: reflect::Error| Failure::usage(error.to_string());
         if !self.protoset.is_empty() {
-            return Ok(Source::Given(from_protosets(&self.protoset).await.map_err(unusable)?));
+            return Ok(Source::Given(
+                from_protosets(&self.protoset).await.map_err(unusable)?,
+            ));
         }
         if !self.proto.is_empty() {
             let schema = from_protos(&self.proto, &self.imports).await;
@@ -156,7 +177,10 @@ impl ServerArgs {
         }
         let mut metadata = headers.clone();
         add_headers(&mut metadata, &self.reflection_header)?;
-        Ok(Source::Reflection(ReflectOptions { metadata, ..ReflectOptions::default() }))
+        Ok(Source::Reflection(ReflectOptions {
+            metadata,
+            ..ReflectOptions::default()
+        }))
     }
 }
 
@@ -174,11 +198,21 @@ impl Call {
             Some(address) => {
                 let server = connect(address, &reach).await?;
                 let schema = schema(&server, &source).await?;
-                Found { method: method(&schema, self.target.trim())?, server }
+                Found {
+                    method: method(&schema, self.target.trim())?,
+                    server,
+                }
             }
             None => {
                 let session = Session::open(global.resolve()?)?;
-                find(&session, &self.target, self.server.instance(), &reach, &source).await?
+                find(
+                    &session,
+                    &self.target,
+                    self.server.instance(),
+                    &reach,
+                    &source,
+                )
+                .await?
             }
         };
         report.detail(&format!(
@@ -258,7 +292,9 @@ fn expand(value: &str) -> Result<String, Failure> {
             break;
         };
         let variable = std::env::var(name).map_err(|_| {
-            Failure::usage(format!("environment variable {name} is not set, and a header names it"))
+            Failure::usage(format!(
+                "environment variable {name} is not set, and a header names it"
+            ))
         })?;
         text.push_str(before);
         text.push_str(&variable);

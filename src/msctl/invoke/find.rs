@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fleet::{Instance, Registry, ServiceName};
 use futures::StreamExt;
-use reflect::{ReflectOptions, reflect};
 use reflect::{FindError, Method, Schema};
+use reflect::{ReflectOptions, reflect};
 
 use super::server::{Reach, Server, connect_any, connect_instance};
 use super::target::Target;
@@ -50,15 +50,18 @@ pub async fn schema(server: &Server, source: &Source) -> Result<Schema, Failure>
         Source::Given(schema) => Ok(schema.clone()),
         Source::Reflection(options) => {
             let reflected = reflect(server.channel.clone(), options).await;
-            reflected.map(|reflected| reflected.schema).map_err(|error| {
-                let failure = Failure::failed(format!("{}: {error}", server.address));
-                match error {
-                    reflect::Error::NoReflection { .. } => failure,
-                    reflect::Error::Deadline { .. } => failure
-                        .next("Give --protoset FILE to do without, or a longer --connect-timeout."),
-                    _ => failure.next("Give --protoset FILE to do without."),
-                }
-            })
+            reflected
+                .map(|reflected| reflected.schema)
+                .map_err(|error| {
+                    let failure = Failure::failed(format!("{}: {error}", server.address));
+                    match error {
+                        reflect::Error::NoReflection { .. } => failure,
+                        reflect::Error::Deadline { .. } => failure.next(
+                            "Give --protoset FILE to do without, or a longer --connect-timeout.",
+                        ),
+                        _ => failure.next("Give --protoset FILE to do without."),
+                    }
+                })
         }
     }
 }
@@ -68,7 +71,9 @@ pub async fn schema(server: &Server, source: &Source) -> Result<Schema, Failure>
 /// # Errors
 /// Kind `NotFound` with the name that was probably meant, or `Usage` with the candidates.
 pub fn method(schema: &Schema, symbol: &str) -> Result<Method, Failure> {
-    schema.find_method(symbol).map_err(|error| find_failure(&error))
+    schema
+        .find_method(symbol)
+        .map_err(|error| find_failure(&error))
 }
 
 /// What could not be found in a schema, as the console says it.
@@ -94,8 +99,9 @@ pub async fn named(
 ) -> Result<Option<(Target, Vec<Arc<Instance>>)>, Failure> {
     // Asking for each beginning costs less than listing a large fleet.
     let ends = text.match_indices(['.', '/']).map(|(at, _)| at);
-    let mut names: Vec<ServiceName> =
-        ends.filter_map(|end| ServiceName::new(&text[..end]).ok()).collect();
+    let mut names: Vec<ServiceName> = ends
+        .filter_map(|end| ServiceName::new(&text[..end]).ok())
+        .collect();
     names.truncate(16);
     while let Some(name) = names.pop() {
         let instances = instances(session, &name).await?;
@@ -116,7 +122,12 @@ pub async fn instances(
 ) -> Result<Vec<Arc<Instance>>, Failure> {
     let prefix = &session.prefixes().services;
     let mut registry = Registry::new(prefix.clone());
-    registry.replace(session.list(&prefix.narrow(&format!("{name}/"))).await?.entries);
+    registry.replace(
+        session
+            .list(&prefix.narrow(&format!("{name}/")))
+            .await?
+            .entries,
+    );
     Ok(registry
         .service(name.as_str())
         .map(|service| service.instances().cloned().collect())
@@ -139,8 +150,10 @@ pub async fn server(
     let ids: Vec<&str> = instances.iter().map(|i| i.record.id.as_str()).collect();
     match instances.iter().find(|i| i.record.id.as_str() == wanted) {
         Some(instance) => connect_instance(instance, reach).await,
-        None => Err(Failure::not_found(format!("{name} has no instance '{wanted}'"))
-            .next(format!("It has {}.", ids.join(", ")))),
+        None => Err(
+            Failure::not_found(format!("{name} has no instance '{wanted}'"))
+                .next(format!("It has {}.", ids.join(", "))),
+        ),
     }
 }
 
@@ -163,7 +176,10 @@ pub async fn find(
     };
     let server = server(name, &instances, instance, reach).await?;
     let schema = schema(&server, source).await?;
-    Ok(Found { method: method(&schema, &target.symbol)?, server })
+    Ok(Found {
+        method: method(&schema, &target.symbol)?,
+        server,
+    })
 }
 
 /// Asks every service whether it has the method.
@@ -204,14 +220,20 @@ async fn search(
     found.sort_by(|a, b| a.0.cmp(&b.0));
     match found.len() {
         0 => Err(nobody(session, word).await),
-        1 => found.pop().map(|(_, found)| found).ok_or_else(|| Failure::failed("nothing found")),
+        1 => found
+            .pop()
+            .map(|(_, found)| found)
+            .ok_or_else(|| Failure::failed("nothing found")),
         _ => {
             let candidates: Vec<String> = found
                 .iter()
                 .map(|(name, f)| format!("{name}/{}", f.method.path().trim_start_matches('/')))
                 .collect();
-            Err(Failure::new(Kind::Usage, format!("'{text}' is ambiguous: {}", candidates.join(", ")))
-                .next("Name the service in front."))
+            Err(Failure::new(
+                Kind::Usage,
+                format!("'{text}' is ambiguous: {}", candidates.join(", ")),
+            )
+            .next("Name the service in front."))
         }
     }
 }

@@ -20,7 +20,11 @@ fn each_mistake_gets_a_clear_answer_and_its_exit_code() {
     over_both(|world| {
         world.etcdctl(&["put", "/config/order/timeout.write", "2s"]);
         world.etcdctl(&["put", "/config/global/timeout.read", "1s"]);
-        world.etcdctl(&["put", "/services/order/order-1", "{\"service\":\"order\",\"id\":\"order-1\"}"]);
+        world.etcdctl(&[
+            "put",
+            "/services/order/order-1",
+            "{\"service\":\"order\",\"id\":\"order-1\"}",
+        ]);
         let huge = vec![b'x'; 2 << 20];
         let mut all = String::new();
         for arguments in [
@@ -37,7 +41,14 @@ fn each_mistake_gets_a_clear_answer_and_its_exit_code() {
             &["config", "set", "order/x"],
             &["config", "set", "order/x", "1", "order/x", "2"],
             &["config", "set", "order/x", "@/nowhere/at.all"],
-            &["config", "set", "order/timeout.write", "5s", "--if-revision", "999"],
+            &[
+                "config",
+                "set",
+                "order/timeout.write",
+                "5s",
+                "--if-revision",
+                "999",
+            ],
             &["config", "unset", "order/timeout.wrte"],
             &["config", "unset", ""],
             &["config", "get", "order/timeout.wirte"],
@@ -57,19 +68,30 @@ fn each_mistake_gets_a_clear_answer_and_its_exit_code() {
             all.push_str(&told(world, arguments, b""));
         }
         all.push_str(&told(world, &["config", "set", "order/huge", "-"], &huge));
-        all.push_str(&told(world, &["config", "set", "order/binary", "-"], b"\xff\xfe"));
+        all.push_str(&told(
+            world,
+            &["config", "set", "order/binary", "-"],
+            b"\xff\xfe",
+        ));
         insta::with_settings!({ prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!("mistakes", all);
         });
         // Nothing of it was written.
-        assert_eq!(world.etcdctl(&["get", "--prefix", "/config/order/", "--keys-only"]).trim(), "/config/order/timeout.write");
+        assert_eq!(
+            world
+                .etcdctl(&["get", "--prefix", "/config/order/", "--keys-only"])
+                .trim(),
+            "/config/order/timeout.write"
+        );
     });
 }
 
 fn unreachable(endpoint: &str, arguments: &[&str]) -> Done {
     let home = tempfile::tempdir().unwrap();
     let mut command = command(home.path());
-    command.args(["--endpoints", endpoint, "--timeout", "2s"]).args(arguments);
+    command
+        .args(["--endpoints", endpoint, "--timeout", "2s"])
+        .args(arguments);
     run(&mut command, b"")
 }
 
@@ -81,7 +103,9 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
     for arguments in [
         &["services"][..],
         &["services", "--watch"],
-        &["services", "-o", "json", "--probe", "never", "--ttl", "never"],
+        &[
+            "services", "-o", "json", "--probe", "never", "--ttl", "never",
+        ],
         &["leases"],
         &["leases", "--watch"],
         &["keys"],
@@ -113,10 +137,17 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
 fn an_etcd_that_accepts_and_never_answers_ends_in_its_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap().to_string();
-    for arguments in [&["services"][..], &["config", "set", "order/x", "5s"], &["cluster"]] {
+    for arguments in [
+        &["services"][..],
+        &["config", "set", "order/x", "5s"],
+        &["cluster"],
+    ] {
         let done = unreachable(&silent, arguments);
         assert_eq!(done.code, 6, "{arguments:?} {done:?}");
-        assert!(done.err.starts_with(&format!("error: etcd {silent}: ")), "{done:?}");
+        assert!(
+            done.err.starts_with(&format!("error: etcd {silent}: ")),
+            "{done:?}"
+        );
     }
 }
 
@@ -125,12 +156,17 @@ fn a_port_in_use_is_said_with_what_to_do() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
     let home = tempfile::tempdir().unwrap();
-    for arguments in [&["etcd", "--listen", &taken][..], &["demo", "--headless", "--listen", &taken]] {
+    for arguments in [
+        &["etcd", "--listen", &taken][..],
+        &["demo", "--headless", "--listen", &taken],
+    ] {
         let done = run(command(home.path()).args(arguments), b"");
         assert_eq!(done.code, 1, "{done:?}");
         assert_eq!(
             done.err,
-            format!("error: {taken} is in use. Stop what listens there, or choose another address\n")
+            format!(
+                "error: {taken} is in use. Stop what listens there, or choose another address\n"
+            )
         );
     }
 }

@@ -7,12 +7,35 @@ fn every_help_text_is_as_it_was_reviewed() {
     let home = tempfile::tempdir().unwrap();
     let mut all = String::new();
     for verb in [
-        "", "demo", "tui", "etcd", "services", "leases", "keys", "cluster", "events", "config",
-        "config get", "config list", "config set", "config unset", "config diff", "config watch",
-        "config history", "call", "describe", "context", "context set", "completions", "man",
+        "",
+        "demo",
+        "tui",
+        "etcd",
+        "services",
+        "leases",
+        "keys",
+        "cluster",
+        "events",
+        "config",
+        "config get",
+        "config list",
+        "config set",
+        "config unset",
+        "config diff",
+        "config watch",
+        "config history",
+        "call",
+        "describe",
+        "context",
+        "context set",
+        "completions",
+        "man",
     ] {
         let mut command = command(home.path());
-        command.args(verb.split_whitespace()).arg("--help").env("COLUMNS", "100");
+        command
+            .args(verb.split_whitespace())
+            .arg("--help")
+            .env("COLUMNS", "100");
         let done = run(&mut command, b"").ok();
         assert_eq!(done.err, "");
         all.push_str(&format!("──── msctl {verb}\n{}\n", done.out));
@@ -26,7 +49,10 @@ fn every_help_text_is_as_it_was_reviewed() {
 fn version_completions_and_manual_need_nothing() {
     let home = tempfile::tempdir().unwrap();
     let ask = |arguments: &[&str]| run(command(home.path()).args(arguments), b"").ok().out;
-    assert_eq!(ask(&["--version"]), format!("msctl {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        ask(&["--version"]),
+        format!("msctl {}\n", env!("CARGO_PKG_VERSION"))
+    );
     assert!(ask(&["completions", "bash"]).contains("_msctl()"));
     assert!(ask(&["completions", "zsh"]).starts_with("#compdef msctl"));
     assert!(ask(&["man"]).contains(".TH msctl 1"));

@@ -20,7 +20,11 @@ fn register(world: &World, service: &str, id: &str, endpoint: &str) -> String {
 }
 
 fn row<'a>(rows: &'a Value, id: &str) -> &'a Value {
-    rows.as_array().unwrap().iter().find(|row| row["instance"] == id).unwrap()
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["instance"] == id)
+        .unwrap()
 }
 
 #[test]
@@ -43,8 +47,17 @@ fn an_instance_is_shown_with_lease_health_and_findings() {
         assert_eq!(
             first.as_object().unwrap().keys().collect::<Vec<_>>(),
             [
-                "service", "instance", "format", "key", "version", "weight", "endpoints",
-                "metadata", "lease", "health", "findings"
+                "service",
+                "instance",
+                "format",
+                "key",
+                "version",
+                "weight",
+                "endpoints",
+                "metadata",
+                "lease",
+                "health",
+                "findings"
             ]
         );
         assert_eq!(first["format"], "native");
@@ -61,20 +74,46 @@ fn an_instance_is_shown_with_lease_health_and_findings() {
         assert_eq!(first["findings"][0]["code"], "hung");
         assert_eq!(first["findings"][0]["severity"], "error");
         assert_eq!(row(&rows, "order-2")["health"]["status"], "unreachable");
-        assert_eq!(row(&rows, "order-2")["health"]["detail"], "connection refused");
-        let poison = rows.as_array().unwrap().iter().find(|row| row["instance"].is_null()).unwrap();
+        assert_eq!(
+            row(&rows, "order-2")["health"]["detail"],
+            "connection refused"
+        );
+        let poison = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["instance"].is_null())
+            .unwrap();
         assert_eq!(poison["key"], "/services/order/poison");
         assert_eq!(poison["findings"][0]["code"], "poison_record");
-        assert!(done.err.starts_with("warning: /services/order/poison holds no instance"), "{done:?}");
-        assert!(!done.err.contains('\u{1b}') && !done.out.contains('\u{1b}'), "{done:?}");
+        assert!(
+            done.err
+                .starts_with("warning: /services/order/poison holds no instance"),
+            "{done:?}"
+        );
+        assert!(
+            !done.err.contains('\u{1b}') && !done.out.contains('\u{1b}'),
+            "{done:?}"
+        );
 
         let table = world.msctl(&["services"]).ok();
         assert!(table.out.contains("order    0/2 ⧗✗"), "{table:?}");
         let one = world.msctl(&["services", "order"]).ok();
-        assert!(one.out.contains("⧗ hung") && one.out.contains("✗ unreachable"), "{one:?}");
+        assert!(
+            one.out.contains("⧗ hung") && one.out.contains("✗ unreachable"),
+            "{one:?}"
+        );
 
-        let bare = world.msctl(&["services", "-o", "json", "--probe", "never", "--ttl", "never"]).ok().json();
-        assert_eq!(row(&bare, "order-1")["health"], json!({ "status": "unknown", "detail": "not asked" }));
+        let bare = world
+            .msctl(&[
+                "services", "-o", "json", "--probe", "never", "--ttl", "never",
+            ])
+            .ok()
+            .json();
+        assert_eq!(
+            row(&bare, "order-1")["health"],
+            json!({ "status": "unknown", "detail": "not asked" })
+        );
         assert_eq!(row(&bare, "order-1")["lease"]["ttl"], Value::Null);
         for format in ["yaml", "ndjson"] {
             let done = world.msctl(&["services", "-o", format]).ok();
@@ -94,12 +133,18 @@ fn a_watch_tells_of_each_instance_that_comes_changes_and_goes() {
         assert_eq!(present["instance"]["instance"], "user-1");
         register(world, "order", "order-1", "grpc://127.0.0.1:1");
         let came = watch.json();
-        assert_eq!((&came["change"], &came["key"]), (&json!("registered"), &json!("/services/order/order-1")));
+        assert_eq!(
+            (&came["change"], &came["key"]),
+            (&json!("registered"), &json!("/services/order/order-1"))
+        );
         world.etcdctl(&["put", "/services/order/bad", "nonsense"]);
         assert_eq!(watch.json()["change"], "unreadable");
         world.etcdctl(&["lease", "revoke", &lease]);
         let gone = watch.json();
-        assert_eq!((&gone["change"], &gone["instance"]["instance"]), (&json!("deregistered"), &json!("user-1")));
+        assert_eq!(
+            (&gone["change"], &gone["instance"]["instance"]),
+            (&json!("deregistered"), &json!("user-1"))
+        );
     });
 }
 
@@ -111,12 +156,27 @@ fn leases_keys_and_cluster_are_shown_for_people_and_machines() {
         let leases = world.msctl(&["leases", "-o", "json"]).ok().json();
         assert_eq!(leases[0]["id"], id);
         assert_eq!(leases[0]["keys"], json!(["/services/user/user-1"]));
-        assert!(world.msctl(&["leases"]).ok().out.contains("/services/user/user-1"));
+        assert!(
+            world
+                .msctl(&["leases"])
+                .ok()
+                .out
+                .contains("/services/user/user-1")
+        );
 
-        let keys = world.msctl(&["keys", "/services/", "-o", "json"]).ok().json();
+        let keys = world
+            .msctl(&["keys", "/services/", "-o", "json"])
+            .ok()
+            .json();
         assert_eq!(keys[0]["key"], "/services/user/user-1");
         assert_eq!(keys[0]["lease"], id);
-        assert!(world.msctl(&["keys"]).ok().out.contains("/services/user/user-1"));
+        assert!(
+            world
+                .msctl(&["keys"])
+                .ok()
+                .out
+                .contains("/services/user/user-1")
+        );
 
         let cluster = world.msctl(&["cluster", "-o", "json"]).ok().json();
         assert_eq!(cluster["members"][0]["leader"], true);
@@ -141,7 +201,9 @@ fn the_journal_tells_what_happens() {
             scope.spawn(|| send.send(events.json()).unwrap());
             until("the journal has begun", || {
                 number += 1;
-                world.msctl(&["config", "set", "order/n", &number.to_string()]).ok();
+                world
+                    .msctl(&["config", "set", "order/n", &number.to_string()])
+                    .ok();
                 match lines.try_recv() {
                     Ok(line) => {
                         first = line.to_string();
@@ -153,6 +215,8 @@ fn the_journal_tells_what_happens() {
         });
         assert!(first.contains("order/n"), "{first}");
         register(world, "user", "user-1", "grpc://127.0.0.1:1");
-        until("the registration is told", || events.json()["event"] == "registered");
+        until("the registration is told", || {
+            events.json()["event"] == "registered"
+        });
     });
 }

@@ -20,8 +20,13 @@ pub(crate) struct World {
 }
 
 enum Etcd {
-    Embedded { _server: Running },
-    Real { _runtime: tokio::runtime::Runtime, _server: RealEtcd },
+    Embedded {
+        _server: Running,
+    },
+    Real {
+        _runtime: tokio::runtime::Runtime,
+        _server: RealEtcd,
+    },
 }
 
 /// What a run of the binary left behind.
@@ -57,13 +62,21 @@ pub(crate) fn over_both(test: impl Fn(&World) + Sync) {
 impl World {
     pub(crate) fn embedded() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut server = Running::start(
-            command(home.path()).args(["etcd", "--listen", "127.0.0.1:0"]),
-        );
+        let mut server =
+            Running::start(command(home.path()).args(["etcd", "--listen", "127.0.0.1:0"]));
         let line = server.line();
-        let endpoint = line.trim().rsplit(' ').next().expect("an address").to_owned();
+        let endpoint = line
+            .trim()
+            .rsplit(' ')
+            .next()
+            .expect("an address")
+            .to_owned();
         assert!(endpoint.starts_with("127.0.0.1:"), "{line}");
-        Self { endpoint, home, _etcd: Etcd::Embedded { _server: server } }
+        Self {
+            endpoint,
+            home,
+            _etcd: Etcd::Embedded { _server: server },
+        }
     }
 
     pub(crate) fn real() -> Self {
@@ -76,14 +89,19 @@ impl World {
         Self {
             endpoint: server.endpoint(),
             home: tempfile::tempdir().unwrap(),
-            _etcd: Etcd::Real { _runtime: runtime, _server: server },
+            _etcd: Etcd::Real {
+                _runtime: runtime,
+                _server: server,
+            },
         }
     }
 
     /// The binary with this world's etcd and home.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.home.path());
-        command.args(["--endpoints", &self.endpoint]).args(arguments);
+        command
+            .args(["--endpoints", &self.endpoint])
+            .args(arguments);
         command
     }
 
@@ -168,7 +186,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let out = child.stdout.take().unwrap();
         let (send, lines) = std::sync::mpsc::sync_channel(1024);
         std::thread::spawn(move || {

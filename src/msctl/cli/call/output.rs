@@ -16,7 +16,10 @@ pub(super) async fn messages(
     while let Some(event) = exchange.next().await? {
         match event {
             Event::Headers { headers, after } => {
-                report.detail(&format!("headers after {:.1} ms", after.as_secs_f64() * 1e3));
+                report.detail(&format!(
+                    "headers after {:.1} ms",
+                    after.as_secs_f64() * 1e3
+                ));
                 tell(&headers, report);
             }
             Event::Message { bytes, .. } => {
@@ -73,9 +76,7 @@ pub(super) async fn envelope(
                 end.status.to_json(schema, &mut status);
                 let mut status: Json = serde_json::from_slice(&status).unwrap_or_default();
                 status["name"] = json!(end.status.code_name());
-                let millis = |time: std::time::Duration| {
-                    (time.as_secs_f64() * 1e6).round() / 1e3
-                };
+                let millis = |time: std::time::Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
                 let envelope = json!({
                     "method": found.method.path().trim_start_matches('/'),
                     "address": found.server.address,
