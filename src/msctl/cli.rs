@@ -8,7 +8,7 @@ pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod context;
-//X pub mod demo;
+pub mod demo;
 pub mod describe;
 pub mod etcd;
 pub mod events;
@@ -22,6 +22,7 @@ pub(crate) mod signal;
 use std::ffi::OsString;
 use std::future::Future;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::report::{Failure, Format, Report};
@@ -59,8 +60,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    //X/// Start a small fleet on this machine, and the console over it
-    //X    Demo(demo::Demo),
+    /// Start a small fleet on this machine, and the console over it
+    Demo(demo::Demo),
     //X/// Open the console
     //X    Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
@@ -87,9 +88,9 @@ pub enum Command {
     Completions(completions::Completions),
     /// Print the manual page, or write one for each command
     Man(man::Man),
-    //X/// One service of the demo; started by `demo` alone
-    //X    #[command(hide = true, name = "demo-service")]
-    //X    DemoService(demo::DemoService),
+    /// One service of the demo; started by `demo` alone
+    #[command(hide = true, name = "demo-service")]
+    DemoService(demo::DemoService),
 }
 
 /// Parses and runs; the exit code says how it went.
@@ -124,7 +125,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// clap's error, which carries help and version too.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Demo(_) = cli.command {
+        // A fleet that the environment names is the one that is worked on; a demo must not land in
+        // it by accident.
+        let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        if !typed("endpoints") {
+            cli.global.endpoints.clear();
+        }
+        if !typed("context") {
+            cli.global.context = None;
+        }
+    }
+    Ok(cli)
 }
 
 fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
@@ -133,8 +146,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Completions(verb) => verb.run(report),
         Command::Man(verb) => verb.run(report),
         Command::Context(verb) => verb.run(report),
-        //X        Command::Demo(verb) => verb.run(&cli.global, report),
-        //X        Command::DemoService(verb) => verb.run(),
+        Command::Demo(verb) => verb.run(&cli.global, report),
+        Command::DemoService(verb) => verb.run(),
         //X        Command::Tui(verb) => verb.run(&cli.global, report),
         Command::Etcd(verb) => on_threads(verb.run(report)),
         Command::Services(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
