@@ -3,13 +3,13 @@
 //!
 //! Parsing costs no runtime; verbs that need one get the smallest that does.
 
-//X pub mod call;
+pub mod call;
 pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod context;
 //X pub mod demo;
-//X pub mod describe;
+pub mod describe;
 pub mod etcd;
 pub mod events;
 pub mod keys;
@@ -77,10 +77,10 @@ pub enum Command {
     Events(events::Events),
     /// Read and change configuration
     Config(config::Config),
-    //X/// Call a gRPC method
-    //X    Call(Box<call::Call>),
-    //X/// Describe services, methods and messages
-    //X    Describe(Box<describe::Describe>),
+    /// Call a gRPC method
+    Call(Box<call::Call>),
+    /// Describe services, methods and messages
+    Describe(Box<describe::Describe>),
     /// Show, choose and change contexts
     Context(context::ContextCommand),
     /// Print a completion script for a shell
@@ -105,7 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let format = cli.global.output.unwrap_or(match &cli.command {
-        //X        Command::Call(_) => Format::Json,
+        Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
     let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
@@ -143,8 +143,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Cluster(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Events(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Config(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
-        //X        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
-        //X        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
+        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
+        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
     }
 }
 

@@ -5,7 +5,6 @@
 //! What keys mean is `fleet`'s, bytes in and out of etcd are `etcd`'s: nothing of either is here.
 
 pub mod cli;
-pub mod dial;
 pub mod invoke;
 pub mod probe;
 pub mod report;

@@ -41,6 +41,12 @@ impl Verdict {
         }
     }
 
+    /// No connection was to be had, and why.
+    #[must_use]
+    pub fn unreachable(why: &str) -> Self {
+        Self::of(Health::Unreachable, why)
+    }
+
     /// Nobody was asked, and why.
     #[must_use]
     pub fn not_asked(why: &str) -> Self {
@@ -142,13 +148,28 @@ impl Prober {
             Ok(channel) => channel,
             Err(verdict) => return verdict,
         };
+        let mut verdict = self.channel_health(&channel).await;
+        if verdict.health == Health::Hung {
+            verdict = self.silent(endpoint).await;
+        }
+        match verdict.health {
+            Health::Hung | Health::Unreachable => {
+                self.kept().remove(endpoint);
+            }
+            _ => self.keep(endpoint, channel),
+        }
+        verdict
+    }
+
+    /// Asks over a connection that is there already.
+    pub async fn channel_health(&self, channel: &Channel) -> Verdict {
         let mut client = HealthClient::new(channel.clone()).max_decoding_message_size(64 * 1024);
         let started = Instant::now();
         let limit = self.0.options.answer_timeout;
         let asked = client.check(HealthCheckRequest {
             service: String::new(),
         });
-        let verdict = match tokio::time::timeout(limit, asked).await {
+        match tokio::time::timeout(limit, asked).await {
             Ok(Ok(answer)) => {
                 let (health, detail) = match answer.into_inner().status() {
                     ServingStatus::Serving => (Health::Serving, ""),
@@ -162,15 +183,8 @@ impl Prober {
                 }
             }
             Ok(Err(status)) => of_status(&status),
-            Err(_) => self.silent(endpoint).await,
-        };
-        match verdict.health {
-            Health::Hung | Health::Unreachable => {
-                self.kept().remove(endpoint);
-            }
-            _ => self.keep(endpoint, channel),
+            Err(_) => Verdict::of(Health::Hung, format!("no answer within {limit:?}")),
         }
-        verdict
     }
 
     /// Nothing was answered. Whether the port still accepts tells a hung process from a lost host.
@@ -261,13 +275,14 @@ impl Prober {
         }
         let unreachable = |why: String| Verdict::of(Health::Unreachable, why);
         let limit = self.0.options.connect_timeout;
-        let connector = crate::dial::endpoint(endpoint, limit)
-            .map_err(|error| unreachable(error.to_string()))?;
-        // The limit of the connector covers TCP only; a peer that stalls the TLS handshake is hung.
-        match tokio::time::timeout(limit + self.0.options.answer_timeout, connector.connect()).await
-        {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(unreachable(crate::dial::cause(&error))),
+        let mut target = reflect::Target::new(&*endpoint.address);
+        target.tls = endpoint.secure.then(reflect::Tls::default);
+        target.connect_timeout = limit;
+        // A peer that accepts and then stalls its handshake is hung, not unreachable.
+        match tokio::time::timeout(limit + self.0.options.answer_timeout, target.connect()).await {
+            Ok(Ok(connected)) => Ok(connected.channel),
+            Ok(Err(reflect::Error::Connect { cause, .. })) => Err(unreachable(cause)),
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(self.silent(endpoint).await),
         }
     }
@@ -288,7 +303,7 @@ impl Prober {
 fn of_status(status: &tonic::Status) -> Verdict {
     // A status with a source was made on this side, from what happened to the connection.
     if status.source().is_some() {
-        return Verdict::of(Health::Unreachable, crate::dial::cause(status));
+        return Verdict::of(Health::Unreachable, innermost(status));
     }
     match status.code() {
         Code::Unimplemented => Verdict::of(Health::Unknown, "it does not implement grpc.health.v1"),
@@ -301,6 +316,17 @@ fn of_status(status: &tonic::Status) -> Verdict {
             Health::Unknown,
             format!("its health check answers {code:?}: {}", status.message()),
         ),
+    }
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<std::io::Error>() {
+        Some(error) => reason(error),
+        None => innermost.to_string(),
     }
 }
 

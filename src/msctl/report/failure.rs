@@ -70,7 +70,7 @@ pub struct Failure {
     kind: Kind,
     message: String,
     next: Option<String>,
-    code: Option<Box<Value>>,
+    status: Option<Box<Value>>,
     details: Option<Box<Details>>,
 }
 
@@ -95,7 +95,7 @@ impl Failure {
             kind,
             message: message.into(),
             next: None,
-            code: None,
+            status: None,
             details: None,
         }
     }
@@ -131,10 +131,10 @@ impl Failure {
         self
     }
 
-    /// With a code other than the kind's name in machine-readable form, such as a gRPC status.
+    /// With the code and message of a gRPC status as machines expect them.
     #[must_use]
-    pub fn with_code(mut self, code: impl Into<Value>) -> Self {
-        self.code = Some(Box::new(code.into()));
+    pub fn with_status(mut self, code: i32, message: &str) -> Self {
+        self.status = Some(Box::new(json!({ "code": code, "message": message })));
         self
     }
 
@@ -180,12 +180,13 @@ impl Failure {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
-        let code = match &self.code {
-            Some(code) => (**code).clone(),
-            None => json!(self.kind.name()),
-        };
-        object.insert("code".into(), code);
-        object.insert("message".into(), json!(self.message));
+        match self.status.as_deref() {
+            Some(Value::Object(status)) => object.extend(status.clone()),
+            _ => {
+                object.insert("code".into(), json!(self.kind.name()));
+                object.insert("message".into(), json!(self.message));
+            }
+        }
         if let Some(next) = &self.next {
             object.insert("next".into(), json!(next));
         }
