@@ -11,6 +11,7 @@ pub mod report;
 pub mod session;
 pub mod settings;
 pub mod suggest;
+pub mod tui;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
