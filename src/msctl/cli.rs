@@ -3,13 +3,13 @@
 //!
 //! Parsing costs no runtime; verbs that need one get the smallest that does.
 
-//X pub mod call;
+pub mod call;
 pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod context;
-//X pub mod demo;
-//X pub mod describe;
+pub mod demo;
+pub mod describe;
 pub mod etcd;
 pub mod events;
 pub mod keys;
@@ -22,6 +22,7 @@ pub(crate) mod signal;
 use std::ffi::OsString;
 use std::future::Future;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::report::{Failure, Format, Report};
@@ -59,8 +60,8 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    //X/// Start a small fleet on this machine, and the console over it
-    //X    Demo(demo::Demo),
+    /// Start a small fleet on this machine, and the console over it
+    Demo(demo::Demo),
     //X/// Open the console
     //X    Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
@@ -77,19 +78,19 @@ pub enum Command {
     Events(events::Events),
     /// Read and change configuration
     Config(config::Config),
-    //X/// Call a gRPC method
-    //X    Call(Box<call::Call>),
-    //X/// Describe services, methods and messages
-    //X    Describe(Box<describe::Describe>),
+    /// Call a gRPC method
+    Call(Box<call::Call>),
+    /// Describe services, methods and messages
+    Describe(Box<describe::Describe>),
     /// Show, choose and change contexts
     Context(context::ContextCommand),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Print the manual page, or write one for each command
     Man(man::Man),
-    //X/// One service of the demo; started by `demo` alone
-    //X    #[command(hide = true, name = "demo-service")]
-    //X    DemoService(demo::DemoService),
+    /// One service of the demo; started by `demo` alone
+    #[command(hide = true, name = "demo-service")]
+    DemoService(demo::DemoService),
 }
 
 /// Parses and runs; the exit code says how it went.
@@ -105,7 +106,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let format = cli.global.output.unwrap_or(match &cli.command {
-        //X        Command::Call(_) => Format::Json,
+        Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
     let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
@@ -124,7 +125,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// clap's error, which carries help and version too.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Demo(_) = cli.command {
+        // A fleet that the environment names is the one that is worked on; a demo must not land in
+        // it by accident.
+        let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        if !typed("endpoints") {
+            cli.global.endpoints.clear();
+        }
+        if !typed("context") {
+            cli.global.context = None;
+        }
+    }
+    Ok(cli)
 }
 
 fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
@@ -133,8 +146,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Completions(verb) => verb.run(report),
         Command::Man(verb) => verb.run(report),
         Command::Context(verb) => verb.run(report),
-        //X        Command::Demo(verb) => verb.run(&cli.global, report),
-        //X        Command::DemoService(verb) => verb.run(),
+        Command::Demo(verb) => verb.run(&cli.global, report),
+        Command::DemoService(verb) => verb.run(),
         //X        Command::Tui(verb) => verb.run(&cli.global, report),
         Command::Etcd(verb) => on_threads(verb.run(report)),
         Command::Services(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
@@ -143,8 +156,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Cluster(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Events(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Config(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
-        //X        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
-        //X        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
+        Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
+        Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
     }
 }
 

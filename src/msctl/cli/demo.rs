@@ -67,8 +67,10 @@ impl Demo {
         let named = !global.endpoints.is_empty() || global.context.is_some();
         let (server, context) = if named {
             if self.listen.is_some() {
-                return Err(Failure::usage("--listen is for the embedded etcd, and one is named")
-                    .next("Give --listen or --endpoints."));
+                return Err(
+                    Failure::usage("--listen is for the embedded etcd, and one is named")
+                        .next("Give --listen or --endpoints."),
+                );
             }
             let context = global.resolve()?;
             (None, context)
@@ -111,7 +113,9 @@ impl Demo {
                     .await
                     .map_err(|error| Failure::failed(error.to_string()))?;
                 if let Some(address) = server.local_addr() {
-                    report.note(&format!("{USUAL} is in use; the demo's etcd listens on {address}"));
+                    report.note(&format!(
+                        "{USUAL} is in use; the demo's etcd listens on {address}"
+                    ));
                 }
                 Ok(server)
             }
@@ -132,19 +136,21 @@ impl Demo {
         report: &mut Report,
     ) -> Result<(), Failure> {
         let context = session.context();
-        let plans = ["user", "user", "order", "order"].into_iter().enumerate().map(|(i, service)| Plan {
-            service,
-            instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
-            zone: if i % 2 == 0 { "a" } else { "b" },
-        });
+        let plans = ["user", "user", "order", "order"]
+            .into_iter()
+            .enumerate()
+            .map(|(i, service)| Plan {
+                service,
+                instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
+                zone: if i % 2 == 0 { "a" } else { "b" },
+            });
         for plan in plans {
             children.start(&plan, context, global)?;
         }
         let addresses = registered(session, children).await?;
-        let console = !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        if console {
-            return self.console(session, report).await;
-        }
+        let console =
+            !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let _ = console;
         announce(session, &addresses, report)?;
         children.watch(report).await;
         Ok(())
@@ -168,7 +174,9 @@ async fn registered(session: &Session, children: &mut Children) -> Result<Vec<Ad
             match event {
                 Some(MirrorEvent::Listed { entries, .. }) => registry.replace(entries),
                 Some(MirrorEvent::Changed { changes, .. }) => {
-                    changes.iter().for_each(|change: &Change| drop(registry.apply(change)));
+                    changes
+                        .iter()
+                        .for_each(|change: &Change| drop(registry.apply(change)));
                 }
                 Some(MirrorEvent::Fresh { .. } | MirrorEvent::Stale { .. }) => {}
                 None => return Err(Failure::failed("the watch of etcd ended by itself")),

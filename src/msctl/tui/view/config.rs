@@ -345,7 +345,7 @@ fn difference(paint: &mut Paint<'_>, area: Area, difference: &Difference) -> u16
         }
         y += 1;
     }
-    if difference.meaning == Meaning::Same && y < end {
+    if difference.meaning == Meaning::Stays && y < end {
         paint.text(area.x, y, area.width, "the same value, written differently", Role::Dim);
         y += 1;
     }
