@@ -26,10 +26,6 @@ use crate::settings::Settings;
 /// etcd's default `--max-request-bytes`.
 pub(crate) const MAX_REQUEST: usize = 1_572_864;
 
-/// A member that was silent for longer is asked for a sign of life before it gets a write: a
-/// write that vanishes leaves its author not knowing.
-const TRUSTED_SILENCE: Duration = Duration::from_secs(3);
-
 /// What repeating a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -341,7 +337,7 @@ impl Link {
     {
         let (member, connection) = self.connect(index).await?;
         let pass = self.pass(index, deadline).await?;
-        if call.repeat == Repeat::Never && connection.silence() > TRUSTED_SILENCE {
+        if call.repeat == Repeat::Never && connection.silence() >= self.settings.trusted_silence {
             self.sign_of_life(member, &connection).await?;
         }
         let bytes = message.encoded_len();

@@ -5,7 +5,7 @@ use fleet::LeaseRule;
 use tests::realetcd::RealEtcd;
 
 use crate::observer::Observer;
-use crate::world::{PATIENCE, prefix, put};
+use crate::world::{PATIENCE, prefix, put, until};
 
 fn user(etcd: &RealEtcd, name: &str, password: &str) -> Client {
     let mut settings = Settings::new([etcd.endpoint()]);
@@ -36,6 +36,13 @@ async fn guarded() -> RealEtcd {
     etcd
 }
 
+/// Makes every token invalid, without touching a connection.
+async fn forget_tokens(etcd: &RealEtcd) {
+    etcd.etcdctl(&["--user=root:secret", "auth", "disable"])
+        .await;
+    etcd.etcdctl(&["auth", "enable"]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_lets_in_and_a_wrong_one_is_named() {
     let etcd = guarded().await;
@@ -63,7 +70,7 @@ async fn a_password_where_none_is_needed_does_no_harm() {
     put(&client, "/a/a", "1", LeaseRule::None).await;
 }
 
-/// A restarted etcd has forgotten its tokens; a changed user makes them old.
+/// A restarted etcd has forgotten its tokens, and so has one whose authentication was off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_etcd_forgot_is_renewed_and_streams_are_reopened() {
     let etcd = guarded().await;
@@ -78,11 +85,14 @@ async fn a_token_that_etcd_forgot_is_renewed_and_streams_are_reopened() {
         etcd.ready().await;
         let written = put(&root, "/a/a", &format!("restart {round}"), LeaseRule::None).await;
         seen.until_at(written).await;
-        // Whatever changes users or roles makes every older token one of an old revision.
-        let role = format!("extra{round}");
-        etcd.etcdctl(&["--user=root:secret", "role", "add", &role])
-            .await;
-        let written = put(&root, "/a/a", &format!("role {round}"), LeaseRule::None).await;
+        forget_tokens(&etcd).await;
+        let written = put(
+            &root,
+            "/a/a",
+            &format!("forgotten {round}"),
+            LeaseRule::None,
+        )
+        .await;
         reader.get(&"/a/a".into()).await.unwrap();
         seen.until_at(written).await;
     }
@@ -109,4 +119,46 @@ async fn a_lease_is_kept_across_a_renewal() {
         .unwrap()
         .unwrap();
     assert_eq!(state.borrow().id(), id);
+}
+
+/// How many calls of a method etcd has begun.
+async fn begun(etcd: &RealEtcd, method: &str) -> u64 {
+    let metrics = etcd.http("/metrics").await.unwrap_or_default();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_started_total"))
+        .filter(|line| line.contains(&format!("grpc_method=\"{method}\"")))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_many_calls_fetches_the_token_and_streams_follow_it() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    put(&root, "/a/a", "1", LeaseRule::None).await;
+    let before = begun(&etcd, "Authenticate").await;
+    let reader = user(&etcd, "reader", "read");
+    let mut seen = Observer::new(&reader, &prefix("/a/"));
+    seen.until_fresh().await;
+    let watches = begun(&etcd, "Watch").await;
+    assert_eq!(begun(&etcd, "Authenticate").await, before + 1);
+    forget_tokens(&etcd).await;
+    let own = begun(&etcd, "Authenticate").await;
+    let calls = (0..50).map(|_| {
+        let reader = reader.clone();
+        tokio::spawn(async move { reader.get(&"/a/a".into()).await.unwrap() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    assert_eq!(begun(&etcd, "Authenticate").await, own + 1);
+    // The watch stood on the old token: it is opened again, though nothing broke.
+    until("a new watch", async || {
+        begun(&etcd, "Watch").await == watches + 1
+    })
+    .await;
+    let written = put(&root, "/a/a", "2", LeaseRule::None).await;
+    seen.until_at(written).await;
+    assert_eq!(seen.stale, [""; 0]);
 }

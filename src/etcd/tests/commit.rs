@@ -15,6 +15,7 @@ crate::on_both!(
     a_lost_answer_is_resolved_by_reading,
     a_lost_answer_to_a_refusal_is_resolved_by_reading,
     a_lost_request_is_sent_again_and_written_once,
+    a_write_is_not_sent_to_a_member_gone_silent,
     what_cannot_be_learned_is_said_to_be_unknown,
     a_full_transaction_fits,
     an_unknown_lease_is_named,
@@ -128,6 +129,20 @@ async fn a_lost_request_is_sent_again_and_written_once(world: World) {
     world.proxy.set(Mode::Forward);
     world.put("/c/after", "1").await;
     assert_eq!(entry(&world.direct, "/c/a").await.version, 1);
+}
+
+/// The silent member is asked for a sign of life first, so that the write is known not to be sent.
+async fn a_write_is_not_sent_to_a_member_gone_silent(world: World) {
+    let mut settings = Settings::new([world.proxy.endpoint()]);
+    settings.trusted_silence = Duration::ZERO;
+    settings.probe_timeout = Duration::from_millis(300);
+    settings.request_timeout = Duration::from_secs(3);
+    let client = Client::new(settings).unwrap();
+    client.get(&"/warm".into()).await.unwrap();
+    world.proxy.set(Mode::BlackHole);
+    let plan = Plan::new([create("/c/a", "mine")]).unwrap();
+    let error = client.commit(&plan).await.unwrap_err();
+    assert!(matches!(error, etcd::Error::Unreachable { .. }), "{error}");
 }
 
 async fn what_cannot_be_learned_is_said_to_be_unknown(world: World) {

@@ -19,6 +19,7 @@ mod lease;
 mod mirror;
 mod observer;
 mod space;
+mod tls;
 mod world;
 
 /// Runs each case against a real etcd and against the embedded server.

@@ -14,6 +14,7 @@ crate::on_both!(
     a_transaction_arrives_as_one_change,
     etcd_may_come_later_than_the_mirror,
     a_missing_proof_of_progress_is_a_loss,
+    a_silent_member_is_asked_for_a_sign_of_life,
     a_cut_connection_misses_and_doubles_nothing,
     a_black_hole_is_noticed_and_survived,
     a_compaction_while_away_is_healed_by_the_difference,
@@ -292,6 +293,37 @@ async fn watchers(etcd: &tests::realetcd::RealEtcd) -> u64 {
         .find_map(|line| line.strip_prefix("etcd_debugging_mvcc_watcher_total "))
         .and_then(|count| count.parse().ok())
         .unwrap_or(u64::MAX)
+}
+
+/// An idle watch that proves nothing for long is still known to stand on a member that lives.
+async fn a_silent_member_is_asked_for_a_sign_of_life(world: World) {
+    let options = MirrorOptions {
+        progress_interval: Duration::from_secs(600),
+        ..MirrorOptions::default()
+    };
+    let mut seen = Observer::with(&world.client, &prefix(PREFIX), options);
+    seen.until_fresh().await;
+    world.proxy.set(Mode::BlackHole);
+    seen.until("stale", |seen| !seen.fresh).await;
+    world.proxy.set(Mode::Forward);
+    seen.until_fresh().await;
+}
+
+/// Below all that, HTTP/2 pings end a connection that nothing comes back on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_connection_is_found_by_pings_at_last() {
+    let world = World::real().await;
+    let mut settings = etcd::Settings::new([world.proxy.endpoint()]);
+    settings.heartbeat = Duration::from_secs(600);
+    let client = etcd::Client::new(settings).unwrap();
+    let options = MirrorOptions {
+        progress_interval: Duration::from_secs(600),
+        ..MirrorOptions::default()
+    };
+    let mut seen = Observer::with(&client, &prefix(PREFIX), options);
+    seen.until_fresh().await;
+    world.proxy.set(Mode::BlackHole);
+    seen.until("stale", |seen| !seen.fresh).await;
 }
 
 /// Without any other sign of life asked for, the proof of progress alone finds the black hole.
