@@ -2,13 +2,13 @@
 //! Invariant: what a real etcd answers is asked of a real etcd; a missing one fails the test.
 
 mod client;
-//mod concurrency;
+mod concurrency;
 mod differential;
-//mod etcdctl;
-//mod hostile;
-//mod lease;
+mod etcdctl;
+mod hostile;
+mod lease;
 mod peer;
-//mod server;
-//mod store;
-//mod watch;
-//mod watch_properties;
+mod server;
+mod store;
+mod watch;
+mod watch_properties;
