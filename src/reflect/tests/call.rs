@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use reflect::call::Value;
 use reflect::{
     Call, CallOptions, End, Event, Metadata, ParseOptions, PrintOptions, ReflectOptions, Schema,
@@ -20,12 +19,11 @@ mod server {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use bytes::{Buf as _, BufMut as _, Bytes};
+    use bytes::Bytes;
     use futures::{Stream, StreamExt as _};
-    use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
     use tonic::{Code, Request, Response, Status, Streaming};
 
-    use super::{json, user};
+    use super::{json, schema, user};
 
     #[derive(Clone, Copy)]
     pub(super) struct Users;
@@ -48,8 +46,33 @@ mod server {
         fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
             let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
             Box::pin(async move {
-                let mut grpc = tonic::server::Grpc::new(Raw);
+                let mut grpc = tonic::server::Grpc::new(reflect::call::BytesCodec);
                 Ok(grpc.streaming(Handler(method), request).await)
+            })
+        }
+    }
+
+    /// Reflection as this crate answers it, every option of the descriptors kept.
+    #[derive(Clone, Copy)]
+    pub(super) struct Reflection;
+
+    impl tonic::server::NamedService for Reflection {
+        const NAME: &'static str = "grpc.reflection.v1.ServerReflection";
+    }
+
+    impl tower::Service<http::Request<tonic::body::Body>> for Reflection {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+            Box::pin(async move {
+                let mut grpc = tonic::server::Grpc::new(reflect::call::BytesCodec);
+                Ok(grpc.streaming(Handler("Reflect".to_owned()), request).await)
             })
         }
     }
@@ -108,7 +131,10 @@ mod server {
                 }
                 Box::pin(futures::stream::iter([Ok(user(&count.to_string(), ""))]))
             }
-            "Chat" => Box::pin(messages.map(|message| message)),
+            "Chat" => Box::pin(messages),
+            "Reflect" => Box::pin(messages.map(|request| {
+                request.map(|request| reflect::source::answer::answer(&schema(), &request).into())
+            })),
             _ => return Err(Status::unimplemented("no such method")),
         };
         let mut response = Response::new(answers);
@@ -136,43 +162,6 @@ mod server {
         ));
         details.extend(any("x/secret.Detail", &[1, 2]));
         Status::with_details(Code::NotFound, "no user é", details.into())
-    }
-
-    #[derive(Clone, Copy, Default)]
-    struct Raw;
-
-    impl Codec for Raw {
-        type Encode = Bytes;
-        type Decode = Bytes;
-        type Encoder = Raw;
-        type Decoder = Raw;
-
-        fn encoder(&mut self) -> Raw {
-            Raw
-        }
-
-        fn decoder(&mut self) -> Raw {
-            Raw
-        }
-    }
-
-    impl Encoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-            to.put(item);
-            Ok(())
-        }
-    }
-
-    impl Decoder for Raw {
-        type Item = Bytes;
-        type Error = Status;
-
-        fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-            Ok(Some(from.copy_to_bytes(from.remaining())))
-        }
     }
 }
 
@@ -209,17 +198,11 @@ fn user(id: &str, name: &str) -> Bytes {
 async fn serve() -> Target {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_file_descriptor_set(
-            prost::Message::decode(&*schema().to_descriptor_set()).unwrap(),
-        )
-        .build_v1()
-        .unwrap();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(server::Users)
-            .add_service(reflection)
+            .add_service(server::Reflection)
             .serve_with_incoming(incoming),
     );
     Target::new(address)
@@ -498,5 +481,4 @@ async fn dropping_a_call_cancels_it() {
     tokio::time::timeout(Duration::from_secs(10), send.closed())
         .await
         .unwrap();
-    assert!(futures::stream::empty::<()>().next().await.is_none());
 }

@@ -13,18 +13,22 @@ pub(crate) fn schema() -> Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
     SCHEMA
         .get_or_init(|| {
-            let protos = root().join("tests/proto");
-            let files = [
-                protos.join("test/v1/all.proto"),
-                protos.join("test/v1/old.proto"),
-            ];
-            let imports = [protos, root().join("../../assets/proto")];
-            tokio::runtime::Runtime::new()
-                .unwrap()
-                .block_on(reflect::from_protos(&files, &imports))
+            // A thread of its own: async tests have a runtime already.
+            std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(compile()))
+                .join()
                 .unwrap()
         })
         .clone()
+}
+
+async fn compile() -> Schema {
+    let protos = root().join("tests/proto");
+    let files = [
+        protos.join("test/v1/all.proto"),
+        protos.join("test/v1/old.proto"),
+    ];
+    let imports = [protos, root().join("../../assets/proto")];
+    reflect::from_protos(&files, &imports).await.unwrap()
 }
 
 pub(crate) fn message(name: &str) -> Message {

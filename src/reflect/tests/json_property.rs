@@ -145,6 +145,28 @@ fn object(fields: Vec<(&'static str, Value)>) -> Value {
     Value::Object(object)
 }
 
+/// Both write the shortest digits of a single, one of them as if it were a double.
+fn singles(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(object) => {
+            for (key, member) in object.iter_mut() {
+                let single = member.as_f64().filter(|_| key == "floatValue");
+                *member = match single {
+                    Some(number) => json!(number as f32),
+                    None => singles(member.take()),
+                };
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = singles(item.take());
+            }
+        }
+        _ => {}
+    }
+    value
+}
+
 fn library(json: &str) -> DynamicMessage {
     let pool = schema().pool().clone();
     let index = pool.message_index("test.v1.All").unwrap();
@@ -164,12 +186,12 @@ proptest! {
         let pool = schema().pool().clone();
         let index = pool.message_index("test.v1.All").unwrap();
         let decoded = DynamicMessage::decode(pool, index, &wire).unwrap();
-        let theirs = serde_json::to_value(&oracle).unwrap();
-        prop_assert_eq!(&serde_json::to_value(&decoded).unwrap(), &theirs);
+        let theirs = singles(serde_json::to_value(&oracle).unwrap());
+        prop_assert_eq!(&singles(serde_json::to_value(&decoded).unwrap()), &theirs);
         let mut out = Vec::new();
         wire_to_json(&message, &oracle.encode_to_vec(), &PrintOptions::default(), &mut out).unwrap();
         let ours: Value = serde_json::from_slice(&out).unwrap();
-        prop_assert_eq!(&ours, &theirs);
+        prop_assert_eq!(&singles(ours), &theirs);
         // There and back keeps every byte, and so does indented text.
         let again = json_to_wire(&message, &out, &ParseOptions::default()).unwrap();
         let mut pretty = Vec::new();
