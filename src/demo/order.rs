@@ -249,7 +249,8 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
 
 fn seed() -> impl Iterator<Item = (String, Order)> {
     const FIRST_DAY: u64 = 1_769_904_000;
-    const ORDERS: [(&str, &str, &[(&str, i32)]); 3] = [
+    type Seed = (&'static str, &'static str, &'static [(&'static str, i32)]);
+    const ORDERS: [Seed; 3] = [
         ("1", "Ada", &[("ENGINE-1", 1), ("CARD-80", 500)]),
         ("2", "Grace", &[("MOTH-1", 1)]),
         ("1", "Ada", &[("LOOM-2", 2)]),
