@@ -29,22 +29,35 @@ impl Candidate for Peer {
 }
 
 fn config(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
     let Ok(runtime) = runtime else { return };
     let directory = tempfile::tempdir();
     let Ok(directory) = directory else { return };
     let file = directory.path().join("config.yaml");
-    let write = |number: u64| std::fs::write(&file, format!("timeout: {{write: {number}ms}}\nname: a\n"));
+    let write =
+        |number: u64| std::fs::write(&file, format!("timeout: {{write: {number}ms}}\nname: a\n"));
     if write(1).is_err() {
         return;
     }
     let platform = runtime.block_on(async {
         // Nobody answers there: the file is followed all the same.
-        Platform::builder("order").etcd(["127.0.0.1:1"]).environment([]).no_config_cache().config_file(&file).start().await
+        Platform::builder("order")
+            .etcd(["127.0.0.1:1"])
+            .environment([])
+            .no_config_cache()
+            .config_file(&file)
+            .start()
+            .await
     });
     let Ok(platform) = platform else { return };
     let config = platform.config();
-    let (Ok(live), Ok(name)) = (config.live::<Duration>("timeout.write"), config.live::<String>("name")) else {
+    let (Ok(live), Ok(name)) = (
+        config.live::<Duration>("timeout.write"),
+        config.live::<String>("name"),
+    ) else {
         return;
     };
     let over = Arc::new(AtomicBool::new(false));
@@ -62,9 +75,15 @@ fn config(c: &mut Criterion) {
         })
     };
     let mut group = c.benchmark_group("config under updates");
-    group.bench_function("live.get()", |b| b.iter(|| black_box(&live).get()));
-    group.bench_function("live.get() of a text", |b| b.iter(|| black_box(&name).get()));
-    group.bench_function("config.duration(key)", |b| b.iter(|| config.duration(black_box("timeout.write")).ok()));
+    group.bench_function("live.get()", |b| {
+        b.iter(|| black_box(&live).get());
+    });
+    group.bench_function("live.get() of a text", |b| {
+        b.iter(|| black_box(&name).get());
+    });
+    group.bench_function("config.duration(key)", |b| {
+        b.iter(|| config.duration(black_box("timeout.write")).ok());
+    });
     group.finish();
     over.store(true, Ordering::Relaxed);
     let _ = updates.join();
@@ -77,11 +96,16 @@ fn choice(c: &mut Criterion) {
         .map(|number| {
             let load = Load::new(100);
             load.measure(now(), 1_000_000 + number * 10_000);
-            Peer { load, breaker: Breaker::new(Policy::default()) }
+            Peer {
+                load,
+                breaker: Breaker::new(Policy::default()),
+            }
         })
         .collect();
     let mut group = c.benchmark_group("among 10 endpoints");
-    group.bench_function("pick", |b| b.iter(|| pick(&peers, now(), rand::random())));
+    group.bench_function("pick", |b| {
+        b.iter(|| pick(&peers, now(), rand::random()));
+    });
     group.bench_function("pick, measure, breaker", |b| {
         b.iter(|| {
             let begun = now();
@@ -90,7 +114,8 @@ fn choice(c: &mut Criterion) {
                 peer.load.begin();
                 let over = now();
                 peer.load.measure(over, over - begun);
-                peer.breaker.report(over, Role::Ordinary, Verdict::Success, 0.5);
+                peer.breaker
+                    .report(over, Role::Ordinary, Verdict::Success, 0.5);
                 peer.load.end();
             }
         });
