@@ -17,7 +17,7 @@ use crate::{
         order::order_service_server::OrderServiceServer,
         user::user_service_server::UserServiceServer,
     },
-    settings::{DEFAULTS, Settings},
+    settings::{self, Settings},
     user::Users,
 };
 
@@ -83,7 +83,7 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
 async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
     let own = || format!("{service}-{}", std::process::id());
     let id = options.instance.clone().unwrap_or_else(own);
-    let mut builder = Platform::builder(service)
+    let mut builder = settings::with_defaults(Platform::builder(service))
         .instance_id(&id)
         .version(env!("CARGO_PKG_VERSION"))
         .listen(options.listen.to_string())
@@ -93,9 +93,6 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
         .drain_timeout(options.drain)
         // A demo must not begin with what an earlier one left behind.
         .no_config_cache();
-    for (key, value) in DEFAULTS {
-        builder = builder.default(key, value);
-    }
     for (name, value) in &options.metadata {
         builder = builder.metadata(name, value);
     }
