@@ -69,8 +69,7 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     /// When an outdated list may be rebuilt; `None` is at once.
     pub fn build_due(&self) -> Option<Duration> {
         let thousands = u32::try_from(self.total / 1_000).unwrap_or(u32::MAX);
-        self.built
-            .map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
+        self.built.map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
     }
 
     /// Whether the rows are older than what they come from.

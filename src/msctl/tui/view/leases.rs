@@ -48,9 +48,7 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
                 )],
                 vec![record.map_or_else(
                     || Span::dim("–"),
-                    |record| {
-                        Span::plain(text::fit_id(record.id.as_str(), 40, paint.marks().ellipsis))
-                    },
+                    |record| Span::plain(text::fit_id(record.id.as_str(), 40, paint.marks().ellipsis)),
                 )],
                 vec![granted],
                 gauge(paint, state, row.id, GAUGE),
@@ -61,10 +59,7 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &COLUMNS,
         rows,
-        cursor: list
-            .table
-            .cursor()
-            .checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: Some(list.table.sort),
         focus: Focus::Here,
@@ -76,12 +71,6 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             None if !list.filter_text().is_empty() => "No lease passes the filter; esc drops it.",
             None => "No lease is granted.",
         };
-        paint.text(
-            area.x + 3,
-            area.y + 1,
-            area.width.saturating_sub(4),
-            why,
-            Role::Dim,
-        );
+        paint.text(area.x + 3, area.y + 1, area.width.saturating_sub(4), why, Role::Dim);
     }
 }

@@ -19,11 +19,7 @@ impl Invoker {
     ) -> Result<Vec<Method>, String> {
         Err("later".into())
     }
-    pub(super) async fn call<F: Future<Output = ()>>(
-        &self,
-        _call: Call,
-        tell: impl Fn(Progress) -> F,
-    ) {
+    pub(super) async fn call<F: Future<Output = ()>>(&self, _call: Call, tell: impl Fn(Progress) -> F) {
         tell(Progress::Failed("later".into())).await;
     }
 }
