@@ -17,7 +17,7 @@ pub mod leases;
 pub mod man;
 pub mod services;
 pub(crate) mod signal;
-//X pub mod tui;
+pub mod tui;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -62,8 +62,8 @@ pub struct Cli {
 pub enum Command {
     /// Start a small fleet on this machine, and the console over it
     Demo(demo::Demo),
-    //X/// Open the console
-    //X    Tui(tui::Tui),
+    /// Open the console
+    Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
     Etcd(etcd::Etcd),
     /// Show services and their instances: lease, health, findings
@@ -148,7 +148,7 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Context(verb) => verb.run(report),
         Command::Demo(verb) => verb.run(&cli.global, report),
         Command::DemoService(verb) => verb.run(),
-        //X        Command::Tui(verb) => verb.run(&cli.global, report),
+        Command::Tui(verb) => verb.run(&cli.global),
         Command::Etcd(verb) => on_threads(verb.run(report)),
         Command::Services(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Leases(verb) => on_one_thread(async { verb.run(&session()?, report).await }),

@@ -50,6 +50,8 @@ pub struct Demo {
     /// Where the embedded etcd listens [default: 127.0.0.1:2379, or a free port when it is taken]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    look: crate::cli::tui::Look,
 }
 
 impl Demo {
@@ -150,7 +152,10 @@ impl Demo {
         let addresses = registered(session, children).await?;
         let console =
             !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let _ = console;
+        if console {
+            let view = crate::tui::View::default();
+            return crate::cli::tui::open(session.clone(), view, &self.look, global.color).await;
+        }
         announce(session, &addresses, report)?;
         children.watch(report).await;
         Ok(())
