@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use crate::kv::{Entry, Key, LeaseId, Revision};
 
-/// etcd refuses a transaction of more than 128 compares or operations; one place is left for the
-/// record of the change.
-pub const MAX_EDITS: usize = 127;
+/// etcd refuses a transaction of more than 128 compares or operations.
+const MAX_OPERATIONS: usize = 128;
+
+/// The most keys one plan edits: one place is left for the record of the change.
+pub const MAX_EDITS: usize = MAX_OPERATIONS - 1;
 
 /// etcd's default `--max-request-bytes` of 1.5 MiB, less room for the envelope of a transaction.
 pub const MAX_BYTES: usize = 1_572_864 - 16_384;
@@ -199,6 +201,33 @@ impl Plan {
             return Err(PlanError::TooLarge(bytes));
         }
         Ok(Self { edits: kept })
+    }
+
+    /// Adds records of the change, which are written with it or not at all; to a plan that writes
+    /// nothing it adds nothing.
+    ///
+    /// # Errors
+    /// [`PlanError`] when plan and records are too much for one transaction, or one key is in both.
+    pub fn with_records(
+        mut self,
+        records: impl IntoIterator<Item = Edit>,
+    ) -> Result<Self, PlanError> {
+        if self.is_empty() {
+            return Ok(self);
+        }
+        self.edits.extend(records);
+        let (edits, bytes) = (self.edits.len(), self.edits.iter().map(Edit::bytes).sum());
+        if edits > MAX_OPERATIONS {
+            return Err(PlanError::TooMany(edits));
+        }
+        if bytes > MAX_BYTES {
+            return Err(PlanError::TooLarge(bytes));
+        }
+        let mut keys = BTreeSet::new();
+        match self.edits.iter().find(|edit| !keys.insert(&edit.key)) {
+            Some(twice) => Err(PlanError::Twice(twice.key.clone())),
+            None => Ok(self),
+        }
     }
 
     /// The edits, in the order given.

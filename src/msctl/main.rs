@@ -1,1 +1,3 @@
+//! The msctl binary.
+
 fn main() {}

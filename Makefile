@@ -1,0 +1,32 @@
+# The project's tasks. `make demo` and `make test` are the two that a newcomer needs; each installs
+# what it lacks where it may (root on Debian), and elsewhere prints exactly what to install.
+
+CARGO ?= cargo
+
+.PHONY: demo test check bench screens release clean-demo need-build need-test
+
+demo: need-build ## build and open the console over an embedded etcd with four demo instances
+	$(CARGO) build --release -p msctl
+	./target/release/msctl demo
+
+test: need-test check ## everything that must hold, over the embedded etcd and a real one
+	$(CARGO) test --workspace
+
+check: need-build ## format and lints, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: need-test ## the benchmarks, each as a ratio to its peer
+	$(CARGO) bench --workspace
+
+screens: need-build ## draw the README's pictures from real frames
+	$(CARGO) run -p msctl --example screens -- docs/screens
+
+release: need-build
+	$(CARGO) build --release -p msctl
+
+need-build:
+	@scripts/need.sh build
+
+need-test:
+	@scripts/need.sh test
