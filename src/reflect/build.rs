@@ -34,7 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .args(FILES)
         .status()
         .map_err(|cause| {
-            format!("cannot run {}: {cause}. Install protobuf-compiler", protoc.display())
+            format!(
+                "cannot run {}: {cause}. Install protobuf-compiler",
+                protoc.display()
+            )
         })?;
     if !status.success() {
         return Err(format!("protoc failed on the protos under {}", root.display()).into());

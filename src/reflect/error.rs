@@ -54,7 +54,9 @@ pub enum Error {
         cause: String,
     },
     /// The server does not serve reflection in either version.
-    #[error("the server does not serve reflection ({cause}). Name its descriptors with --protoset or --proto")]
+    #[error(
+        "the server does not serve reflection ({cause}). Name its descriptors with --protoset or --proto"
+    )]
     NoReflection {
         /// What it answered instead.
         cause: String,

@@ -15,8 +15,8 @@ mod time;
 
 pub(crate) use lexer::Lexer;
 pub(crate) use parse::Parser;
-pub(crate) use text::{put_key, put_text};
 pub(crate) use quote::quote;
+pub(crate) use text::{put_key, put_text};
 
 use crate::schema::Message;
 
@@ -41,7 +41,10 @@ pub struct ParseOptions {
 
 impl Default for ParseOptions {
     fn default() -> ParseOptions {
-        ParseOptions { unknown_fields: UnknownFields::Reject, max_depth: MAX_DEPTH }
+        ParseOptions {
+            unknown_fields: UnknownFields::Reject,
+            max_depth: MAX_DEPTH,
+        }
     }
 }
 

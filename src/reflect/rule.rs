@@ -13,7 +13,7 @@ pub use router::{Lookup, Router, Unbound};
 pub use template::{Segment, Template, TemplateError, Variable};
 
 use crate::schema::Method;
-use crate::wire::{Raw, Reader, LEN};
+use crate::wire::{LEN, Raw, Reader};
 
 /// The extension of `google.protobuf.MethodOptions` that holds a rule.
 const HTTP: u32 = 72_295_728;

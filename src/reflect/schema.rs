@@ -17,8 +17,9 @@ use buffa_descriptor::generated::descriptor::{FileDescriptorProto, FileDescripto
 use buffa_descriptor::{DescriptorPool, EnumIndex, MessageIndex};
 
 use crate::error::Error;
-pub use find::{FindError, Symbol};
+pub(crate) use builtin::{files as builtin_files, join};
 pub(crate) use find::nearest;
+pub use find::{FindError, Symbol};
 use table::{EnumTable, Table};
 
 /// Memory that decoding descriptors may take; their Rust form is several times the wire's.
@@ -51,9 +52,7 @@ impl Schema {
     ///
     /// # Errors
     /// As [`Schema::from_descriptor_set`].
-    pub fn from_files<B: AsRef<[u8]>>(
-        files: impl IntoIterator<Item = B>,
-    ) -> Result<Schema, Error> {
+    pub fn from_files<B: AsRef<[u8]>>(files: impl IntoIterator<Item = B>) -> Result<Schema, Error> {
         let mut set = FileDescriptorSet::default();
         for file in files {
             set.file.push(decode(file.as_ref(), "file descriptor")?);
@@ -83,10 +82,16 @@ impl Schema {
     }
 
     fn link(pool: DescriptorPool) -> Schema {
-        let message_ids: Vec<MessageIndex> =
-            pool.messages().iter().filter_map(|m| pool.message_index(m.full_name())).collect();
-        let enum_ids: Vec<EnumIndex> =
-            pool.enums().iter().filter_map(|e| pool.enum_index(e.full_name())).collect();
+        let message_ids: Vec<MessageIndex> = pool
+            .messages()
+            .iter()
+            .filter_map(|m| pool.message_index(m.full_name()))
+            .collect();
+        let enum_ids: Vec<EnumIndex> = pool
+            .enums()
+            .iter()
+            .filter_map(|e| pool.enum_index(e.full_name()))
+            .collect();
         Schema(Arc::new(Inner {
             tables: message_ids.iter().map(|_| OnceLock::new()).collect(),
             enums: enum_ids.iter().map(|_| OnceLock::new()).collect(),
@@ -99,13 +104,20 @@ impl Schema {
 
     /// All files as one serialised `FileDescriptorSet`: what a cache or `--protoset` file holds.
     pub fn to_descriptor_set(&self) -> Vec<u8> {
-        let set = FileDescriptorSet { file: self.0.pool.files().to_vec(), ..Default::default() };
+        let set = FileDescriptorSet {
+            file: self.0.pool.files().to_vec(),
+            ..Default::default()
+        };
         set.encode_to_vec()
     }
 
     /// The serialised files, each with its name, in load order.
     pub fn files(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
-        self.0.pool.files().iter().map(|f| (f.name.as_deref().unwrap_or(""), f.encode_to_vec()))
+        self.0
+            .pool
+            .files()
+            .iter()
+            .map(|f| (f.name.as_deref().unwrap_or(""), f.encode_to_vec()))
     }
 
     /// The linked pool itself, for what this crate does not offer.
@@ -115,13 +127,24 @@ impl Schema {
 
     /// Every service, in load order.
     pub fn services(&self) -> impl Iterator<Item = Service> + '_ {
-        (0..self.0.pool.services().len()).map(|id| Service { schema: self.clone(), id })
+        (0..self.0.pool.services().len()).map(|id| Service {
+            schema: self.clone(),
+            id,
+        })
     }
 
     /// The service of exactly this full name.
     pub fn service(&self, full_name: &str) -> Option<Service> {
-        let id = self.0.pool.services().iter().position(|s| s.full_name() == full_name)?;
-        Some(Service { schema: self.clone(), id })
+        let id = self
+            .0
+            .pool
+            .services()
+            .iter()
+            .position(|s| s.full_name() == full_name)?;
+        Some(Service {
+            schema: self.clone(),
+            id,
+        })
     }
 
     /// The method of exactly this name: `pkg.Service/Method`, with or without a leading slash.
@@ -132,23 +155,35 @@ impl Schema {
 
     /// The message of exactly this full name.
     pub fn message(&self, full_name: &str) -> Option<Message> {
-        Some(Message { schema: self.clone(), id: self.0.message_id_by_name(full_name)? })
+        Some(Message {
+            schema: self.clone(),
+            id: self.0.message_id_by_name(full_name)?,
+        })
     }
 
     /// The enum of exactly this full name.
     pub fn enumeration(&self, full_name: &str) -> Option<Enum> {
         let index = self.0.pool.enum_index(full_name)?;
-        Some(Enum { schema: self.clone(), id: self.0.enum_id(index)? })
+        Some(Enum {
+            schema: self.clone(),
+            id: self.0.enum_id(index)?,
+        })
     }
 
     /// Every message, nested ones and map entries included, in load order.
     pub fn messages(&self) -> impl Iterator<Item = Message> + '_ {
-        (0..self.0.tables.len()).map(|id| Message { schema: self.clone(), id })
+        (0..self.0.tables.len()).map(|id| Message {
+            schema: self.clone(),
+            id,
+        })
     }
 
     /// Every enum, in load order.
     pub fn enumerations(&self) -> impl Iterator<Item = Enum> + '_ {
-        (0..self.0.enums.len()).map(|id| Enum { schema: self.clone(), id })
+        (0..self.0.enums.len()).map(|id| Enum {
+            schema: self.clone(),
+            id,
+        })
     }
 
     /// The comment above a symbol or field (`pkg.Message.field`), where the descriptors carry it.
@@ -165,11 +200,17 @@ impl Schema {
     }
 
     pub(crate) fn message_at(&self, id: usize) -> Message {
-        Message { schema: self.clone(), id }
+        Message {
+            schema: self.clone(),
+            id,
+        }
     }
 
     pub(crate) fn enum_at(&self, id: usize) -> Enum {
-        Enum { schema: self.clone(), id }
+        Enum {
+            schema: self.clone(),
+            id,
+        }
     }
 }
 
@@ -268,7 +309,10 @@ impl Enum {
 
     /// Names and numbers in declaration order.
     pub fn values(&self) -> impl Iterator<Item = (&str, i32)> {
-        self.schema.0.pool.enums()[self.id].values().iter().map(|v| (v.name(), v.number()))
+        self.schema.0.pool.enums()[self.id]
+            .values()
+            .iter()
+            .map(|v| (v.name(), v.number()))
     }
 }
 
@@ -305,7 +349,11 @@ impl Service {
     /// The method of exactly this name.
     pub fn method(&self, name: &str) -> Option<Method> {
         let methods = self.schema.0.pool.services()[self.id].methods();
-        Method::new(&self.schema, self.id, methods.iter().position(|m| m.name() == name)?)
+        Method::new(
+            &self.schema,
+            self.id,
+            methods.iter().position(|m| m.name() == name)?,
+        )
     }
 }
 
@@ -374,7 +422,10 @@ impl Method {
 
     /// The service that has it.
     pub fn service(&self) -> Service {
-        Service { schema: self.schema.clone(), id: self.service }
+        Service {
+            schema: self.schema.clone(),
+            id: self.service,
+        }
     }
 
     /// The schema that it belongs to.
@@ -416,14 +467,19 @@ impl Method {
     pub fn idempotent(&self) -> bool {
         use buffa_descriptor::generated::descriptor::method_options::IdempotencyLevel;
         matches!(
-            self.descriptor().options().and_then(|o| o.idempotency_level),
+            self.descriptor()
+                .options()
+                .and_then(|o| o.idempotency_level),
             Some(IdempotencyLevel::IDEMPOTENT | IdempotencyLevel::NO_SIDE_EFFECTS)
         )
     }
 
     /// The serialised `google.protobuf.MethodOptions`; empty where there are none.
     pub fn options(&self) -> Vec<u8> {
-        self.descriptor().options().map(|o| o.encode_to_vec()).unwrap_or_default()
+        self.descriptor()
+            .options()
+            .map(|o| o.encode_to_vec())
+            .unwrap_or_default()
     }
 }
 

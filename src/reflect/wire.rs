@@ -93,7 +93,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
-        let bytes = self.data.get(self.at..self.at + 4).ok_or(WireError::Truncated)?;
+        let bytes = self
+            .data
+            .get(self.at..self.at + 4)
+            .ok_or(WireError::Truncated)?;
         self.at += 4;
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }

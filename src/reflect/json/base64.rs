@@ -24,7 +24,12 @@ pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     let mut chunks = bytes.chunks_exact(3);
     for chunk in &mut chunks {
         let bits = u32::from(chunk[0]) << 16 | u32::from(chunk[1]) << 8 | u32::from(chunk[2]);
-        out.extend_from_slice(&[digit(bits >> 18), digit(bits >> 12), digit(bits >> 6), digit(bits)]);
+        out.extend_from_slice(&[
+            digit(bits >> 18),
+            digit(bits >> 12),
+            digit(bits >> 6),
+            digit(bits),
+        ]);
     }
     match *chunks.remainder() {
         [a] => {

@@ -25,7 +25,11 @@ pub(crate) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     pub(crate) fn new(json: &'a [u8]) -> Lexed<Lexer<'a>> {
         // A byte order mark is tolerated, as RFC 8259 allows.
-        let start = if json.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let start = if json.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
         match std::str::from_utf8(json) {
             Ok(text) => Ok(Lexer { text, at: start }),
             Err(cause) => Err(Fault {
@@ -36,7 +40,10 @@ impl<'a> Lexer<'a> {
     }
 
     pub(crate) fn fault<T>(&self, message: impl Into<Cow<'static, str>>) -> Lexed<T> {
-        Err(Fault { message: message.into(), offset: self.at })
+        Err(Fault {
+            message: message.into(),
+            offset: self.at,
+        })
     }
 
     #[inline]
@@ -70,7 +77,10 @@ impl<'a> Lexer<'a> {
             return Ok(());
         }
         let found = self.found();
-        self.fault(format!("expected '{}' {place}, found {found}", char::from(wanted)))
+        self.fault(format!(
+            "expected '{}' {place}, found {found}",
+            char::from(wanted)
+        ))
     }
 
     /// What stands here, for a message.
@@ -111,19 +121,15 @@ impl<'a> Lexer<'a> {
         self.fault(format!("expected '{word}'"))
     }
 
-    pub(crate) fn null(&mut self) -> Lexed<bool> {
-        if self.peek() != b'n' {
-            return Ok(false);
-        }
-        self.literal("null").map(|()| true)
-    }
-
     pub(crate) fn number(&mut self) -> Lexed<&'a str> {
         self.peek();
         let length = number::length(&self.bytes()[self.at..]);
         let end = self.at + length;
         // "01", "1.", "1x" are one malformed token, not a number and something.
-        let glued = self.bytes().get(end).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'.');
+        let glued = self
+            .bytes()
+            .get(end)
+            .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'.');
         if length == 0 || glued {
             return self.fault("malformed number");
         }
@@ -224,7 +230,9 @@ impl<'a> Lexer<'a> {
             }
             // A value ended: close what it closes.
             loop {
-                let Some(&object) = open.last() else { return Ok(()) };
+                let Some(&object) = open.last() else {
+                    return Ok(());
+                };
                 if self.take(b',') {
                     if object {
                         self.key()?;
@@ -244,7 +252,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn check_depth(&self, depth: usize, left: usize) -> Lexed<()> {
-        if depth > left { self.fault("nested too deeply") } else { Ok(()) }
+        if depth > left {
+            self.fault("nested too deeply")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -254,7 +266,10 @@ fn unescape(raw: &str, offset: usize, out: &mut String) -> Lexed<()> {
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
         let here = offset + raw.len() - rest.len() + at;
-        let wrong = |message: &'static str| Fault { message: message.into(), offset: here };
+        let wrong = |message: &'static str| Fault {
+            message: message.into(),
+            offset: here,
+        };
         let mut chars = rest[at + 1..].chars();
         let simple = match chars.next() {
             Some(c @ ('"' | '\\' | '/')) => Some(c),
@@ -308,7 +323,9 @@ pub(super) fn document_end(text: &[u8], max_depth: usize) -> Result<Option<usize
         offset,
     };
     let is_space = |b: &u8| matches!(b, b' ' | b'\n' | b'\r' | b'\t');
-    let Some(start) = text.iter().position(|b| !is_space(b)) else { return Ok(None) };
+    let Some(start) = text.iter().position(|b| !is_space(b)) else {
+        return Ok(None);
+    };
     let mut open: Vec<u8> = Vec::new();
     let mut at = start;
     while let Some(&byte) = text.get(at) {

@@ -61,7 +61,9 @@ pub(crate) fn length(text: &[u8]) -> usize {
     }
     if matches!(text.get(at), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        let count = text.get(at + 1 + sign..).map_or(0, |_| digits(at + 1 + sign));
+        let count = text
+            .get(at + 1 + sign..)
+            .map_or(0, |_| digits(at + 1 + sign));
         if count == 0 {
             return 0;
         }
@@ -83,8 +85,17 @@ fn parts(text: &str) -> Option<Parts<'_>> {
         Some(at) => {
             let text = std::str::from_utf8(&bytes[at + 1..]).ok()?;
             // An exponent beyond i64 is as good as the largest: the digits decide zero or range.
-            let huge = if text.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
-            (&bytes[..at], text.parse().unwrap_or(huge).clamp(i64::MIN / 2, i64::MAX / 2))
+            let huge = if text.starts_with('-') {
+                i64::MIN / 2
+            } else {
+                i64::MAX / 2
+            };
+            (
+                &bytes[..at],
+                text.parse()
+                    .unwrap_or(huge)
+                    .clamp(i64::MIN / 2, i64::MAX / 2),
+            )
         }
         None => (bytes, 0),
     };
@@ -92,7 +103,12 @@ fn parts(text: &str) -> Option<Parts<'_>> {
         Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
         None => (mantissa, &[][..]),
     };
-    Some(Parts { negative, whole, fraction, exponent })
+    Some(Parts {
+        negative,
+        whole,
+        fraction,
+        exponent,
+    })
 }
 
 /// Reads an integer, exactly.
@@ -100,7 +116,12 @@ pub(crate) fn integer(text: &str) -> Result<Integer, NotInteger> {
     if let Some(integer) = short(text.as_bytes()) {
         return Ok(integer);
     }
-    let Parts { negative, whole, fraction, exponent } = parts(text).ok_or(NotInteger::Syntax)?;
+    let Parts {
+        negative,
+        whole,
+        fraction,
+        exponent,
+    } = parts(text).ok_or(NotInteger::Syntax)?;
     // value = digits × 10^scale, trailing zeros folded into the scale.
     let mut scale = exponent.saturating_sub(i64::try_from(fraction.len()).unwrap_or(i64::MAX));
     let zeros = |digits: &[u8]| digits.iter().rev().take_while(|&&d| d == b'0').count();
@@ -115,10 +136,17 @@ pub(crate) fn integer(text: &str) -> Result<Integer, NotInteger> {
         magnitude = magnitude
             .checked_mul(10)
             .and_then(|m| m.checked_add(u64::from(digit - b'0')))
-            .ok_or(if scale < 0 { NotInteger::Fraction } else { NotInteger::Range })?;
+            .ok_or(if scale < 0 {
+                NotInteger::Fraction
+            } else {
+                NotInteger::Range
+            })?;
     }
     if magnitude == 0 {
-        return Ok(Integer { negative, magnitude });
+        return Ok(Integer {
+            negative,
+            magnitude,
+        });
     }
     if scale < 0 {
         return Err(NotInteger::Fraction);
@@ -126,7 +154,10 @@ pub(crate) fn integer(text: &str) -> Result<Integer, NotInteger> {
     for _ in 0..scale.min(20) {
         magnitude = magnitude.checked_mul(10).ok_or(NotInteger::Range)?;
     }
-    Ok(Integer { negative, magnitude })
+    Ok(Integer {
+        negative,
+        magnitude,
+    })
 }
 
 /// Plain digits that cannot overflow: nearly every integer there is.
@@ -146,7 +177,10 @@ fn short(bytes: &[u8]) -> Option<Integer> {
         }
         magnitude = magnitude * 10 + u64::from(value);
     }
-    Some(Integer { negative, magnitude })
+    Some(Integer {
+        negative,
+        magnitude,
+    })
 }
 
 /// Reads a JSON number as the nearest double; infinite when it is out of range.
@@ -197,7 +231,11 @@ pub(crate) fn put_double(out: &mut Vec<u8>, value: f64) {
     if !words(out, value) {
         let plain = value == 0.0 || (1e-5..1e17).contains(&value.abs());
         // Writing to a Vec cannot fail.
-        let _ = if plain { write!(out, "{value}") } else { write!(out, "{value:e}") };
+        let _ = if plain {
+            write!(out, "{value}")
+        } else {
+            write!(out, "{value:e}")
+        };
     }
 }
 
@@ -205,7 +243,11 @@ pub(crate) fn put_double(out: &mut Vec<u8>, value: f64) {
 pub(crate) fn put_single(out: &mut Vec<u8>, value: f32) {
     if !words(out, f64::from(value)) {
         let plain = value == 0.0 || (1e-5..1e9).contains(&value.abs());
-        let _ = if plain { write!(out, "{value}") } else { write!(out, "{value:e}") };
+        let _ = if plain {
+            write!(out, "{value}")
+        } else {
+            write!(out, "{value:e}")
+        };
     }
 }
 

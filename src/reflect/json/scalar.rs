@@ -59,7 +59,9 @@ impl Token<'_> {
         };
         number::integer(digits).map_err(|not| match not {
             NotInteger::Syntax => format!("expected {what}, found {}", self.shown()).into(),
-            NotInteger::Fraction => format!("{} has a fraction; {what} has none", self.shown()).into(),
+            NotInteger::Fraction => {
+                format!("{} has a fraction; {what} has none", self.shown()).into()
+            }
             NotInteger::Range => format!("{} is out of the range of {what}", self.shown()).into(),
         })
     }
@@ -151,9 +153,10 @@ pub(crate) fn put(ty: ScalarType, token: &Token<'_>, out: &mut Vec<u8>) -> Resul
         ScalarType::Int64 => varint(out, token.signed::<i64>("an int64")? as u64),
         ScalarType::Uint32 => varint(out, u64::from(token.unsigned::<u32>("a uint32")?)),
         ScalarType::Uint64 => varint(out, token.unsigned::<u64>("a uint64")?),
-        ScalarType::Sint32 => {
-            varint(out, wire::zigzag(i64::from(token.signed::<i32>("a sint32")?)))
-        }
+        ScalarType::Sint32 => varint(
+            out,
+            wire::zigzag(i64::from(token.signed::<i32>("a sint32")?)),
+        ),
         ScalarType::Sint64 => varint(out, wire::zigzag(token.signed("a sint64")?)),
         ScalarType::Bool => varint(out, u64::from(token.boolean()?)),
         ScalarType::Fixed32 => {

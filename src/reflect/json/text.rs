@@ -51,15 +51,20 @@ fn enum_number(schema: &Inner, id: usize, closed: bool, text: &str) -> Result<i3
     }
     match Token::Text(text).enum_number() {
         Ok(number) if !closed || table.name(number).is_some() => Ok(number),
-        _ => Err(unknown_value(table.names(), text)),
+        _ => Err(unknown_value(&table.names(), text)),
     }
 }
 
 /// The message for an enum name that does not exist.
-pub(super) fn unknown_value(names: Vec<String>, text: &str) -> Wrong {
+pub(super) fn unknown_value(names: &[String], text: &str) -> Wrong {
     const SHOWN: usize = 8;
     let more = if names.len() > SHOWN { ", …" } else { "" };
-    let names = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let names = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     format!("no such enum value {text:?}; there are {names}{more}").into()
 }
 
@@ -90,8 +95,14 @@ fn put_message(schema: &Inner, id: usize, text: &str, out: &mut Vec<u8>) -> Resu
 /// Appends the two fields of a `Timestamp` or `Duration`.
 pub(super) fn put_time(kind: WellKnown, text: &str, out: &mut Vec<u8>) -> Result<(), Wrong> {
     let (parsed, example) = match kind {
-        WellKnown::Timestamp => (time::parse_timestamp(text), "a time such as 2026-01-02T03:04:05Z"),
-        _ => (time::parse_duration(text), "a duration in seconds such as 1.5s"),
+        WellKnown::Timestamp => (
+            time::parse_timestamp(text),
+            "a time such as 2026-01-02T03:04:05Z",
+        ),
+        _ => (
+            time::parse_duration(text),
+            "a duration in seconds such as 1.5s",
+        ),
     };
     let Some((seconds, nanos)) = parsed else {
         return Err(format!("expected {example}, found {text:?}").into());

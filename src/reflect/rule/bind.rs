@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::template::{Template, decode, decode_except};
 use super::{Body, HttpRule, mask};
-use crate::json::{JsonError, Parser, ParseOptions, PrintOptions, UnknownFields};
+use crate::json::{JsonError, ParseOptions, Parser, PrintOptions, UnknownFields};
 use crate::json::{put_text, wire_field_to_json, wire_to_json};
 use crate::schema::table::{Field, Shape, Table, Type, WellKnown};
 use crate::schema::{Inner, Method};
@@ -42,20 +42,27 @@ impl Binding {
             variables.push(slots);
         }
         let body = match &rule.body {
-            Body::Field(name) => Some(
-                table
-                    .by_name(name, 0)
-                    .ok_or_else(|| format!("the body names '{name}', which {} lacks", table.full_name))?,
-            ),
+            Body::Field(name) => Some(table.by_name(name, 0).ok_or_else(|| {
+                format!("the body names '{name}', which {} lacks", table.full_name)
+            })?),
             _ => None,
         };
         if let Some(name) = &rule.response_body
             && method.output().table().field(name).is_none()
         {
             let output = method.output();
-            return Err(format!("response_body names '{name}', which {} lacks", output.full_name()));
+            return Err(format!(
+                "response_body names '{name}', which {} lacks",
+                output.full_name()
+            ));
         }
-        Ok(Binding { method: method.clone(), rule, template, variables, body })
+        Ok(Binding {
+            method: method.clone(),
+            rule,
+            template,
+            variables,
+            body,
+        })
     }
 }
 
@@ -90,7 +97,11 @@ fn resolve<'s>(
         }
         match field.ty {
             Type::Message(id) if field.shape == Shape::Single => table = schema.table(id),
-            _ => return Err(format!("'{name}' is not a single message, so it has no '{path}'")),
+            _ => {
+                return Err(format!(
+                    "'{name}' is not a single message, so it has no '{path}'"
+                ));
+            }
         }
     }
     Err("an empty field path".to_owned())
@@ -108,24 +119,39 @@ impl Match {
     /// `None` when the segments do not fit the template, which the router rules out.
     pub(super) fn new(binding: &Arc<Binding>, raw: &[String]) -> Option<Match> {
         let template = &binding.template;
-        let many = template.segments.iter().position(|s| *s == super::Segment::Many);
+        let many = template
+            .segments
+            .iter()
+            .position(|s| *s == super::Segment::Many);
         // `**` stands for as many segments as the others leave.
         let at = |segment: usize| match many {
-            Some(many) if segment > many => (segment + raw.len()).saturating_sub(template.segments.len()),
+            Some(many) if segment > many => {
+                (segment + raw.len()).saturating_sub(template.segments.len())
+            }
             _ => segment,
         };
         let mut values = Vec::with_capacity(template.variables.len());
         for variable in &template.variables {
             let part = raw.get(at(variable.segments.start)..at(variable.segments.end))?;
-            let single = variable.segments.len() == 1 && !variable.segments.clone().any(|s| many == Some(s));
+            let single =
+                variable.segments.len() == 1 && !variable.segments.clone().any(|s| many == Some(s));
             // A value of several segments keeps its encoded slashes, or they would look alike.
             let decoded: Option<Vec<String>> = part
                 .iter()
-                .map(|s| if single { decode(s) } else { decode_except(s, Some(b'/')) })
+                .map(|s| {
+                    if single {
+                        decode(s)
+                    } else {
+                        decode_except(s, Some(b'/'))
+                    }
+                })
                 .collect();
             values.push(decoded?.join("/"));
         }
-        Some(Match { binding: binding.clone(), values })
+        Some(Match {
+            binding: binding.clone(),
+            values,
+        })
     }
 
     /// The method to call.
@@ -140,7 +166,12 @@ impl Match {
 
     /// The path's variables with their decoded values.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        let names = self.binding.template.variables.iter().map(|v| v.path.as_str());
+        let names = self
+            .binding
+            .template
+            .variables
+            .iter()
+            .map(|v| v.path.as_str());
         names.zip(self.values.iter().map(String::as_str))
     }
 
@@ -181,7 +212,9 @@ impl Match {
                     let field = &table.fields[usize::from(slot)];
                     self.refuse_wrapped(schema, field, body)?;
                     let mut parser = Parser::new(schema, body, options, out)?;
-                    parser.root_field(field).map_err(|error| below(field, error))?;
+                    parser
+                        .root_field(field)
+                        .map_err(|error| below(field, error))?;
                 }
                 None if self.binding.rule.body == Body::Whole => {
                     Parser::new(schema, body, options, out)?.root(table)?;
@@ -206,12 +239,16 @@ impl Match {
     /// A body wrapped in the name of the field that it already is would otherwise be an unknown
     /// field at best, and silently dropped at worst.
     fn refuse_wrapped(&self, schema: &Inner, field: &Field, body: &[u8]) -> Result<(), JsonError> {
-        let Type::Message(id) = field.ty else { return Ok(()) };
+        let Type::Message(id) = field.ty else {
+            return Ok(());
+        };
         let inner = schema.table(id);
         if field.shape != Shape::Single || inner.kind != WellKnown::Plain {
             return Ok(());
         }
-        let Some(key) = mask::only_key(body) else { return Ok(()) };
+        let Some(key) = mask::only_key(body) else {
+            return Ok(());
+        };
         let wrapped = key == *field.name || key == *field.json_name;
         if wrapped && inner.field(&key).is_none() {
             return Err(text_error(
@@ -241,11 +278,17 @@ impl Match {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(key), Some(value)) = (form_decode(key), form_decode(value)) else {
-                return Err(text_error("", &format!("the query part {pair:?} is not percent-encoded UTF-8")));
+                return Err(text_error(
+                    "",
+                    &format!("the query part {pair:?} is not percent-encoded UTF-8"),
+                ));
             };
             if self.binding.rule.body == Body::Whole {
                 if strict {
-                    return Err(text_error(&key, "this call takes everything from the body, nothing from the query"));
+                    return Err(text_error(
+                        &key,
+                        "this call takes everything from the body, nothing from the query",
+                    ));
                 }
                 continue;
             }
@@ -258,8 +301,17 @@ impl Match {
                 Err(cause) if strict => return Err(text_error(&key, &cause)),
                 Err(_) => continue,
             };
-            let by_path = self.binding.variables.iter().any(|taken| slots.starts_with(taken));
-            if by_path || self.binding.body.is_some_and(|body| slots.first() == Some(&body)) {
+            let by_path = self
+                .binding
+                .variables
+                .iter()
+                .any(|taken| slots.starts_with(taken));
+            if by_path
+                || self
+                    .binding
+                    .body
+                    .is_some_and(|body| slots.first() == Some(&body))
+            {
                 continue;
             }
             let error = |message: &str| text_error(&key, message);
@@ -303,7 +355,11 @@ impl Match {
 
     /// PATCH with a body that is a field: an update mask that nobody gave is what the body has.
     fn fill_mask(&self, schema: &Inner, table: &Table, body: &[u8], out: &mut Vec<u8>) {
-        let Some(slot) = self.binding.body.filter(|_| self.binding.rule.verb == "PATCH") else {
+        let Some(slot) = self
+            .binding
+            .body
+            .filter(|_| self.binding.rule.verb == "PATCH")
+        else {
             return;
         };
         let is_mask = |field: &&Field| {
@@ -311,8 +367,12 @@ impl Match {
                 && matches!(field.ty, Type::Message(id) if schema.table(id).kind == WellKnown::FieldMask)
         };
         let named = table.field("update_mask").filter(is_mask);
-        let Some(field) = named.or_else(|| table.fields.iter().find(is_mask)) else { return };
-        let Type::Message(id) = table.fields[usize::from(slot)].ty else { return };
+        let Some(field) = named.or_else(|| table.fields.iter().find(is_mask)) else {
+            return;
+        };
+        let Type::Message(id) = table.fields[usize::from(slot)].ty else {
+            return;
+        };
         let mut payload = Vec::new();
         for path in mask::paths(schema, schema.table(id), body) {
             wire::put_len(&mut payload, 1, path.as_bytes());
@@ -391,9 +451,17 @@ fn below(field: &Field, error: JsonError) -> JsonError {
 }
 
 fn text_error(path: &str, message: &str) -> JsonError {
-    JsonError { path: path.to_owned(), message: message.to_owned(), offset: 0 }
+    JsonError {
+        path: path.to_owned(),
+        message: message.to_owned(),
+        offset: 0,
+    }
 }
 
 fn form_decode(text: &str) -> Option<String> {
-    if text.contains('+') { decode(&text.replace('+', " ")) } else { decode(text) }
+    if text.contains('+') {
+        decode(&text.replace('+', " "))
+    } else {
+        decode(text)
+    }
 }

@@ -62,8 +62,10 @@ impl Router {
     /// not exist, a malformed template) is left out and returned, so that one does not take the
     /// others down.
     pub fn new(schema: &Schema, unbound: Unbound) -> (Router, Vec<Error>) {
-        let methods: Vec<Method> =
-            schema.services().flat_map(|s| s.methods().collect::<Vec<_>>()).collect();
+        let methods: Vec<Method> = schema
+            .services()
+            .flat_map(|s| s.methods().collect::<Vec<_>>())
+            .collect();
         Router::of_methods(methods, unbound)
     }
 
@@ -89,21 +91,34 @@ impl Router {
                 let added = Binding::compile(&method, rule)
                     .and_then(|binding| insert(&mut root, &mut bindings, binding));
                 if let Err(cause) = added {
-                    faults.push(Error::Rule { method: method.full_name(), cause });
+                    faults.push(Error::Rule {
+                        method: method.full_name(),
+                        cause,
+                    });
                 }
             }
         }
-        (Router { root: Arc::new(root), bindings: Arc::new(bindings) }, faults)
+        (
+            Router {
+                root: Arc::new(root),
+                bindings: Arc::new(bindings),
+            },
+            faults,
+        )
     }
 
     /// Every binding, in declaration order: what an OpenAPI document lists.
     pub fn rules(&self) -> impl Iterator<Item = (&Method, &HttpRule, &Template)> {
-        self.bindings.iter().map(|b| (&b.method, &b.rule, &b.template))
+        self.bindings
+            .iter()
+            .map(|b| (&b.method, &b.rule, &b.template))
     }
 
     /// Finds the method for an HTTP verb and a raw path (not decoded, without the query).
     pub fn lookup(&self, verb: &str, path: &str) -> Lookup {
-        let Some(path) = path.strip_prefix('/') else { return Lookup::NotFound };
+        let Some(path) = path.strip_prefix('/') else {
+            return Lookup::NotFound;
+        };
         // The template "/" has no segments, and neither has its path.
         let raw: Vec<&str> = path.split('/').filter(|_| !path.is_empty()).collect();
         let mut segments = Vec::with_capacity(raw.len());
@@ -117,17 +132,27 @@ impl Router {
                 }
             }
         }
-        let mut search = Search { verb, allow: Vec::new() };
+        let mut search = Search {
+            verb,
+            allow: Vec::new(),
+        };
         // The last colon of the raw path may set off a verb; an encoded one never does.
-        let split = raw.last().and_then(|last| last.rsplit_once(':')).and_then(|(head, verb)| {
-            let mut segments = segments.clone();
-            *segments.last_mut()? = decode(head)?;
-            Some((segments, decode(verb)?))
-        });
+        let split = raw
+            .last()
+            .and_then(|last| last.rsplit_once(':'))
+            .and_then(|(head, verb)| {
+                let mut segments = segments.clone();
+                *segments.last_mut()? = decode(head)?;
+                Some((segments, decode(verb)?))
+            });
         let found = split
             .and_then(|(segments, verb)| search.walk(&self.root, &segments, Some(&verb)))
             .map(|binding| (binding, true))
-            .or_else(|| search.walk(&self.root, &segments, None).map(|binding| (binding, false)));
+            .or_else(|| {
+                search
+                    .walk(&self.root, &segments, None)
+                    .map(|binding| (binding, false))
+            });
         if let Some((binding, with_verb)) = found {
             let mut raw: Vec<String> = raw.into_iter().map(str::to_owned).collect();
             if with_verb && let Some(last) = raw.last_mut() {
@@ -147,7 +172,9 @@ impl Router {
         }
         search.allow.sort();
         search.allow.dedup();
-        Lookup::MethodNotAllowed { allow: search.allow }
+        Lookup::MethodNotAllowed {
+            allow: search.allow,
+        }
     }
 }
 
@@ -160,7 +187,9 @@ impl Search<'_> {
     fn walk(&mut self, node: &Node, segments: &[String], suffix: Option<&str>) -> Option<usize> {
         let Some((first, rest)) = segments.split_first() else {
             let tail: &[String] = &[];
-            return self.leaf(&node.leaf, suffix).or_else(|| self.many(node, tail, suffix));
+            return self
+                .leaf(&node.leaf, suffix)
+                .or_else(|| self.many(node, tail, suffix));
         };
         if let Some(child) = node.literals.get(first)
             && let Some(found) = self.walk(child, rest, suffix)
@@ -179,10 +208,12 @@ impl Search<'_> {
     fn many(&mut self, node: &Node, segments: &[String], suffix: Option<&str>) -> Option<usize> {
         for (tail, leaf) in &node.many {
             let fits = segments.len().checked_sub(tail.len()).is_some_and(|start| {
-                tail.iter().zip(&segments[start..]).all(|(wanted, segment)| match wanted {
-                    Segment::Literal(text) => text == segment,
-                    Segment::One | Segment::Many => !segment.is_empty(),
-                })
+                tail.iter()
+                    .zip(&segments[start..])
+                    .all(|(wanted, segment)| match wanted {
+                        Segment::Literal(text) => text == segment,
+                        Segment::One | Segment::Many => !segment.is_empty(),
+                    })
             });
             if fits && let Some(found) = self.leaf(leaf, suffix) {
                 return Some(found);
@@ -192,7 +223,11 @@ impl Search<'_> {
     }
 
     fn leaf(&mut self, leaf: &Leaf, suffix: Option<&str>) -> Option<usize> {
-        let here = || leaf.0.iter().filter(|(verb, _, _)| verb.as_deref() == suffix);
+        let here = || {
+            leaf.0
+                .iter()
+                .filter(|(verb, _, _)| verb.as_deref() == suffix)
+        };
         let exact = here().find(|(_, verb, _)| verb == self.verb || verb == "*");
         let found = exact.or_else(|| here().find(|(_, v, _)| self.verb == "HEAD" && v == "GET"));
         if found.is_none() {
@@ -218,7 +253,9 @@ fn insert(
                 let tail = template.segments[at + 1..].to_vec();
                 let known = node.many.iter().position(|(other, _)| *other == tail);
                 let at = known.unwrap_or_else(|| {
-                    let at = node.many.partition_point(|(other, _)| rank(other) >= rank(&tail));
+                    let at = node
+                        .many
+                        .partition_point(|(other, _)| rank(other) >= rank(&tail));
                     node.many.insert(at, (tail, Leaf::default()));
                     at
                 });
@@ -229,8 +266,10 @@ fn insert(
     }
     let leaf = leaf.unwrap_or(&mut node.leaf);
     let verb = &binding.rule.verb;
-    if let Some((_, _, other)) =
-        leaf.0.iter().find(|(suffix, v, _)| *suffix == template.verb && v == verb)
+    if let Some((_, _, other)) = leaf
+        .0
+        .iter()
+        .find(|(suffix, v, _)| *suffix == template.verb && v == verb)
     {
         return Err(format!(
             "{verb} {} is already bound to {}",
@@ -238,12 +277,18 @@ fn insert(
             bindings[*other].method.full_name()
         ));
     }
-    leaf.0.push((template.verb.clone(), verb.clone(), bindings.len()));
+    leaf.0
+        .push((template.verb.clone(), verb.clone(), bindings.len()));
     bindings.push(Arc::new(binding));
     Ok(())
 }
 
 /// Longer tails first, and of those the ones with more literals.
 fn rank(tail: &[Segment]) -> (usize, usize) {
-    (tail.len(), tail.iter().filter(|s| matches!(s, Segment::Literal(_))).count())
+    (
+        tail.len(),
+        tail.iter()
+            .filter(|s| matches!(s, Segment::Literal(_)))
+            .count(),
+    )
 }

@@ -52,7 +52,11 @@ impl Template {
         let mut parser = Parser {
             text,
             at: 0,
-            template: Template { segments: Vec::new(), variables: Vec::new(), verb: None },
+            template: Template {
+                segments: Vec::new(),
+                variables: Vec::new(),
+                verb: None,
+            },
         };
         parser.expect('/', "a template begins with '/'")?;
         if !parser.rest().is_empty() {
@@ -81,7 +85,11 @@ impl Parser<'_> {
     }
 
     fn fail<T>(&self, cause: &'static str) -> Result<T, TemplateError> {
-        Err(TemplateError { template: self.text.to_owned(), at: self.at, cause })
+        Err(TemplateError {
+            template: self.text.to_owned(),
+            at: self.at,
+            cause,
+        })
     }
 
     fn take(&mut self, wanted: char) -> bool {
@@ -91,7 +99,11 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, wanted: char, cause: &'static str) -> Result<(), TemplateError> {
-        if self.take(wanted) { Ok(()) } else { self.fail(cause) }
+        if self.take(wanted) {
+            Ok(())
+        } else {
+            self.fail(cause)
+        }
     }
 
     fn segments(&mut self, inside: bool) -> Result<(), TemplateError> {
@@ -129,8 +141,9 @@ impl Parser<'_> {
         let start = self.at;
         loop {
             let rest = self.rest();
-            let ident =
-                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let ident = rest
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(rest.len());
             if ident == 0 || rest.starts_with(|c: char| c.is_ascii_digit()) {
                 return self.fail("a field's name is letters, digits and '_'");
             }
@@ -140,7 +153,12 @@ impl Parser<'_> {
             }
         }
         let path = self.text[start..self.at].to_owned();
-        if self.template.variables.iter().any(|known| known.path == path) {
+        if self
+            .template
+            .variables
+            .iter()
+            .any(|known| known.path == path)
+        {
             return self.fail("a field is bound twice");
         }
         let first = self.template.segments.len();
@@ -158,7 +176,9 @@ impl Parser<'_> {
     /// Text up to the next character with a meaning, percent-decoded.
     fn literal(&mut self, cause: &'static str) -> Result<String, TemplateError> {
         let rest = self.rest();
-        let end = rest.find(['/', ':', '{', '}', '*', '=', '?', '#']).unwrap_or(rest.len());
+        let end = rest
+            .find(['/', ':', '{', '}', '*', '=', '?', '#'])
+            .unwrap_or(rest.len());
         if end == 0 {
             return self.fail(cause);
         }
@@ -188,7 +208,9 @@ pub(super) fn decode_except(text: &str, except: Option<u8>) -> Option<String> {
             out.push(*first);
             continue;
         }
-        let [high, low, rest @ ..] = bytes else { return None };
+        let [high, low, rest @ ..] = bytes else {
+            return None;
+        };
         let digit = |b: u8| char::from(b).to_digit(16);
         let byte = u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()?;
         if Some(byte) == except {

@@ -34,12 +34,26 @@ pub(super) fn complete(set: &mut FileDescriptorSet) {
         seen.extend(symbols);
         true
     });
+    let own = set.file.len();
     for file in files() {
         if declared(file).iter().all(|symbol| !seen.contains(symbol))
             && !names.contains(file.name.as_deref().unwrap_or_default())
         {
             set.file.push(file.clone());
         }
+    }
+    if set.file.len() < own + files().len() {
+        drop_dangling(set, own);
+    }
+}
+
+/// Where the set has types of its own in the place of ours, what of ours leans on parts that
+/// they lack must go, or nothing would link.
+fn drop_dangling(set: &mut FileDescriptorSet, own: usize) {
+    while let Some(at) =
+        (own..set.file.len()).find(|&at| crate::source::repair::dangling(&set.file[at], &set.file))
+    {
+        set.file.remove(at);
     }
 }
 
@@ -59,5 +73,9 @@ fn declared(file: &File) -> Vec<String> {
 }
 
 pub(crate) fn join(scope: &str, name: &str) -> String {
-    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
+    if scope.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{scope}.{name}")
+    }
 }

@@ -24,7 +24,9 @@ mod part {
 pub(super) fn collect(files: &[File]) -> HashMap<String, String> {
     let mut comments = HashMap::new();
     for file in files {
-        let Some(info) = file.source_code_info.as_option() else { continue };
+        let Some(info) = file.source_code_info.as_option() else {
+            continue;
+        };
         for location in &info.location {
             let text = match (&location.leading_comments, &location.trailing_comments) {
                 (Some(text), _) | (None, Some(text)) => text,
@@ -40,8 +42,10 @@ pub(super) fn collect(files: &[File]) -> HashMap<String, String> {
 
 /// Strips the one space that follows each comment marker, and blank ends.
 fn clean(text: &str) -> String {
-    let lines: Vec<&str> =
-        text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
+        .collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
@@ -100,9 +104,14 @@ fn in_enum(scope: &str, declared: &EnumDescriptorProto, path: &[i32]) -> Option<
     let name = join(scope, declared.name.as_deref()?);
     match *path {
         [] => Some(name),
-        [part::ENUM_VALUE, at] => {
-            Some(join(&name, declared.value.get(usize::try_from(at).ok()?)?.name.as_deref()?))
-        }
+        [part::ENUM_VALUE, at] => Some(join(
+            &name,
+            declared
+                .value
+                .get(usize::try_from(at).ok()?)?
+                .name
+                .as_deref()?,
+        )),
         _ => None,
     }
 }

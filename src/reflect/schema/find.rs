@@ -66,7 +66,10 @@ pub enum FindError {
 }
 
 fn did_you_mean(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map(|s| format!(" Did you mean '{s}'? ")).unwrap_or_default()
+    suggestion
+        .as_ref()
+        .map(|s| format!(" Did you mean '{s}'? "))
+        .unwrap_or_default()
 }
 
 /// Long lists are cut for the message; the error's field has them all.
@@ -92,8 +95,10 @@ impl Schema {
         {
             return Ok(found);
         }
-        let methods: Vec<Method> =
-            self.services().flat_map(|s| s.methods().collect::<Vec<_>>()).collect();
+        let methods: Vec<Method> = self
+            .services()
+            .flat_map(|s| s.methods().collect::<Vec<_>>())
+            .collect();
         match pick(query, &wanted, &methods, Method::full_name)? {
             Some(method) => Ok(method),
             None => Err(self.no_method(query, &wanted, &methods)),
@@ -113,7 +118,12 @@ impl Schema {
                 methods: names,
             };
         }
-        unknown("method", query, wanted, methods.iter().map(Method::full_name).collect())
+        unknown(
+            "method",
+            query,
+            wanted,
+            methods.iter().map(Method::full_name).collect(),
+        )
     }
 
     /// The service a person means: its full name or a trailing part of it, in any case.
@@ -154,7 +164,12 @@ impl Schema {
             return Ok(exact.clone());
         }
         pick(query, &wanted, &symbols, Symbol::full_name)?.ok_or_else(|| {
-            unknown("symbol", query, &wanted, symbols.iter().map(Symbol::full_name).collect())
+            unknown(
+                "symbol",
+                query,
+                &wanted,
+                symbols.iter().map(Symbol::full_name).collect(),
+            )
         })
     }
 }
@@ -167,15 +182,19 @@ fn pick<T: Clone>(
     name: impl Fn(&T) -> String,
 ) -> Result<Option<T>, FindError> {
     let ends = |name: &str, wanted: &str| {
-        name.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        name.strip_suffix(wanted)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     let lower = wanted.to_lowercase();
     let mut found: Vec<(String, &T)> = Vec::new();
     for exact in [true, false] {
         for item in items {
             let full = name(item);
-            let hit =
-                if exact { ends(&full, wanted) } else { ends(&full.to_lowercase(), &lower) };
+            let hit = if exact {
+                ends(&full, wanted)
+            } else {
+                ends(&full.to_lowercase(), &lower)
+            };
             if hit && !wanted.is_empty() {
                 found.push((full, item));
             }
@@ -190,7 +209,10 @@ fn pick<T: Clone>(
         _ => {
             let mut candidates: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
             candidates.sort();
-            Err(FindError::Ambiguous { query: query.to_owned(), candidates })
+            Err(FindError::Ambiguous {
+                query: query.to_owned(),
+                candidates,
+            })
         }
     }
 }
@@ -200,12 +222,23 @@ fn unknown(kind: &'static str, query: &str, wanted: &str, mut known: Vec<String>
     known.sort();
     let last = wanted.rsplit('.').next().unwrap_or(wanted);
     let suggestion = nearest(wanted, &known).or_else(|| {
-        let tails: Vec<String> =
-            known.iter().filter_map(|k| k.rsplit('.').next()).map(str::to_owned).collect();
+        let tails: Vec<String> = known
+            .iter()
+            .filter_map(|k| k.rsplit('.').next())
+            .map(str::to_owned)
+            .collect();
         let tail = nearest(last, &tails)?;
-        known.iter().find(|k| k.rsplit('.').next() == Some(&tail)).cloned()
+        known
+            .iter()
+            .find(|k| k.rsplit('.').next() == Some(&tail))
+            .cloned()
     });
-    FindError::Unknown { kind, query: query.to_owned(), suggestion, known }
+    FindError::Unknown {
+        kind,
+        query: query.to_owned(),
+        suggestion,
+        known,
+    }
 }
 
 /// The name at the smallest edit distance, if that is at most a third of its length.

@@ -167,7 +167,11 @@ impl Table {
         Table {
             full_name: descriptor.full_name().into(),
             kind: well_known(schema, descriptor),
-            oneofs: descriptor.oneofs().iter().map(|o| o.name().into()).collect(),
+            oneofs: descriptor
+                .oneofs()
+                .iter()
+                .map(|o| o.name().into())
+                .collect(),
             fields: fields.into(),
             dense: dense.into(),
             sparse: sparse.into(),
@@ -180,7 +184,10 @@ impl Table {
         if let Some(&slot) = self.dense.get(number as usize) {
             return (slot != NONE).then_some(slot);
         }
-        let at = self.sparse.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+        let at = self
+            .sparse
+            .binary_search_by_key(&number, |&(number, _)| number)
+            .ok()?;
         Some(self.sparse[at].1)
     }
 
@@ -192,12 +199,16 @@ impl Table {
         {
             return Some(guess);
         }
-        let at = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        let at = self
+            .names
+            .binary_search_by(|(known, _)| (**known).cmp(name))
+            .ok()?;
         Some(self.names[at].1)
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
-        self.by_name(name, 0).map(|slot| &self.fields[usize::from(slot)])
+        self.by_name(name, 0)
+            .map(|slot| &self.fields[usize::from(slot)])
     }
 }
 
@@ -221,7 +232,10 @@ fn compile_field(
         SingularKind::Message(index) => (Type::Message(schema.message_id(index)?), false),
     };
     let oneof = field.oneof_index().filter(|&at| {
-        message.oneofs().get(usize::from(at)).is_some_and(|oneof| !oneof.is_synthetic())
+        message
+            .oneofs()
+            .get(usize::from(at))
+            .is_some_and(|oneof| !oneof.is_synthetic())
     });
     Some(Field {
         number: field.number(),
@@ -258,17 +272,28 @@ fn well_known(schema: &Inner, message: &MessageDescriptor) -> WellKnown {
         return WellKnown::Plain;
     };
     let kind = |number: u32| message.field(number).map(FieldDescriptor::kind);
-    let scalar =
-        |number, ty| kind(number) == Some(FieldKind::Singular(SingularKind::Scalar(ty)));
+    let scalar = |number, ty| kind(number) == Some(FieldKind::Singular(SingularKind::Scalar(ty)));
     let refers = |kind: SingularKind, to: &str| match kind {
         SingularKind::Message(index) => schema.pool().message(index).full_name() == to,
         _ => false,
     };
-    let wrapper = |ty| if scalar(1, ty) { WellKnown::Wrapper(ty) } else { WellKnown::Plain };
+    let wrapper = |ty| {
+        if scalar(1, ty) {
+            WellKnown::Wrapper(ty)
+        } else {
+            WellKnown::Plain
+        }
+    };
     let when = |holds: bool, kind| if holds { kind } else { WellKnown::Plain };
     match name {
-        "Timestamp" => when(scalar(1, S::Int64) && scalar(2, S::Int32), WellKnown::Timestamp),
-        "Duration" => when(scalar(1, S::Int64) && scalar(2, S::Int32), WellKnown::Duration),
+        "Timestamp" => when(
+            scalar(1, S::Int64) && scalar(2, S::Int32),
+            WellKnown::Timestamp,
+        ),
+        "Duration" => when(
+            scalar(1, S::Int64) && scalar(2, S::Int32),
+            WellKnown::Duration,
+        ),
         "FieldMask" => when(
             kind(1) == Some(FieldKind::List(SingularKind::Scalar(S::String))),
             WellKnown::FieldMask,
@@ -328,8 +353,10 @@ impl EnumTable {
             .collect();
         by_number.sort_by_key(|&(number, _)| number);
         by_number.dedup_by_key(|(number, _)| *number);
-        let mut by_name: Vec<(Box<str>, i32)> =
-            values.iter().map(|v| (v.name().into(), v.number())).collect();
+        let mut by_name: Vec<(Box<str>, i32)> = values
+            .iter()
+            .map(|v| (v.name().into(), v.number()))
+            .collect();
         by_name.sort();
         EnumTable {
             by_number: by_number.into(),
@@ -339,17 +366,26 @@ impl EnumTable {
     }
 
     pub(crate) fn number(&self, name: &str) -> Option<i32> {
-        let at = self.by_name.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        let at = self
+            .by_name
+            .binary_search_by(|(known, _)| (**known).cmp(name))
+            .ok()?;
         Some(self.by_name[at].1)
     }
 
     /// The value's name as a JSON string, quotes included.
     pub(crate) fn name(&self, number: i32) -> Option<&[u8]> {
-        let at = self.by_number.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+        let at = self
+            .by_number
+            .binary_search_by_key(&number, |&(number, _)| number)
+            .ok()?;
         Some(&self.by_number[at].1)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        self.by_name.iter().map(|(name, _)| name.to_string()).collect()
+        self.by_name
+            .iter()
+            .map(|(name, _)| name.to_string())
+            .collect()
     }
 }
