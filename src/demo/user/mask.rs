@@ -36,7 +36,7 @@ pub(super) fn apply(mut user: User, patch: &User, paths: &[String]) -> Result<Us
             "email" => user.email.clone_from(&patch.email),
             "tags" => user.tags.clone_from(&patch.tags),
             "address" => user.address.clone_from(&patch.address),
-            "id" | "created_at" | "greeting" => {
+            "id" | "created_at" | "updated_at" | "greeting" => {
                 return Err(Status::invalid_argument(format!(
                     "update_mask: {path} is set by the server"
                 )));

@@ -88,11 +88,13 @@ async fn metrics_count_calls_of_both_protocols_by_method_and_code() {
     world.grpc().await.call("Fail", &fail, &[]).await;
     world.get("/v1/fail/5").await;
     world.get("/made/up/path").await;
+    world.get("/v1/stream/2?small=15").await;
     let text = world.get("/metrics").await.text().to_owned();
     for (method, protocol, code) in [
         ("/echo.v1.Echo/Fail", "grpc", "NOT_FOUND"),
         ("/echo.v1.Echo/Fail", "http", "NOT_FOUND"),
         ("unknown", "http", "NOT_FOUND"),
+        ("/echo.v1.Echo/Stream", "http", "DATA_LOSS"),
     ] {
         let line = format!(
             "server_requests_total{{method=\"{method}\",protocol=\"{protocol}\",code=\"{code}\"}}"
@@ -190,4 +192,55 @@ async fn reflection_answers_v1alpha_as_well() {
         panic!()
     };
     assert_eq!(error.error_code, 5);
+}
+
+#[tokio::test]
+async fn the_openapi_document_tells_what_the_rules_take() {
+    let world = World::new().await;
+    let document = world.get("/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = &document["paths"];
+    for (path, verb) in [
+        ("/v1/all/{id}", "get"),
+        ("/v1/all/{id}:verb", "get"),
+        ("/v1/named/{inner.name}", "get"),
+        ("/v1/deep/{name}", "get"),
+        ("/v1/all", "post"),
+        ("/v1/all/{all.id}", "patch"),
+    ] {
+        assert!(
+            paths[path][verb].is_object(),
+            "{verb} {path} is not in {paths}"
+        );
+    }
+    let parameters = paths["/v1/all/{id}"]["get"]["parameters"]
+        .as_array()
+        .unwrap();
+    let named = |name: &str| parameters.iter().find(|one| one["name"] == name);
+    assert_eq!(named("id").unwrap()["in"], "path");
+    assert_eq!(named("big").unwrap()["schema"]["format"], "int64");
+    assert_eq!(named("kind").unwrap()["schema"]["enum"][1], "ROUND");
+    assert_eq!(named("inner.count").unwrap()["in"], "query");
+    assert!(named("labels").is_none() && named("list").is_none());
+    let text = document.to_string();
+    let ids: Vec<_> = text
+        .split("\"operationId\":\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!(
+        ids.iter().collect::<std::collections::HashSet<_>>().len(),
+        ids.len(),
+        "{ids:?}"
+    );
+    // Whatever is referred to is there.
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name} is missing"
+        );
+    }
+    let inner = &document["components"]["schemas"]["echo.v1.Inner"]["properties"];
+    assert_eq!(inner["words"]["type"], "array");
 }
