@@ -109,7 +109,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
-    let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
+    let errors = cli.global.output.unwrap_or(Format::Table);
+    let mut report = Report::new(format, errors, cli.global.color, cli.global.verbosity());
     match run(&cli, &mut report) {
         Ok(()) => 0,
         Err(failure) => {
