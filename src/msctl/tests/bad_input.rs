@@ -8,7 +8,8 @@ use crate::world::{Done, World, command, over_both, run};
 fn told(world: &World, arguments: &[&str], stdin: &[u8]) -> String {
     let done = world.msctl_with(arguments, stdin);
     let mut text = String::new();
-    writeln!(text, "$ msctl {}", arguments.join(" ")).unwrap();
+    let line = arguments.join(" ").replace('\u{202e}', "\\u{202e}");
+    writeln!(text, "$ msctl {line}").unwrap();
     text.push_str(&world.plain(&done.out));
     text.push_str(&world.plain(&done.err));
     writeln!(text, "[{}]\n", done.code).unwrap();
