@@ -17,7 +17,7 @@ use crate::{
         order::order_service_server::OrderServiceServer,
         user::user_service_server::UserServiceServer,
     },
-    settings::{DEFAULTS, Settings},
+    settings::{self, Settings},
     user::Users,
 };
 
@@ -46,10 +46,11 @@ pub async fn run_order(options: Options) -> Result<(), Error> {
 pub async fn start_user(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("user", &options).await?;
     let settings = Settings::live(platform.config())?;
+    let users = Users::new(&id, settings.clone()).among(&platform, options.token.clone());
     let service = Service::new();
-    let faults = Faults::new(&id, settings.clone(), service.health());
+    let faults = Faults::new(&id, settings, service.health());
     let service = service
-        .grpc(UserServiceServer::new(Users::new(&id, settings)))
+        .grpc(UserServiceServer::new(users))
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);
@@ -64,15 +65,11 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("order", &options).await?;
     let settings = Settings::live(platform.config())?;
     let users = UserClient::new(platform.channel("user"));
+    let orders = Orders::new(&id, settings.clone(), users, options.token.clone()).among(&platform);
     let service = Service::new();
-    let faults = Faults::new(&id, settings.clone(), service.health());
+    let faults = Faults::new(&id, settings, service.health());
     let service = service
-        .grpc(OrderServiceServer::new(Orders::new(
-            &id,
-            settings,
-            users,
-            options.token.clone(),
-        )))
+        .grpc(OrderServiceServer::new(orders))
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);
@@ -83,7 +80,7 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
 async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
     let own = || format!("{service}-{}", std::process::id());
     let id = options.instance.clone().unwrap_or_else(own);
-    let mut builder = Platform::builder(service)
+    let mut builder = settings::with_defaults(Platform::builder(service))
         .instance_id(&id)
         .version(env!("CARGO_PKG_VERSION"))
         .listen(options.listen.to_string())
@@ -93,9 +90,6 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
         .drain_timeout(options.drain)
         // A demo must not begin with what an earlier one left behind.
         .no_config_cache();
-    for (key, value) in DEFAULTS {
-        builder = builder.default(key, value);
-    }
     for (name, value) in &options.metadata {
         builder = builder.metadata(name, value);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use platform::{Config, Error};
+use platform::{Builder, Config, Error};
 
 /// A config value that is read anew each time.
 pub(crate) struct Knob<T>(Arc<dyn Fn() -> T + Send + Sync>);
@@ -34,12 +34,13 @@ pub(crate) struct Settings {
     pub(crate) greeting: Knob<bool>,
 }
 
-/// The values without any config, as a `config.yaml` or etcd would give them.
-pub(crate) const DEFAULTS: [(&str, &str); 3] = [
-    ("timeout.write", "3s"),
-    ("page.size", "10"),
-    ("features.greeting", "false"),
-];
+/// Gives every key its value for when no config says otherwise.
+pub(crate) fn with_defaults(builder: Builder) -> Builder {
+    builder
+        .default("timeout.write", "3s")
+        .default("page.size", 10)
+        .default("features.greeting", false)
+}
 
 impl Settings {
     /// Settings that follow `config`.

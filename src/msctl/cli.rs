@@ -8,7 +8,7 @@ pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod context;
-//X pub mod demo;
+pub mod demo;
 pub mod describe;
 pub mod etcd;
 pub mod events;
@@ -17,11 +17,12 @@ pub mod leases;
 pub mod man;
 pub mod services;
 pub(crate) mod signal;
-//X pub mod tui;
+pub mod tui;
 
 use std::ffi::OsString;
 use std::future::Future;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::report::{Failure, Format, Report};
@@ -35,6 +36,8 @@ use crate::settings::Global;
     version,
     about,
     max_term_width = 100,
+    // One help text, a line for each flag, whether it is asked for with -h or --help.
+    disable_help_flag = true,
     after_help = "\
 Examples:
   msctl demo                                       a fleet on this machine, and the console over it
@@ -45,7 +48,9 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 not found, 5 refused, 6 etcd unreachable,
 64 + code for a gRPC status.
-Settings: $XDG_CONFIG_HOME/msctl/config.yaml holds contexts; see 'msctl context --help'."
+Settings: $XDG_CONFIG_HOME/msctl/config.yaml holds contexts; see 'msctl context --help'.
+Environment: MSCTL_CONTEXT, MSCTL_ENDPOINTS, MSCTL_USER, MSCTL_PASSWORD, MSCTL_CACERT, MSCTL_CERT,
+MSCTL_KEY, MSCTL_TIMEOUT, MSCTL_OUTPUT, MSCTL_THEME, MSCTL_AUTHOR, NO_COLOR."
 )]
 pub struct Cli {
     /// Flags of every command.
@@ -59,10 +64,10 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    //X/// Start a small fleet on this machine, and the console over it
-    //X    Demo(demo::Demo),
-    //X/// Open the console
-    //X    Tui(tui::Tui),
+    /// Start a small fleet on this machine, and the console over it
+    Demo(demo::Demo),
+    /// Open the console
+    Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
     Etcd(etcd::Etcd),
     /// Show services and their instances: lease, health, findings
@@ -87,9 +92,9 @@ pub enum Command {
     Completions(completions::Completions),
     /// Print the manual page, or write one for each command
     Man(man::Man),
-    //X/// One service of the demo; started by `demo` alone
-    //X    #[command(hide = true, name = "demo-service")]
-    //X    DemoService(demo::DemoService),
+    /// One service of the demo; started by `demo` alone
+    #[command(hide = true, name = "demo-service")]
+    DemoService(demo::DemoService),
 }
 
 /// Parses and runs; the exit code says how it went.
@@ -108,7 +113,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
-    let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
+    let errors = cli.global.output.unwrap_or(Format::Table);
+    let mut report = Report::new(format, errors, cli.global.color, cli.global.verbosity());
     match run(&cli, &mut report) {
         Ok(()) => 0,
         Err(failure) => {
@@ -124,7 +130,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 /// clap's error, which carries help and version too.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(arguments)?;
-    Cli::from_arg_matches(&matches)
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Demo(_) = cli.command {
+        // A fleet that the environment names is the one that is worked on; a demo must not land in
+        // it by accident.
+        let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+        if !typed("endpoints") {
+            cli.global.endpoints.clear();
+        }
+        if !typed("context") {
+            cli.global.context = None;
+        }
+    }
+    Ok(cli)
 }
 
 fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
@@ -133,9 +151,9 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Completions(verb) => verb.run(report),
         Command::Man(verb) => verb.run(report),
         Command::Context(verb) => verb.run(report),
-        //X        Command::Demo(verb) => verb.run(&cli.global, report),
-        //X        Command::DemoService(verb) => verb.run(),
-        //X        Command::Tui(verb) => verb.run(&cli.global, report),
+        Command::Demo(verb) => verb.run(&cli.global, report),
+        Command::DemoService(verb) => verb.run(),
+        Command::Tui(verb) => verb.run(&cli.global),
         Command::Etcd(verb) => on_threads(verb.run(report)),
         Command::Services(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Leases(verb) => on_one_thread(async { verb.run(&session()?, report).await }),

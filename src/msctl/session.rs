@@ -12,7 +12,7 @@ use fleet::{Entry, Key, Outcome, Plan, Prefix, Prefixes, Revision};
 use tokio::sync::mpsc;
 
 use crate::report::{Failure, Kind};
-use crate::settings::{Access, Context};
+use crate::settings::{Access, Context, host_port};
 
 /// A fleet to speak of, and the link to it.
 #[derive(Clone)]
@@ -113,6 +113,20 @@ impl Session {
         }
     }
 
+    /// Who writes, for the history: the etcd user where there is one, else the user of this
+    /// machine.
+    #[must_use]
+    pub fn author(&self) -> String {
+        if let Some(credentials) = &self.context.credentials {
+            return credentials.user.clone();
+        }
+        ["MSCTL_AUTHOR", "USER", "LOGNAME"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|name| !name.trim().is_empty())
+            .unwrap_or_else(|| "unknown".to_owned())
+    }
+
     /// An error of etcd as the console says it.
     #[must_use]
     pub fn failure(&self, error: &etcd::Error) -> Failure {
@@ -189,10 +203,19 @@ fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
 #[must_use]
 pub fn failure(error: &etcd::Error, context: &Context) -> Failure {
     use etcd::Error as E;
-    let text = error.to_string();
+    let mut text = error.to_string();
+    for endpoint in &context.endpoints {
+        text = text.replace(endpoint, host_port(endpoint));
+    }
     match error {
-        E::Unreachable { .. } => Failure::new(Kind::Unreachable, text)
-            .next("Start one with 'msctl etcd', or name yours with --endpoints"),
+        E::Unreachable { endpoints, cause } => {
+            let members: Vec<&str> = endpoints.iter().map(|member| host_port(member)).collect();
+            Failure::new(
+                Kind::Unreachable,
+                format!("etcd {}: {cause}", members.join(", ")),
+            )
+            .next("Start one with 'msctl etcd', or name yours with --endpoints")
+        }
         E::Lost { .. } | E::Deadline { .. } | E::Unavailable { .. } => {
             Failure::new(Kind::Unreachable, text).next(format!(
                 "See whether etcd at {} runs and has a leader: msctl cluster",

@@ -50,6 +50,8 @@ pub struct Demo {
     /// Where the embedded etcd listens [default: 127.0.0.1:2379, or a free port when it is taken]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    look: crate::cli::tui::Look,
 }
 
 impl Demo {
@@ -67,8 +69,10 @@ impl Demo {
         let named = !global.endpoints.is_empty() || global.context.is_some();
         let (server, context) = if named {
             if self.listen.is_some() {
-                return Err(Failure::usage("--listen is for the embedded etcd, and one is named")
-                    .next("Give --listen or --endpoints."));
+                return Err(
+                    Failure::usage("--listen is for the embedded etcd, and one is named")
+                        .next("Give --listen or --endpoints."),
+                );
             }
             let context = global.resolve()?;
             (None, context)
@@ -111,7 +115,9 @@ impl Demo {
                     .await
                     .map_err(|error| Failure::failed(error.to_string()))?;
                 if let Some(address) = server.local_addr() {
-                    report.note(&format!("{USUAL} is in use; the demo's etcd listens on {address}"));
+                    report.note(&format!(
+                        "{USUAL} is in use; the demo's etcd listens on {address}"
+                    ));
                 }
                 Ok(server)
             }
@@ -132,18 +138,23 @@ impl Demo {
         report: &mut Report,
     ) -> Result<(), Failure> {
         let context = session.context();
-        let plans = ["user", "user", "order", "order"].into_iter().enumerate().map(|(i, service)| Plan {
-            service,
-            instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
-            zone: if i % 2 == 0 { "a" } else { "b" },
-        });
+        let plans = ["user", "user", "order", "order"]
+            .into_iter()
+            .enumerate()
+            .map(|(i, service)| Plan {
+                service,
+                instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
+                zone: if i % 2 == 0 { "a" } else { "b" },
+            });
         for plan in plans {
             children.start(&plan, context, global)?;
         }
         let addresses = registered(session, children).await?;
-        let console = !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let console =
+            !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if console {
-            return self.console(session, report).await;
+            let view = crate::tui::View::default();
+            return crate::cli::tui::open(session.clone(), view, &self.look, global.color).await;
         }
         announce(session, &addresses, report)?;
         children.watch(report).await;
@@ -168,7 +179,9 @@ async fn registered(session: &Session, children: &mut Children) -> Result<Vec<Ad
             match event {
                 Some(MirrorEvent::Listed { entries, .. }) => registry.replace(entries),
                 Some(MirrorEvent::Changed { changes, .. }) => {
-                    changes.iter().for_each(|change: &Change| drop(registry.apply(change)));
+                    changes
+                        .iter()
+                        .for_each(|change: &Change| drop(registry.apply(change)));
                 }
                 Some(MirrorEvent::Fresh { .. } | MirrorEvent::Stale { .. }) => {}
                 None => return Err(Failure::failed("the watch of etcd ended by itself")),

@@ -27,10 +27,8 @@ pub(super) type Sender = http2::SendRequest<Replay>;
 pub struct Connector {
     tls: Option<Arc<ClientConfig>>,
     server_name: Option<Arc<str>>,
-    /// A connection that was silent for this long is asked for a sign of life; `None` never asks.
-    pub ping_every: Option<Duration>,
-    /// A connection that did not answer a ping for this long is given up.
-    pub ping_timeout: Duration,
+    ping_every: Option<Duration>,
+    ping_timeout: Duration,
 }
 
 impl Default for Connector {
@@ -71,6 +69,22 @@ impl Connector {
     #[must_use]
     pub fn server_name(mut self, name: &str) -> Connector {
         self.server_name = Some(name.into());
+        self
+    }
+
+    /// Asks a connection that was silent for `every` for a sign of life, and gives it up when none
+    /// comes within `timeout`. By default 10 s and 3 s.
+    #[must_use]
+    pub fn pings(mut self, every: Duration, timeout: Duration) -> Connector {
+        self.ping_every = Some(every);
+        self.ping_timeout = timeout;
+        self
+    }
+
+    /// Never asks: for servers that count pings as abuse.
+    #[must_use]
+    pub fn no_pings(mut self) -> Connector {
+        self.ping_every = None;
         self
     }
 

@@ -78,10 +78,14 @@ fn two_of(count: usize, random: u64) -> (usize, usize) {
 }
 
 /// The decay of old measurements: a slow answer is mostly forgotten after this.
-pub const DECAY: Duration = Duration::from_secs(10);
+pub const DECAY: Duration = Duration::from_secs(5);
 
-/// What a failed call counts as having taken, so that failing fast never looks like being fast.
-pub const FAILURE_COST: Duration = Duration::from_secs(1);
+/// What a failed call counts as having taken at least, so that failing fast never looks like being
+/// fast. Next to answers of a millisecond it is forgotten after some 25 s.
+pub const FAILURE_COST: Duration = Duration::from_millis(200);
+
+/// …and at least so many times the endpoint's usual answer.
+const FAILURE_FACTOR: f64 = 4.0;
 
 /// The assumed answer time of an endpoint that holds calls but has answered none yet: one call
 /// explores it, the next ones wait for that answer.
@@ -92,6 +96,9 @@ const COLD_FACTOR: f64 = 10.0;
 
 /// How long a new endpoint takes to get its full share, so that caches can fill.
 pub const WARM_UP: Duration = Duration::from_secs(10);
+
+/// The most that failures alone make an endpoint cost.
+const WORST: Duration = Duration::from_secs(5);
 
 const NEVER: u64 = u64::MAX;
 
@@ -166,7 +173,11 @@ impl Load {
 
     /// A call failed after `took` nanoseconds: it counts as a slow answer.
     pub fn penalise(&self, now: u64, took: u64) {
-        self.measure(now, took.max(FAILURE_COST.as_nanos() as u64));
+        let usual = f64::from_bits(self.rtt.load(Ordering::Relaxed)) * FAILURE_FACTOR;
+        // A peak stands until it decays: failures in a row must not multiply it.
+        let usual = usual.min(WORST.as_nanos() as f64);
+        let least = usual.max(FAILURE_COST.as_nanos() as f64);
+        self.measure(now, took.max(least as u64));
     }
 
     /// Forgets the history: the endpoint was ejected and is back, or connected anew.

@@ -23,7 +23,7 @@ const READ_LIMIT: u64 = 16 << 20;
 
 /// Change values.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(override_usage = "msctl config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]...", after_help = "\
 Examples:
   msctl config set order/timeout.write 5s -m \"slow disk on b\"
   msctl config set order/timeout.write 5s order/page.size 50     both or none
@@ -173,7 +173,7 @@ async fn change(
         return unchanged(&seen, report);
     }
     let author = Author {
-        name: author(session),
+        name: session.author(),
         time: jiff::Timestamp::now(),
         message: how.message.clone(),
     };
@@ -423,16 +423,4 @@ fn edit_failure(error: EditError) -> Failure {
         .next("Split it, or keep large data elsewhere."),
         error => Failure::usage(error.to_string()),
     }
-}
-
-/// Who writes: the etcd user where there is one, else the user of this machine.
-fn author(session: &Session) -> String {
-    if let Some(credentials) = &session.context().credentials {
-        return credentials.user.clone();
-    }
-    ["MSCTL_AUTHOR", "USER", "LOGNAME"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|name| !name.trim().is_empty())
-        .unwrap_or_else(|| "unknown".to_owned())
 }

@@ -74,6 +74,16 @@ impl Children {
             // A ctrl-c at the terminal is for this process, which then ends them in order.
             .process_group(0)
             .kill_on_drop(true);
+        let prefixes = &context.prefixes;
+        for (flag, prefix) in [
+            ("--services-prefix", &prefixes.services),
+            ("--config-prefix", &prefixes.config),
+            ("--schema-prefix", &prefixes.schema),
+            ("--status-prefix", &prefixes.status),
+            ("--releases-prefix", &prefixes.releases),
+        ] {
+            command.arg(flag).arg(prefix.to_string());
+        }
         for endpoint in &context.endpoints {
             command.args(["--etcd", endpoint]);
         }
@@ -90,7 +100,10 @@ impl Children {
             let mut line = Vec::new();
             loop {
                 line.clear();
-                let read = (&mut lines).take(LINE_LIMIT).read_until(b'\n', &mut line).await;
+                let read = (&mut lines)
+                    .take(LINE_LIMIT)
+                    .read_until(b'\n', &mut line)
+                    .await;
                 if !matches!(read, Ok(1..)) {
                     return;
                 }
@@ -118,7 +131,9 @@ impl Children {
     }
 
     pub(super) fn has(&self, service: &str, instance: &str) -> bool {
-        self.0.iter().any(|r| r.service == service && r.instance == instance)
+        self.0
+            .iter()
+            .any(|r| r.service == service && r.instance == instance)
     }
 
     /// Until one of them ends, which at the start is a failure.
@@ -137,14 +152,20 @@ impl Children {
         }
         let ((name, log, how), ..) = futures::future::select_all(waits).await;
         let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
-        Failure::failed(format!("{name} ended at its start ({how}){}", words(&name, &log)))
+        Failure::failed(format!(
+            "{name} ended at its start ({how}){}",
+            words(&name, &log)
+        ))
     }
 
     /// Tells of children that end, until cancelled: killing one is part of the demo.
     pub(super) async fn watch(&mut self, report: &Report) {
         loop {
-            let mut left: Vec<&mut Running> =
-                self.0.iter_mut().filter(|r| r.child.id().is_some()).collect();
+            let mut left: Vec<&mut Running> = self
+                .0
+                .iter_mut()
+                .filter(|r| r.child.id().is_some())
+                .collect();
             if left.is_empty() {
                 report.note("no service of the demo is left");
                 std::future::pending::<()>().await;
@@ -162,7 +183,10 @@ impl Children {
 
     /// What they logged last, for the message of a failure.
     pub(super) fn last_words(&self) -> String {
-        self.0.iter().map(|running| words(&running.instance, &running.log)).collect()
+        self.0
+            .iter()
+            .map(|running| words(&running.instance, &running.log))
+            .collect()
     }
 
     /// Asks all of them to end, waits a while, and kills who is left.
@@ -193,5 +217,7 @@ impl Children {
 
 fn words(name: &str, log: &Mutex<VecDeque<String>>) -> String {
     let log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    log.iter().map(|line| format!("\n  {name}: {line}")).collect()
+    log.iter()
+        .map(|line| format!("\n  {name}: {line}"))
+        .collect()
 }

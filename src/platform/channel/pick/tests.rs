@@ -89,6 +89,11 @@ fn a_failure_counts_as_a_slow_answer() {
     failing.penalise(SECOND, 10);
     slow.measure(SECOND, 50 * MS);
     assert!(failing.cost(SECOND) > slow.cost(SECOND));
+    (0..1000).for_each(|_| failing.penalise(SECOND, 10));
+    assert!(
+        failing.cost(SECOND) <= 5_000.0 * MS as f64,
+        "failures in a row do not lift it for ever"
+    );
 }
 
 #[test]
