@@ -24,6 +24,7 @@ use view::Look;
 pub mod action;
 pub mod effect;
 pub mod event;
+pub mod headless;
 pub mod key;
 pub mod keymap;
 pub mod outside;
@@ -102,13 +103,7 @@ enum Flow {
 impl Console {
     fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel(INBOX);
-        let context = session.context();
-        let context = Context {
-            name: context.name.to_string(),
-            prefixes: context.prefixes.clone(),
-            access: context.access,
-            stage: context.stage,
-        };
+        let context = Context::of(&session);
         let now = Now {
             mono: Duration::ZERO,
             wall: Timestamp::now(),

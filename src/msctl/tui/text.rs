@@ -88,6 +88,15 @@ pub fn millis(time: Duration) -> String {
     }
 }
 
+/// `1 error`, `2 errors`.
+pub fn count(count: usize, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!(
+        "{} {thing}{ending}",
+        number(i64::try_from(count).unwrap_or(i64::MAX))
+    )
+}
+
 /// Time that is left: `6.8s`, `41.0s`, `58m`.
 pub fn left(seconds: f64) -> String {
     if seconds < 100.0 {

@@ -47,10 +47,7 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
     let mut paint = Paint::new(buffer, look);
     if area.width < MINIMUM.0 || area.height < MINIMUM.1 {
         let (columns, rows) = MINIMUM;
-        let line = format!(
-            "{}x{} is too small: {columns}x{rows} at least",
-            area.width, area.height
-        );
+        let line = format!("too small: {columns}x{rows} min");
         paint.text(area.x, area.y, area.width, &line, Role::Warn);
         return;
     }

@@ -58,7 +58,12 @@ impl DoctorPage {
             .quarantined()
             .map(|(key, poison)| FindingRow {
                 key: key.clone(),
-                subject: key.to_string(),
+                subject: key
+                    .to_string()
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
                 finding: finding::of_poison(key, poison),
             })
             .collect();

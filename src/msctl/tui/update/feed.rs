@@ -117,10 +117,12 @@ fn stale(state: &mut State, source: Source, cause: String) {
         },
     };
     if first {
-        state.say(
-            Tone::Warn,
-            format!("etcd is lost: {cause}. What shows is kept and marked stale"),
-        );
+        let text = if state.is_loaded() {
+            format!("etcd is lost: {cause}. What shows is kept and marked stale")
+        } else {
+            format!("etcd does not answer: {cause}. It is tried again for ever")
+        };
+        state.say(Tone::Warn, text);
         link_event(state, format!("etcd is lost: {cause}"));
     }
     state.changed = true;
@@ -167,7 +169,7 @@ fn note(state: &mut State, source: Source, change: &Change, before: &Before) {
     let key = change.key().clone();
     let (what, lease, text) = match change {
         Change::Put(entry) => {
-            let what = if entry.version <= 1 {
+            let what = if entry.version <= 1 && before.entry.is_none() {
                 What::Created
             } else {
                 What::Changed

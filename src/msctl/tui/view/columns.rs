@@ -35,6 +35,8 @@ pub(super) struct Column {
     pub(super) rank: u8,
     /// Where its texts stand.
     pub(super) side: Side,
+    /// The smaller, the sooner it gets room beyond its least.
+    grows: u8,
 }
 
 impl Column {
@@ -45,6 +47,7 @@ impl Column {
             most,
             rank,
             side: Side::Left,
+            grows: rank,
         }
     }
 
@@ -55,6 +58,17 @@ impl Column {
             most,
             rank,
             side: Side::Right,
+            grows: rank,
+        }
+    }
+}
+
+impl Column {
+    /// Takes what room the others leave.
+    pub(super) const fn late(self) -> Self {
+        Self {
+            grows: u8::MAX,
+            ..self
         }
     }
 }
@@ -193,7 +207,7 @@ impl Grid<'_> {
                     .sum::<u16>();
             let mut spare = room.saturating_add(GAP).saturating_sub(fixed);
             let mut order: Vec<usize> = (0..shown.len()).filter(|index| shown[*index]).collect();
-            order.sort_by_key(|index| self.columns[*index].rank);
+            order.sort_by_key(|index| self.columns[*index].grows);
             let mut given: Vec<u16> = self.columns.iter().map(|column| column.least).collect();
             for index in order {
                 let more = wants[index].saturating_sub(given[index]).min(spare);

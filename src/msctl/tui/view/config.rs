@@ -30,7 +30,7 @@ const KEYS: [Column; 5] = [
     Column::left("VALUE", 12, 60, 1),
     Column::left("FROM", 8, 24, 3),
     Column::left("SINCE", 6, 16, 4),
-    Column::left("RUNS", 6, 50, 2),
+    Column::left("RUNS", 6, 60, 2).late(),
 ];
 
 /// Draws the page.

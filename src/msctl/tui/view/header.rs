@@ -110,11 +110,13 @@ fn etcd<'a>(paint: &Paint<'_>, state: &'a State, columns: u16, production: bool)
             ));
         }
     }
-    spans.push(Span::new("   rev ", role(Role::Dim)));
-    spans.push(Span::new(
-        text::number(state.revision().0),
-        role(Role::Text),
-    ));
+    if state.revision().0 > 0 {
+        spans.push(Span::new("   rev ", role(Role::Dim)));
+        spans.push(Span::new(
+            text::number(state.revision().0),
+            role(Role::Text),
+        ));
+    }
     let now = state.now.mono;
     let (word, tone) = match state.freshness() {
         Freshness::Loading => ("   connecting".to_owned(), Role::Warn),

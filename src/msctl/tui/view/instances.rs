@@ -185,8 +185,12 @@ pub(super) fn gauge(
     let Some(seen) = state.directory.lease(id) else {
         return vec![Span::dim("–")];
     };
-    let Some(left) = seen.left(state.now.mono) else {
+    if seen.ttl.is_none() {
         return vec![Span::new("ended", Role::Bad)];
+    }
+    let Some(left) = seen.left(state.now.mono) else {
+        let ago = age(state.now.mono.saturating_sub(seen.at));
+        return vec![Span::dim(format!("not known, {ago}"))];
     };
     let part = left / seen.granted.max(1) as f64;
     // Keepalives come at a third of the time, so less than half is late and a quarter is alarming.

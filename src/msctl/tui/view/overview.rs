@@ -43,7 +43,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         let (rule, rest) = doctor.top(1);
         paint.rule(
             rule,
-            &format!("{errors} errors, {warnings} warnings"),
+            &format!(
+                "{}, {}",
+                text::count(errors, "error"),
+                text::count(warnings, "warning")
+            ),
             Role::Text,
         );
         if findings == 0 {

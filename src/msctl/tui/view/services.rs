@@ -20,7 +20,7 @@ const COLUMNS: [Column; 6] = [
     Column::left("VERSION", 8, 28, 3),
     Column::left("CONFIG", 6, 16, 5),
     Column::right("TTL MIN", 7, 7, 4),
-    Column::left("FINDINGS", 8, 60, 2),
+    Column::left("FINDINGS", 20, 80, 2).late(),
 ];
 
 /// Draws the page.

@@ -159,7 +159,10 @@ fn open_lease(state: &mut State) {
             lines.push(format!("granted  {}s", seen.granted));
             match seen.left(state.now.mono) {
                 Some(left) => lines.push(format!("left     {left:.1}s")),
-                None => lines.push("ended    etcd has no such lease any longer".into()),
+                None if seen.ttl.is_none() => {
+                    lines.push("ended    etcd has no such lease any longer".into());
+                }
+                None => lines.push("left     not known: it was asked too long ago".into()),
             }
             lines.push(String::new());
             match seen.keys.as_deref() {
