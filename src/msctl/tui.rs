@@ -24,15 +24,20 @@ use view::Look;
 pub mod action;
 pub mod effect;
 pub mod event;
+pub mod headless;
 pub mod key;
 pub mod keymap;
 pub mod outside;
+pub mod picture;
 pub mod state;
 pub mod term;
 pub mod text;
 pub mod theme;
 pub mod update;
 pub mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use state::View;
 
@@ -98,20 +103,20 @@ enum Flow {
 impl Console {
     fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel(INBOX);
-        let context = session.context();
-        let context = Context {
-            name: context.name.to_string(),
-            prefixes: context.prefixes.clone(),
-            access: context.access,
-            stage: context.stage,
+        let context = Context::of(&session);
+        let now = Now {
+            mono: Duration::ZERO,
+            wall: Timestamp::now(),
         };
-        let now = Now { mono: Duration::ZERO, wall: Timestamp::now() };
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
         Ok(Self {
             runner: Runner::start(session, state.generation, events, options.author),
             state,
-            look: Look { theme: options.theme, zone: TimeZone::system() },
+            look: Look {
+                theme: options.theme,
+                zone: TimeZone::system(),
+            },
             screen,
             inbox,
             keys: EventStream::new(),
@@ -174,8 +179,7 @@ impl Console {
         self.state.now = self.now();
         self.state.settle();
         if let Some(name) = self.state.theme_wish.take() {
-            self.look.theme =
-                Theme::named(&name).unwrap_or_else(|| self.look.theme.next());
+            self.look.theme = Theme::named(&name).unwrap_or_else(|| self.look.theme.next());
             self.state.changed = true;
         }
         let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
@@ -199,7 +203,10 @@ impl Console {
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.started.elapsed(), wall: Timestamp::now() }
+        Now {
+            mono: self.started.elapsed(),
+            wall: Timestamp::now(),
+        }
     }
 
     async fn take(&mut self, event: Event) -> std::io::Result<Flow> {
@@ -224,7 +231,8 @@ impl Console {
                 }
                 Effect::Copy(text) => {
                     if let Err(error) = self.screen.copy(&text) {
-                        self.state.say(state::toast::Tone::Bad, format!("not copied: {error}"));
+                        self.state
+                            .say(state::toast::Tone::Bad, format!("not copied: {error}"));
                     }
                 }
                 Effect::EditOutside { text, suffix } => self.edit(&text, suffix).await?,

@@ -131,8 +131,8 @@ actions! {
     Follow = "follow", "follow", 10, [Events], ["f"], "Follow the newest event, or hold still.";
     Mark = "mark", "mark", 20, [Instances], ["space"], "Mark the row, or take its mark away.";
     Copy = "copy", "copy", 21, [List, Reader], ["y"], "Copy the row to the clipboard (OSC 52).";
-    NextPane = "next-pane", "pane", 22, [Global], ["tab"], "Go to the next pane.";
-    PreviousPane = "previous-pane", "pane back", NEVER, [Global], ["shift-tab"], "Go to the pane before.";
+    NextPane = "next-pane", "pane", 22, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["tab"], "Go to the next pane.";
+    PreviousPane = "previous-pane", "pane back", NEVER, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["shift-tab"], "Go to the pane before.";
     SortNext = "sort", "sort", 23, [Services, Leases], ["S"], "Sort by the next column.";
     SortReverse = "sort-reverse", "reverse", NEVER, [Services, Leases], ["R"], "Turn the order round.";
     StartFilter = "filter", "filter", 95, [List], ["/"], "Narrow the list: words, !words, ttl<10s, version=1.4.2.";
@@ -183,7 +183,10 @@ impl Action {
 
     /// The action of a palette name.
     pub fn named(name: &str) -> Option<Self> {
-        ACTIONS.iter().find(|spec| spec.name == name).map(|spec| spec.action)
+        ACTIONS
+            .iter()
+            .find(|spec| spec.name == name)
+            .map(|spec| spec.action)
     }
 }
 
@@ -211,7 +214,11 @@ mod tests {
             assert_eq!(spec.action as usize, index);
             assert_eq!(spec.action.spec().name, spec.name);
             assert!(spec.help.ends_with('.'), "{}: {}", spec.name, spec.help);
-            assert!(!spec.scopes.is_empty() && !spec.keys.is_empty(), "{}", spec.name);
+            assert!(
+                !spec.scopes.is_empty() && !spec.keys.is_empty(),
+                "{}",
+                spec.name
+            );
             assert_eq!(names.insert(spec.name, index), None, "{} twice", spec.name);
         }
     }
@@ -234,7 +241,10 @@ mod tests {
 
     #[test]
     fn what_destroys_needs_no_key_that_moves_elsewhere() {
-        for spec in ACTIONS.iter().filter(|s| ["deregister", "revoke-lease"].contains(&s.name)) {
+        for spec in ACTIONS
+            .iter()
+            .filter(|s| ["deregister", "revoke-lease"].contains(&s.name))
+        {
             for key in spec.keys {
                 assert!(!["d", "D", "ctrl-d", "j", "k", "delete", "backspace"].contains(key));
             }

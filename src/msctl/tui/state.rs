@@ -95,8 +95,12 @@ impl View {
 
     /// The page of a name, as a command line says it.
     pub fn named(name: &str) -> Option<Self> {
-        let all = Self::TABS.iter().map(|(_, view)| *view).chain([Self::Messages]);
-        all.into_iter().find(|view| view.title().eq_ignore_ascii_case(name))
+        let all = Self::TABS
+            .iter()
+            .map(|(_, view)| *view)
+            .chain([Self::Messages]);
+        all.into_iter()
+            .find(|view| view.title().eq_ignore_ascii_case(name))
     }
 }
 
@@ -111,6 +115,19 @@ pub struct Context {
     pub access: Access,
     /// How carefully to ask.
     pub stage: Stage,
+}
+
+impl Context {
+    /// What the console needs to know of a session's context.
+    pub fn of(session: &crate::session::Session) -> Self {
+        let context = session.context();
+        Self {
+            name: context.name.to_string(),
+            prefixes: context.prefixes.clone(),
+            access: context.access,
+            stage: context.stage,
+        }
+    }
 }
 
 /// When something periodic was done last, and whether it is on its way.
@@ -247,7 +264,11 @@ impl State {
 
     /// The newest revision etcd showed.
     pub fn revision(&self) -> Revision {
-        self.feeds.iter().map(|feed| feed.revision).max().unwrap_or_default()
+        self.feeds
+            .iter()
+            .map(|feed| feed.revision)
+            .max()
+            .unwrap_or_default()
     }
 
     /// How far etcd's word reaches, by the worst of the mirrors.
@@ -273,8 +294,7 @@ impl State {
 
     /// Whether the first list of services has come.
     pub fn is_loaded(&self) -> bool {
-        self.feed(Source::Services).freshness != Freshness::Loading
-            || self.feed(Source::Services).revision > Revision::ZERO
+        self.feed(Source::Services).revision > Revision::ZERO
     }
 
     /// Where keys mean something now, the innermost first.
@@ -283,7 +303,11 @@ impl State {
         match &self.overlay {
             Some(Overlay::Palette(_)) => return &[S::Palette],
             Some(Overlay::Question(question)) => {
-                return if question.typed.is_some() { &[S::Prompt] } else { &[S::Question] };
+                return if question.typed.is_some() {
+                    &[S::Prompt]
+                } else {
+                    &[S::Question]
+                };
             }
             Some(Overlay::Prompt(_)) => return &[S::Prompt],
             Some(Overlay::Reader(_)) => return &[S::Reader, S::Global],
@@ -308,7 +332,7 @@ impl State {
                 config::Pane::Scopes => &[S::ConfigScopes, S::List, S::Global],
                 config::Pane::Keys => &[S::ConfigKeys, S::List, S::Global],
                 config::Pane::Value => &[S::ConfigValue],
-                config::Pane::Conflict => &[S::Conflict, S::List, S::Global],
+                config::Pane::Conflict => &[S::Conflict, S::Reader, S::Global],
             },
             View::Calls => match self.calls.pane {
                 calls::Pane::Methods => &[S::Methods, S::List, S::Global],
@@ -340,9 +364,13 @@ impl State {
             return false;
         }
         match self.view {
-            View::Services => self.services.instances.rows().iter().take(200).any(|i| {
-                i.lease.is_some()
-            }),
+            View::Services => self
+                .services
+                .instances
+                .rows()
+                .iter()
+                .take(200)
+                .any(|i| i.lease.is_some()),
             View::Leases => !self.leases.list.rows().is_empty(),
             _ => false,
         }
@@ -372,10 +400,12 @@ impl State {
                 // A new service under the cursor has its instances listed at once.
                 self.services.rebuild(&self.directory, now, wall) || first
             }
-            View::Config => {
-                self.config.rebuild(registry.services().map(|(name, _)| name), now)
-            }
-            View::Calls => self.calls.rebuild(registry.services().map(|(name, _)| name), now),
+            View::Config => self
+                .config
+                .rebuild(registry.services().map(|(name, _)| name), now),
+            View::Calls => self
+                .calls
+                .rebuild(registry.services().map(|(name, _)| name), now),
             View::Leases => self.leases.rebuild(&self.directory, now),
             View::Events => self.events.rebuild(now),
             View::Keys => self.keys.rebuild(now),
@@ -394,7 +424,11 @@ impl State {
         if self.shows_gauges()
             || matches!(self.freshness(), Freshness::Stale { .. })
             || (self.view == View::Calls
-                && self.calls.answer.as_ref().is_some_and(calls::Answer::is_running))
+                && self
+                    .calls
+                    .answer
+                    .as_ref()
+                    .is_some_and(calls::Answer::is_running))
         {
             wakes.push(Some(next_second));
         }
@@ -403,7 +437,9 @@ impl State {
             wakes.push(Some(now + Duration::from_millis(100)));
         }
         let outdated = match self.view {
-            View::Services => self.services.services.is_outdated() || self.services.instances.is_outdated(),
+            View::Services => {
+                self.services.services.is_outdated() || self.services.instances.is_outdated()
+            }
             View::Events => self.events.list.is_outdated(),
             View::Leases => self.leases.list.is_outdated(),
             View::Doctor | View::Overview => self.doctor.list.is_outdated(),
@@ -418,5 +454,9 @@ impl State {
 
 /// A terminal that does not tell its size is taken for the usual one.
 pub fn known_size(size: (u16, u16)) -> (u16, u16) {
-    if size.0 == 0 || size.1 == 0 { (80, 24) } else { size }
+    if size.0 == 0 || size.1 == 0 {
+        (80, 24)
+    } else {
+        size
+    }
 }

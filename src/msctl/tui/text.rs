@@ -79,6 +79,33 @@ pub fn latency(time: Duration) -> String {
     }
 }
 
+/// A measured time where the fraction is no news: `<1ms`, `2ms`, `1.25s`.
+pub fn millis(time: Duration) -> String {
+    match time.as_millis() {
+        0 => "<1ms".into(),
+        millis @ 1..1_000 => format!("{millis}ms"),
+        _ => latency(time),
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub fn count(count: usize, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!(
+        "{} {thing}{ending}",
+        number(i64::try_from(count).unwrap_or(i64::MAX))
+    )
+}
+
+/// Time that is left: `6.8s`, `41.0s`, `58m`.
+pub fn left(seconds: f64) -> String {
+    if seconds < 100.0 {
+        format!("{seconds:.1}s")
+    } else {
+        fleet::finding::age(Duration::from_secs_f64(seconds))
+    }
+}
+
 /// A size in bytes with a binary unit: `812 B`, `1.5 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

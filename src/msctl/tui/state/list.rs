@@ -69,7 +69,8 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     /// When an outdated list may be rebuilt; `None` is at once.
     pub fn build_due(&self) -> Option<Duration> {
         let thousands = u32::try_from(self.total / 1_000).unwrap_or(u32::MAX);
-        self.built.map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
+        self.built
+            .map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
     }
 
     /// Whether the rows are older than what they come from.
@@ -99,6 +100,8 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
         let row = self.table.visible(rows.len()).start + line;
         if row < rows.len() {
             self.table.select(row, rows.len(), |row| key(&rows[row]));
+            self.table
+                .go(Motion::Rows(0), rows.len(), |row| key(&rows[row]));
         }
     }
 
@@ -122,6 +125,10 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     pub fn set_filter(&mut self, text: &str) {
         self.filter = Filter::parse(text);
         text.clone_into(&mut self.filter_text);
+        if !text.is_empty() {
+            // What was found stays under the cursor when the filter goes.
+            self.table.place();
+        }
         self.outdate_now();
     }
 

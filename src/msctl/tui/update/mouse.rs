@@ -20,6 +20,7 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     if state.size.0 < MINIMUM.0 || state.size.1 < MINIMUM.1 {
         return Vec::new();
     }
+    state.settle();
     state.changed = true;
     match mouse.kind {
         MouseKind::WheelUp => wheel(state, mouse, -WHEEL),
@@ -52,15 +53,21 @@ fn press(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     if state.overlay.is_some() || !frame.body.contains(mouse.column, mouse.row) {
         return Vec::new();
     }
-    let Some((rows, line)) = focus(state, mouse) else { return Vec::new() };
+    let Some((rows, line)) = focus(state, mouse) else {
+        return Vec::new();
+    };
     if rows.is_empty() {
         return Vec::new();
     }
-    if select(state, usize::from(line)) { open(state) } else { Vec::new() }
+    if select(state, usize::from(line)) {
+        open(state)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The page whose tab stands at a column. Tabs are drawn from column 1: ` 1 Services  2 Config …`.
-pub fn tab_at(column: u16) -> Option<View> {
+fn tab_at(column: u16) -> Option<View> {
     let mut x = 1;
     for (_, view) in View::TABS {
         let width = u16::try_from(view.title().len() + 2).unwrap_or(0);
@@ -76,7 +83,8 @@ pub fn tab_at(column: u16) -> Option<View> {
 fn focus(state: &mut State, mouse: Mouse) -> Option<(Area, u16)> {
     let hit = |area: Area, titles: u16| {
         let (_, rows) = area.top(titles);
-        rows.contains(mouse.column, mouse.row).then(|| (rows, mouse.row - rows.y))
+        rows.contains(mouse.column, mouse.row)
+            .then(|| (rows, mouse.row - rows.y))
     };
     let body = layout::frame(state).body;
     match state.view {
@@ -152,7 +160,11 @@ fn select(state: &mut State, line: usize) -> bool {
         }
         View::Keys => click!(state.keys.list, |row| row.key.clone()),
         View::Doctor => {
-            click!(state.doctor.list, |(at, row)| (row.key.clone(), row.finding.code, *at))
+            click!(state.doctor.list, |(at, row)| (
+                row.key.clone(),
+                row.finding.code,
+                *at
+            ))
         }
         View::Overview | View::Messages => false,
     }

@@ -35,15 +35,41 @@ pub(super) struct Column {
     pub(super) rank: u8,
     /// Where its texts stand.
     pub(super) side: Side,
+    /// The smaller, the sooner it gets room beyond its least.
+    grows: u8,
 }
 
 impl Column {
     pub(super) const fn left(title: &'static str, least: u16, most: u16, rank: u8) -> Self {
-        Self { title, least, most, rank, side: Side::Left }
+        Self {
+            title,
+            least,
+            most,
+            rank,
+            side: Side::Left,
+            grows: rank,
+        }
     }
 
     pub(super) const fn right(title: &'static str, least: u16, most: u16, rank: u8) -> Self {
-        Self { title, least, most, rank, side: Side::Right }
+        Self {
+            title,
+            least,
+            most,
+            rank,
+            side: Side::Right,
+            grows: rank,
+        }
+    }
+}
+
+impl Column {
+    /// Takes what room the others leave.
+    pub(super) const fn late(self) -> Self {
+        Self {
+            grows: u8::MAX,
+            ..self
+        }
     }
 }
 
@@ -77,19 +103,29 @@ impl Grid<'_> {
             let Some((x, cells)) = *place else { continue };
             let sorted = self.sort.filter(|sort| sort.column == index);
             let arrow = match sorted {
-                Some(Sort { descending: true, .. }) => paint.marks().descending,
+                Some(Sort {
+                    descending: true, ..
+                }) => paint.marks().descending,
                 Some(_) => paint.marks().ascending,
                 None => "",
             };
-            let title = [Span::new(arrow, Role::Accent), Span::new(column.title, Role::Title)];
+            let title = [
+                Span::new(arrow, Role::Accent),
+                Span::new(column.title, Role::Title),
+            ];
             let at = area.x + x;
             // The arrow stands in the gap, so that titles do not move when the order does.
-            let (at, cells) =
-                if arrow.is_empty() { (at, cells) } else { (at - 1, cells + 1) };
+            let (at, cells) = if arrow.is_empty() {
+                (at, cells)
+            } else {
+                (at - 1, cells + 1)
+            };
             put(paint, at, area.y, cells, &title, column.side);
         }
         for (index, row) in self.rows.iter().enumerate() {
-            let Ok(line) = u16::try_from(index + 1) else { break };
+            let Ok(line) = u16::try_from(index + 1) else {
+                break;
+            };
             if line >= area.height {
                 break;
             }
@@ -111,18 +147,37 @@ impl Grid<'_> {
 
     /// Column and width of each column that is shown.
     fn place(&self, room: u16) -> Vec<Option<(u16, u16)>> {
-        let wants: Vec<u16> = self
+        let exact: Vec<u16> = self
             .columns
             .iter()
             .enumerate()
             .map(|(index, column)| {
-                let widest = self.rows.iter().filter_map(|row| row.get(index)).map(|c| width(c));
+                let widest = self
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(index))
+                    .map(|c| width(c));
                 let widest = widest.max().unwrap_or(0).max(text::width(column.title));
-                // In steps of four, so that columns do not dance while rows come and go.
-                let widest = u16::try_from(widest).unwrap_or(u16::MAX).saturating_add(3) / 4 * 4;
-                widest.clamp(column.least, column.most)
+                u16::try_from(widest)
+                    .unwrap_or(u16::MAX)
+                    .clamp(column.least, column.most)
             })
             .collect();
+        // In steps of four where there is room, so that columns do not dance while rows come and go.
+        let steps = |cells: u16, column: &Column| {
+            (cells.saturating_add(3) / 4 * 4).clamp(column.least, column.most)
+        };
+        let stepped: Vec<u16> = exact
+            .iter()
+            .zip(self.columns)
+            .map(|(cells, column)| steps(*cells, column))
+            .collect();
+        let total: usize = stepped.iter().map(|cells| usize::from(*cells + GAP)).sum();
+        let wants = if total + usize::from(LEAD) <= usize::from(room) {
+            stepped
+        } else {
+            exact
+        };
         let mut shown: Vec<bool> = vec![true; self.columns.len()];
         loop {
             let need: u16 = LEAD
@@ -152,7 +207,7 @@ impl Grid<'_> {
                     .sum::<u16>();
             let mut spare = room.saturating_add(GAP).saturating_sub(fixed);
             let mut order: Vec<usize> = (0..shown.len()).filter(|index| shown[*index]).collect();
-            order.sort_by_key(|index| self.columns[*index].rank);
+            order.sort_by_key(|index| self.columns[*index].grows);
             let mut given: Vec<u16> = self.columns.iter().map(|column| column.least).collect();
             for index in order {
                 let more = wants[index].saturating_sub(given[index]).min(spare);

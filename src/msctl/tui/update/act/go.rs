@@ -65,7 +65,10 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Keys => state.keys.list.go(motion, |row| row.key.clone()),
         View::Doctor => {
-            state.doctor.list.go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
+            state
+                .doctor
+                .list
+                .go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
         }
         View::Messages => {
             let lines = state.messages.newest().len();
@@ -146,7 +149,9 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
 }
 
 fn open_lease(state: &mut State) {
-    let Some(id) = state.leases.list.current().map(|row| row.id) else { return };
+    let Some(id) = state.leases.list.current().map(|row| row.id) else {
+        return;
+    };
     let mut lines = vec![format!("lease    {id}"), format!("decimal  {}", id.get())];
     match state.directory.lease(id) {
         None => lines.push("not asked yet".into()),
@@ -154,7 +159,10 @@ fn open_lease(state: &mut State) {
             lines.push(format!("granted  {}s", seen.granted));
             match seen.left(state.now.mono) {
                 Some(left) => lines.push(format!("left     {left:.1}s")),
-                None => lines.push("ended    etcd has no such lease any longer".into()),
+                None if seen.ttl.is_none() => {
+                    lines.push("ended    etcd has no such lease any longer".into());
+                }
+                None => lines.push("left     not known: it was asked too long ago".into()),
             }
             lines.push(String::new());
             match seen.keys.as_deref() {
@@ -168,14 +176,22 @@ fn open_lease(state: &mut State) {
 }
 
 fn open_event(state: &mut State) {
-    let event = state.events.list.current().and_then(|number| state.events.get(*number));
+    let event = state
+        .events
+        .list
+        .current()
+        .and_then(|number| state.events.get(*number));
     let Some(event) = event else { return };
     let mut lines = vec![
         format!("at        {}", event.at),
         format!("what      {}", event.what.word()),
         format!("subject   {}", event.subject),
     ];
-    lines.extend(event.revision.map(|revision| format!("revision  {revision}")));
+    lines.extend(
+        event
+            .revision
+            .map(|revision| format!("revision  {revision}")),
+    );
     lines.extend(event.key.as_ref().map(|key| format!("key       {key}")));
     lines.extend(event.lease.map(|lease| format!("lease     {lease}")));
     lines.extend([String::new(), event.text.clone()]);
@@ -245,7 +261,10 @@ pub(super) fn pane(state: &mut State, by: isize) {
         View::Calls => {
             use calls::Pane::{Methods, Request, Response};
             let order = [Methods, Request, Response];
-            let at = order.iter().position(|pane| *pane == state.calls.pane).unwrap_or(0);
+            let at = order
+                .iter()
+                .position(|pane| *pane == state.calls.pane)
+                .unwrap_or(0);
             let next = if by > 0 { at + 1 } else { at + order.len() - 1 };
             let pane = order[next % order.len()];
             if pane != Request || state.calls.request().is_some() {

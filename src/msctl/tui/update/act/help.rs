@@ -30,9 +30,17 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         for spec in specs {
             shown.push(spec.name);
             let keys = state.keymap.keys_of(spec.action);
-            let others: Vec<_> = spec.keys.iter().filter(|other| **other != keys).copied().collect();
-            let keys = std::iter::once(keys).chain(others).collect::<Vec<_>>().join(", ");
-            lines.push(format!("  {keys:<28} {:<20} {}", spec.name, spec.help));
+            let others: Vec<_> = spec
+                .keys
+                .iter()
+                .filter(|other| **other != keys)
+                .copied()
+                .collect();
+            let keys = std::iter::once(keys)
+                .chain(others)
+                .collect::<Vec<_>>()
+                .join(", ");
+            lines.push(format!("  {keys:<22} {:<18} {}", spec.name, spec.help));
         }
     }
     lines.push(String::new());
@@ -43,7 +51,7 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         ("ttl<10s up>1h", "times with their unit"),
         ("version=1.4.2 zone=a", "fields and metadata of an instance"),
     ] {
-        lines.push(format!("  {example:<28} {meaning}"));
+        lines.push(format!("  {example:<22} {meaning}"));
     }
     lines
 }
