@@ -244,17 +244,17 @@ impl Recording<'_> {
         // Old records may wait: a change never fails for the sake of tidiness.
         let room = MAX_OPERATIONS.saturating_sub(plan.edits().len() + by_scope.len());
         let expired = &self.expired[..self.expired.len().min(room)];
-        let with = |expired: &[Entry]| {
+        let with = |plan: Plan, expired: &[Entry]| {
             let records = by_scope
                 .iter()
                 .map(|(scope, changes)| self.edit(scope, changes.clone(), expired));
             let gone = expired
                 .iter()
                 .map(|entry| Edit::delete(entry.key.clone(), Seen::At(entry.clone())));
-            plan.clone().with_records(records.chain(gone))
+            plan.with_records(records.chain(gone))
         };
-        match with(expired) {
-            Err(_) if !expired.is_empty() => Ok(with(&[])?),
+        match with(plan.clone(), expired) {
+            Err(_) if !expired.is_empty() => Ok(with(plan, &[])?),
             recorded => Ok(recorded?),
         }
     }
@@ -288,7 +288,7 @@ impl Recording<'_> {
         let fits = |value: Option<&[u8]>| {
             value.is_none_or(|value| value.len() <= MAX_VALUE && std::str::from_utf8(value).is_ok())
         };
-        let withheld = !secret && !(fits(before) && fits(after));
+        let withheld = !(secret || (fits(before) && fits(after)));
         let shown = |value: &[u8]| match (secret, withheld) {
             (true, _) => MASK.to_owned(),
             (false, true) => format!("({} bytes, kept by etcd alone)", value.len()),

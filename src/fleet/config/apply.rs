@@ -59,12 +59,9 @@ pub fn difference(
         for (key, leaf) in tree.leaves.iter().filter(|(key, _)| key.scope == *scope) {
             for (key, leaf) in taken_apart(key, leaf, &own, tree) {
                 let entry = standing.get(&key).copied();
+                let there = effective.get(key.path()).map(|found| found.value);
                 wanted.insert(key.clone());
-                if stands(
-                    &leaf,
-                    entry,
-                    effective.get(key.path()).map(|found| found.value),
-                ) {
+                if stands(&leaf, entry, there.as_ref()) {
                     found.unchanged += 1;
                     continue;
                 }
@@ -186,14 +183,14 @@ fn taken_apart(
     parts.unwrap_or_else(whole)
 }
 
-fn stands(leaf: &Leaf, entry: Option<&Entry>, effective: Option<Value>) -> bool {
+fn stands(leaf: &Leaf, entry: Option<&Entry>, effective: Option<&Value>) -> bool {
     match leaf {
         Leaf::Masked => true,
         Leaf::Text(text) => entry.is_some_and(|entry| *entry.value == *text.as_bytes()),
         Leaf::Bytes(bytes) => entry.is_some_and(|entry| *entry.value == **bytes),
         Leaf::Meaning(value) => match entry {
             Some(entry) => value::parse(&entry.value).is_ok_and(|found| found == *value),
-            None => effective.as_ref() == Some(value),
+            None => effective == Some(value),
         },
     }
 }
