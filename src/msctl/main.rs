@@ -1,3 +1,7 @@
-//! The msctl binary.
+//! The `msctl` binary: everything is in the library, so that tests reach it too.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    msctl::main(std::env::args_os())
+}

@@ -1,0 +1,118 @@
+//! Sets the services up on the platform library and runs them to their orderly end.
+
+use platform::{
+    Error, Platform, Service,
+    platform::Serving,
+    server::{Auth, Surface},
+};
+
+use crate::{
+    FILE_DESCRIPTOR_SET,
+    ending::Ending,
+    fault::Faults,
+    options::{Options, Parent},
+    order::{Orders, UserClient},
+    pb::{
+        fault::fault_service_server::FaultServiceServer,
+        order::order_service_server::OrderServiceServer,
+        user::user_service_server::UserServiceServer,
+    },
+    settings::{self, Settings},
+    user::Users,
+};
+
+/// Runs an instance of `user` until a signal or its parent ends it, and drains it.
+///
+/// # Errors
+/// Bad options, a taken port. etcd being away is no error.
+pub async fn run_user(options: Options) -> Result<(), Error> {
+    let parent = options.parent;
+    run(start_user(options).await?, parent).await
+}
+
+/// Runs an instance of `order`; see [`run_user`].
+///
+/// # Errors
+/// As [`run_user`].
+pub async fn run_order(options: Options) -> Result<(), Error> {
+    let parent = options.parent;
+    run(start_order(options).await?, parent).await
+}
+
+/// Starts an instance of `user` in this process. It ends with the [`Serving`], or drains by it.
+///
+/// # Errors
+/// As [`run_user`].
+pub async fn start_user(options: Options) -> Result<Serving, Error> {
+    let (platform, id) = join("user", &options).await?;
+    let settings = Settings::live(platform.config())?;
+    let service = Service::new();
+    let faults = Faults::new(&id, settings.clone(), service.health());
+    let service = service
+        .grpc(UserServiceServer::new(Users::new(&id, settings)))
+        .grpc(FaultServiceServer::new(faults.clone()))
+        .gate(faults)
+        .descriptors(FILE_DESCRIPTOR_SET);
+    platform.bind(guarded(service, &options)).await
+}
+
+/// Starts an instance of `order` in this process; see [`start_user`].
+///
+/// # Errors
+/// As [`run_user`].
+pub async fn start_order(options: Options) -> Result<Serving, Error> {
+    let (platform, id) = join("order", &options).await?;
+    let settings = Settings::live(platform.config())?;
+    let users = UserClient::new(platform.channel("user"));
+    let service = Service::new();
+    let faults = Faults::new(&id, settings.clone(), service.health());
+    let service = service
+        .grpc(OrderServiceServer::new(Orders::new(
+            &id,
+            settings,
+            users,
+            options.token.clone(),
+        )))
+        .grpc(FaultServiceServer::new(faults.clone()))
+        .gate(faults)
+        .descriptors(FILE_DESCRIPTOR_SET);
+    platform.bind(guarded(service, &options)).await
+}
+
+/// The process in the fleet, and what it is called there.
+async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
+    let own = || format!("{service}-{}", std::process::id());
+    let id = options.instance.clone().unwrap_or_else(own);
+    let mut builder = settings::with_defaults(Platform::builder(service))
+        .instance_id(&id)
+        .version(env!("CARGO_PKG_VERSION"))
+        .listen(options.listen.to_string())
+        .etcd(&options.etcd)
+        .prefixes(options.prefixes.clone())
+        .lease_ttl(options.ttl)
+        .drain_timeout(options.drain)
+        // A demo must not begin with what an earlier one left behind.
+        .no_config_cache();
+    for (name, value) in &options.metadata {
+        builder = builder.metadata(name, value);
+    }
+    if let Some(file) = &options.config_file {
+        builder = builder.config_file(file);
+    }
+    Ok((builder.start().await?, id))
+}
+
+/// With a token the API wants it; what an operator looks at stays open.
+fn guarded(service: Service, options: &Options) -> Service {
+    const OPEN: [Surface; 3] = [Surface::Health, Surface::Reflection, Surface::Metrics];
+    match &options.token {
+        Some(token) => service.auth(Auth::token(token.0.as_str()).open(&OPEN)),
+        None => service,
+    }
+}
+
+async fn run(serving: Serving, parent: Parent) -> Result<(), Error> {
+    let ending = Ending::listen(parent)?;
+    serving.run_until(ending.leave(), ending.stop_now()).await;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The hot config of the demo services: read at each use, so that a change shows in the next answer.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use platform::{Builder, Config, Error};
+
+/// A config value that is read anew each time.
+pub(crate) struct Knob<T>(Arc<dyn Fn() -> T + Send + Sync>);
+
+impl<T> Knob<T> {
+    pub(crate) fn new(read: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(crate) fn get(&self) -> T {
+        (self.0)()
+    }
+}
+
+impl<T> Clone for Knob<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// What an operator can turn while the services run.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// `timeout.write`: how long a write may take, the calls that it makes included.
+    pub(crate) write_timeout: Knob<Duration>,
+    /// `page.size`: records on a page when the caller does not say.
+    pub(crate) page_size: Knob<u64>,
+    /// `features.greeting`: whether users are greeted by name.
+    pub(crate) greeting: Knob<bool>,
+}
+
+/// Gives every key its value for when no config says otherwise.
+pub(crate) fn with_defaults(builder: Builder) -> Builder {
+    builder
+        .default("timeout.write", "3s")
+        .default("page.size", 10)
+        .default("features.greeting", false)
+}
+
+impl Settings {
+    /// Settings that follow `config`.
+    pub(crate) fn live(config: &Config) -> Result<Self, Error> {
+        let (write_timeout, page_size, greeting) = (
+            config.live::<Duration>("timeout.write")?,
+            config.live::<u64>("page.size")?,
+            config.live::<bool>("features.greeting")?,
+        );
+        Ok(Self {
+            write_timeout: Knob::new(move || write_timeout.get()),
+            page_size: Knob::new(move || page_size.get()),
+            greeting: Knob::new(move || greeting.get()),
+        })
+    }
+
+    /// Every key with the value it has at this moment.
+    pub(crate) fn snapshot(&self) -> HashMap<String, String> {
+        HashMap::from([
+            (
+                "timeout.write".to_owned(),
+                Plain(self.write_timeout.get()).to_string(),
+            ),
+            ("page.size".to_owned(), self.page_size.get().to_string()),
+            (
+                "features.greeting".to_owned(),
+                self.greeting.get().to_string(),
+            ),
+        ])
+    }
+}
+
+/// A duration as config writes it: `5s`, `250ms`, `1.5s`.
+pub(crate) struct Plain(pub(crate) Duration);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn fixed(write_timeout: Duration) -> Settings {
+    Settings {
+        write_timeout: Knob::new(move || write_timeout),
+        page_size: Knob::new(|| 5),
+        greeting: Knob::new(|| true),
+    }
+}

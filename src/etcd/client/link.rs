@@ -1,0 +1,542 @@
+//! The link to a cluster: picks a member for each call and moves on to the next when it fails.
+//!
+//! A call that may be repeated fails only when every member failed it or its deadline passed; a
+//! write is never sent twice. What the messages mean is the callers'.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use prost::Message;
+use rand::seq::SliceRandom;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::auth::{Auth, Pass};
+use super::call::{self, Method};
+use super::dial::Dial;
+use super::member::{Connection, Member, Rank};
+use super::state::{Condition, LinkState, MemberState};
+use crate::backoff::Backoff;
+use crate::error::{Error, Subject, Verdict, judge};
+use crate::settings::Settings;
+
+/// etcd's default `--max-request-bytes`.
+pub(crate) const MAX_REQUEST: usize = 1_572_864;
+
+/// A member that was silent for longer is asked for a sign of life before it gets a write: a
+/// write that vanishes leaves its author not knowing.
+const TRUSTED_SILENCE: Duration = Duration::from_secs(3);
+
+/// What repeating a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Nothing: it reads. A slow answer is asked of a second member, too.
+    Reads,
+    /// The same again: it carries its own identity.
+    Same,
+    /// It could happen twice: sent once.
+    Never,
+}
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) method: &'static Method,
+    pub(crate) repeat: Repeat,
+    pub(crate) within: Duration,
+    pub(crate) lease: Option<fleet::LeaseId>,
+    pub(crate) revision: fleet::Revision,
+}
+
+struct Failure {
+    error: Error,
+    verdict: Verdict,
+    /// The member could not be connected to; the call says nothing about its cluster.
+    unreached: Option<String>,
+}
+
+/// Shared by all clones of a client; dropping the last ends the members' tasks.
+pub(crate) struct Link {
+    pub(crate) settings: Settings,
+    pub(crate) auth: Auth,
+    dials: Vec<(Arc<str>, Arc<Dial>)>,
+    members: OnceLock<Vec<Member>>,
+    /// The order in which members are tried; drawn once, to spread clients over them.
+    order: Vec<usize>,
+    preferred: AtomicUsize,
+    state: watch::Sender<LinkState>,
+}
+
+impl Link {
+    pub(crate) fn new(settings: Settings, dials: Vec<(Arc<str>, Dial)>) -> Self {
+        let mut order: Vec<usize> = (0..dials.len()).collect();
+        order.shuffle(&mut rand::rng());
+        let members = dials
+            .iter()
+            .map(|(endpoint, _)| MemberState {
+                endpoint: Arc::clone(endpoint),
+                condition: Condition::Untried,
+                last_error: None,
+            })
+            .collect();
+        let state = LinkState {
+            members,
+            current: None,
+        };
+        Self {
+            auth: Auth::new(settings.user.clone()),
+            preferred: AtomicUsize::new(order.first().copied().unwrap_or(0)),
+            settings,
+            dials: dials
+                .into_iter()
+                .map(|(endpoint, dial)| (endpoint, Arc::new(dial)))
+                .collect(),
+            members: OnceLock::new(),
+            order,
+            state: watch::Sender::new(state),
+        }
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.subscribe()
+    }
+
+    /// The members' tasks start with the first call, so that making a client needs no runtime.
+    pub(crate) fn members(&self) -> &[Member] {
+        self.members.get_or_init(|| {
+            self.dials
+                .iter()
+                .enumerate()
+                .map(|(index, (endpoint, dial))| {
+                    Member::spawn(
+                        index,
+                        Arc::clone(endpoint),
+                        Arc::clone(dial),
+                        &self.settings,
+                        self.state.clone(),
+                    )
+                })
+                .collect()
+        })
+    }
+
+    /// Each endpoint with how to connect to it.
+    pub(crate) fn dials(&self) -> &[(Arc<str>, Arc<Dial>)] {
+        &self.dials
+    }
+
+    /// The names of all members.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        self.dials
+            .iter()
+            .map(|(endpoint, _)| endpoint.to_string())
+            .collect()
+    }
+
+    /// Every member once, the most promising first; the one to avoid comes last.
+    pub(crate) fn candidates(&self, avoid: Option<usize>) -> Vec<usize> {
+        let members = self.members();
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let mut candidates = self.order.clone();
+        candidates.sort_by_cached_key(|index| {
+            let rank = members.get(*index).map_or(Rank::Down, Member::rank);
+            (Some(*index) == avoid, rank, *index != preferred)
+        });
+        candidates
+    }
+
+    fn prefer(&self, index: usize) {
+        self.preferred.store(index, Ordering::Relaxed);
+        self.state.send_if_modified(|state| {
+            let changed = state.current != Some(index);
+            state.current = Some(index);
+            changed
+        });
+    }
+
+    /// Makes a call, on as many members as it takes.
+    ///
+    /// # Errors
+    /// When etcd refused it, when no member could be reached, when the deadline passed, or when a
+    /// call that must not be repeated was sent and not answered.
+    pub(crate) async fn call<Req, Res>(&self, call: Call, message: Req) -> Result<Res, Error>
+    where
+        Req: Message + Clone + Send + Sync + 'static,
+        Res: Message + Default + Send + Sync + 'static,
+    {
+        let bytes = message.encoded_len();
+        if bytes > MAX_REQUEST {
+            let limit = MAX_REQUEST;
+            return Err(Error::TooLarge { bytes, limit });
+        }
+        let deadline = Instant::now() + call.within;
+        let mut last = None;
+        let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
+        loop {
+            let round = self.round(call, &message, deadline, &mut last);
+            match tokio::time::timeout_at(deadline, round).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(Some(error))) => return Err(error),
+                Ok(Err(None)) => {}
+                Err(_) => break,
+            }
+            if tokio::time::timeout_at(deadline, pause.wait())
+                .await
+                .is_err()
+            {
+                // Nothing is under way: a write that only ever met members that could not take
+                // it was not written.
+                if let (Repeat::Never, Some(error)) = (call.repeat, last.take()) {
+                    return Err(error);
+                }
+                break;
+            }
+        }
+        Err(Error::Deadline {
+            endpoint: self.endpoints().join(", "),
+            method: call.method.name,
+            after: call.within,
+            cause: last.map(|error: Error| error.to_string()),
+        })
+    }
+
+    /// Asks each member at most once; `Err(None)` when it makes sense to ask them again.
+    async fn round<Req, Res>(
+        &self,
+        call: Call,
+        message: &Req,
+        deadline: Instant,
+        last: &mut Option<Error>,
+    ) -> Result<Res, Option<Error>>
+    where
+        Req: Message + Clone + Send + Sync + 'static,
+        Res: Message + Default + Send + Sync + 'static,
+    {
+        let mut next = self.candidates(None).into_iter();
+        let mut asked = Vec::new();
+        let mut running = FuturesUnordered::new();
+        let mut unreached = Vec::new();
+        let mut repasses = 0;
+        let attempt = |index: usize| async move {
+            (
+                index,
+                self.attempt(index, call, message.clone(), deadline).await,
+            )
+        };
+        if let Some(index) = next.next() {
+            asked.push(index);
+            running.push(attempt(index));
+        }
+        let hedge = tokio::time::sleep(self.settings.hedge_after);
+        tokio::pin!(hedge);
+        let mut hedging = call.repeat == Repeat::Reads;
+        loop {
+            let (index, result) = tokio::select! {
+                Some(done) = running.next() => done,
+                () = &mut hedge, if hedging => {
+                    match next.next() {
+                        Some(index) => {
+                            asked.push(index);
+                            running.push(attempt(index));
+                            hedge.as_mut().reset(Instant::now() + self.settings.hedge_after);
+                        }
+                        None => hedging = false,
+                    }
+                    continue;
+                }
+                else => break,
+            };
+            asked.retain(|asked| *asked != index);
+            match result {
+                Ok(answer) => {
+                    self.prefer(index);
+                    self.look_at(&asked);
+                    return Ok(answer);
+                }
+                Err(failure) => {
+                    match failure.verdict {
+                        Verdict::Final => return Err(Some(failure.error)),
+                        Verdict::Ambiguous if call.repeat == Repeat::Never => {
+                            return Err(Some(failure.error));
+                        }
+                        Verdict::Reauthenticate if repasses < 2 => {
+                            repasses += 1;
+                            *last = Some(failure.error);
+                            asked.push(index);
+                            running.push(attempt(index));
+                            continue;
+                        }
+                        Verdict::Reauthenticate => return Err(Some(failure.error)),
+                        Verdict::NotDone | Verdict::Ambiguous => {}
+                    }
+                    match failure.unreached {
+                        Some(cause) => unreached.push((index, cause)),
+                        None => self.look_at(&[index]),
+                    }
+                    *last = Some(failure.error);
+                    if let Some(index) = next.next() {
+                        asked.push(index);
+                        running.push(attempt(index));
+                    }
+                }
+            }
+        }
+        if unreached.len() == self.dials.len() {
+            return Err(Some(self.unreachable(&unreached)));
+        }
+        Err(None)
+    }
+
+    /// The error for a cluster of which no member could be connected to.
+    pub(crate) fn unreachable(&self, causes: &[(usize, String)]) -> Error {
+        let same = causes
+            .iter()
+            .all(|(_, cause)| Some(cause) == causes.first().map(|(_, c)| c));
+        let cause = match causes.first() {
+            None => "no member was tried".to_owned(),
+            Some((_, cause)) if same => cause.clone(),
+            Some(_) => causes
+                .iter()
+                .map(|(index, cause)| {
+                    let endpoint = self.dials.get(*index).map_or("", |(endpoint, _)| endpoint);
+                    format!("{endpoint}: {cause}")
+                })
+                .collect::<Vec<_>>()
+                .join("; "),
+        };
+        Error::Unreachable {
+            endpoints: self.endpoints(),
+            cause,
+        }
+    }
+
+    /// Has the tasks of these members see whether they still answer.
+    fn look_at(&self, indexes: &[usize]) {
+        for index in indexes {
+            if let Some(member) = self.members().get(*index) {
+                member.suspect_current();
+            }
+        }
+    }
+
+    async fn attempt<Req, Res>(
+        &self,
+        index: usize,
+        call: Call,
+        message: Req,
+        deadline: Instant,
+    ) -> Result<Res, Failure>
+    where
+        Req: Message + Send + Sync + 'static,
+        Res: Message + Default + Send + Sync + 'static,
+    {
+        let (member, connection) = self.connect(index).await?;
+        let pass = self.pass(index, deadline).await?;
+        if call.repeat == Repeat::Never && connection.silence() > TRUSTED_SILENCE {
+            self.sign_of_life(member, &connection).await?;
+        }
+        let bytes = message.encoded_len();
+        let exchange = call::unary(
+            &connection.transport,
+            call.method,
+            call::request(message, pass.token.as_ref()),
+            self.settings.max_response,
+        );
+        let result = tokio::select! {
+            result = exchange => result,
+            () = connection.lost.cancelled() => {
+                return Err(self.lost(member, call.method, "the member stopped answering"));
+            }
+        };
+        match result {
+            Ok(response) => {
+                connection.hear();
+                Ok(response)
+            }
+            Err(status) => {
+                if let Some(cause) = call::broken_by(&status) {
+                    member.broken(&connection, &cause);
+                    if call::never_sent(&status) {
+                        return Err(not_reached(member, cause));
+                    }
+                    return Err(self.lost(member, call.method, &cause));
+                }
+                connection.hear();
+                let (error, verdict) = judge(
+                    &status,
+                    Subject {
+                        endpoint: &member.endpoint,
+                        method: call.method.name,
+                        lease: call.lease,
+                        revision: call.revision,
+                        bytes,
+                        limit: MAX_REQUEST,
+                    },
+                );
+                let verdict = self.auth.consider(verdict, &pass);
+                Err(Failure {
+                    error,
+                    verdict,
+                    unreached: None,
+                })
+            }
+        }
+    }
+
+    async fn connect(&self, index: usize) -> Result<(&Member, Connection), Failure> {
+        let Some(member) = self.members().get(index) else {
+            return Err(Failure {
+                error: Error::Settings("no such member".to_owned()),
+                verdict: Verdict::Final,
+                unreached: None,
+            });
+        };
+        match member.connection().await {
+            Ok(connection) => Ok((member, connection)),
+            Err(cause) => Err(not_reached(member, cause)),
+        }
+    }
+
+    /// A connection to the best member, and how to name it in errors; for streams.
+    pub(crate) async fn connect_for_stream(
+        &self,
+        index: usize,
+        deadline: Instant,
+    ) -> Result<(Arc<str>, Connection, Pass), Result<(usize, String), Error>> {
+        let (member, connection) = match self.connect(index).await {
+            Ok(found) => found,
+            Err(failure) => {
+                return Err(match failure.unreached {
+                    Some(cause) => Ok((index, cause)),
+                    None => Err(failure.error),
+                });
+            }
+        };
+        match self.pass(index, deadline).await {
+            Ok(pass) => Ok((Arc::clone(&member.endpoint), connection, pass)),
+            Err(failure) => Err(Err(failure.error)),
+        }
+    }
+
+    async fn pass(&self, index: usize, deadline: Instant) -> Result<Pass, Failure> {
+        self.auth
+            .pass(self, index, deadline)
+            .await
+            .map_err(|(error, verdict)| Failure {
+                error,
+                verdict,
+                unreached: None,
+            })
+    }
+
+    /// Authenticates on one member; used by [`Auth`] alone.
+    pub(crate) async fn authenticate(
+        &self,
+        index: usize,
+        message: etcd_client::proto::PbAuthenticateRequest,
+    ) -> Result<etcd_client::proto::PbAuthenticateResponse, (Error, Verdict)> {
+        let (member, connection) = self
+            .connect(index)
+            .await
+            .map_err(|failure| (failure.error, failure.verdict))?;
+        let exchange = call::plain(&connection.transport, &call::AUTHENTICATE, message);
+        let result = tokio::select! {
+            result = exchange => result,
+            () = connection.lost.cancelled() => {
+                let failure = self.lost(member, &call::AUTHENTICATE, "the member stopped answering");
+                return Err((failure.error, Verdict::NotDone));
+            }
+        };
+        match result {
+            Ok(response) => {
+                connection.hear();
+                Ok(response)
+            }
+            Err(status) => {
+                if let Some(cause) = call::broken_by(&status) {
+                    member.broken(&connection, &cause);
+                    return Err((not_reached(member, cause).error, Verdict::NotDone));
+                }
+                let subject = Subject {
+                    endpoint: &member.endpoint,
+                    method: call::AUTHENTICATE.name,
+                    lease: None,
+                    revision: fleet::Revision::ZERO,
+                    bytes: 0,
+                    limit: MAX_REQUEST,
+                };
+                let (error, verdict) = judge(&status, subject);
+                let verdict = match verdict {
+                    Verdict::Final => Verdict::Final,
+                    _ => Verdict::NotDone,
+                };
+                Err((error, verdict))
+            }
+        }
+    }
+
+    async fn sign_of_life(&self, member: &Member, connection: &Connection) -> Result<(), Failure> {
+        let status = super::member::ask_status(&connection.transport);
+        let cause = tokio::select! {
+            answer = tokio::time::timeout(self.settings.probe_timeout, status) => match answer {
+                Ok(Ok(_)) => None,
+                Ok(Err(status)) => call::broken_by(&status),
+                Err(_) => Some("no sign of life".to_owned()),
+            },
+            () = connection.lost.cancelled() => Some("the member stopped answering".to_owned()),
+        };
+        match cause {
+            None => {
+                connection.hear();
+                Ok(())
+            }
+            Some(cause) => {
+                member.broken(connection, &cause);
+                Err(not_reached(member, cause))
+            }
+        }
+    }
+
+    fn lost(&self, member: &Member, method: &'static Method, cause: &str) -> Failure {
+        Failure {
+            error: Error::Lost {
+                endpoint: member.endpoint.to_string(),
+                method: method.name,
+                cause: cause.to_owned(),
+            },
+            verdict: Verdict::Ambiguous,
+            unreached: None,
+        }
+    }
+
+    /// Tells the member of a stream that broke or fell silent.
+    pub(crate) fn report(&self, index: usize, connection: &Connection, trouble: Trouble<'_>) {
+        if let Some(member) = self.members().get(index) {
+            match trouble {
+                Trouble::Broken(cause) => member.broken(connection, cause),
+                Trouble::Silent => member.suspect(connection),
+            }
+        }
+    }
+}
+
+/// What a stream found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trouble<'a> {
+    Broken(&'a str),
+    Silent,
+}
+
+fn not_reached(member: &Member, cause: String) -> Failure {
+    Failure {
+        error: Error::Unreachable {
+            endpoints: vec![member.endpoint.to_string()],
+            cause: cause.clone(),
+        },
+        verdict: Verdict::NotDone,
+        unreached: Some(cause),
+    }
+}

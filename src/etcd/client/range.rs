@@ -1,0 +1,207 @@
+//! Reading whole prefixes: in pages at one pinned revision, so that the parts fit together.
+//!
+//! There is no listing of leases without values: newer servers leave the lease out of such ranges,
+//! so a listing of keys alone has no field for one.
+
+use etcd_client::proto as pb;
+use fleet::{Entry, Key, Prefix, Revision};
+use tonic::Code;
+
+use super::Client;
+use crate::error::Error;
+use crate::wire;
+
+/// How to read a prefix.
+#[derive(Debug, Clone, Copy)]
+pub struct ListOptions {
+    /// Entries for each request; fewer are asked for where they are large.
+    pub page: usize,
+    /// The revision to read at; now when `None`.
+    pub revision: Option<Revision>,
+}
+
+impl Default for ListOptions {
+    fn default() -> Self {
+        Self {
+            page: 2_000,
+            revision: None,
+        }
+    }
+}
+
+/// A prefix as it stood at one revision.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// In the order of the keys.
+    pub entries: Vec<Entry>,
+    /// When the prefix stood so; watching from the next revision misses nothing.
+    pub revision: Revision,
+}
+
+/// A key without value and lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHead {
+    /// The key.
+    pub key: Key,
+    /// When the key came to be.
+    pub create_revision: Revision,
+    /// When it was last written.
+    pub mod_revision: Revision,
+    /// How many times it was written since it came to be.
+    pub version: i64,
+}
+
+/// The keys of a prefix at one revision.
+#[derive(Debug, Clone, Default)]
+pub struct KeyListing {
+    /// In the order of the keys.
+    pub keys: Vec<KeyHead>,
+    /// When the prefix stood so.
+    pub revision: Revision,
+}
+
+/// How often a listing of the present starts over when it is compacted under way.
+const FRESH_STARTS: usize = 4;
+
+/// Where a listing that is read page by page stands.
+struct Cursor {
+    prefix: Prefix,
+    start: Option<Vec<u8>>,
+    revision: Revision,
+    page: usize,
+    keys_only: bool,
+}
+
+impl Client {
+    /// A whole prefix at one revision.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] when the revision asked for is gone; a listing of the present starts
+    /// over instead.
+    pub async fn list(&self, prefix: &Prefix, options: ListOptions) -> Result<Listing, Error> {
+        for _ in 1..FRESH_STARTS {
+            let mut entries = Vec::new();
+            let read = self.list_each(prefix, options, |page| entries.extend(page));
+            match read.await {
+                Ok(revision) => return Ok(Listing { entries, revision }),
+                Err(Error::Compacted { .. }) if options.revision.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut entries = Vec::new();
+        let revision = self
+            .list_each(prefix, options, |page| entries.extend(page))
+            .await?;
+        Ok(Listing { entries, revision })
+    }
+
+    /// A whole prefix at one revision, page by page as it arrives, so that it need not be held.
+    /// Gives that revision.
+    ///
+    /// # Errors
+    /// As [`Client::list`]; the pages given before an error remain valid for their revision.
+    pub async fn list_each(
+        &self,
+        prefix: &Prefix,
+        options: ListOptions,
+        mut page: impl FnMut(Vec<Entry>),
+    ) -> Result<Revision, Error> {
+        let mut cursor = Cursor::new(prefix, options);
+        while let Some(kvs) = self.next_page(&mut cursor).await? {
+            page(kvs.into_iter().map(wire::entry).collect());
+        }
+        Ok(cursor.revision)
+    }
+
+    /// The keys of a prefix at one revision, without values and leases.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub async fn keys(&self, prefix: &Prefix, options: ListOptions) -> Result<KeyListing, Error> {
+        let mut cursor = Cursor::new(prefix, options);
+        cursor.keys_only = true;
+        let mut keys = Vec::new();
+        while let Some(kvs) = self.next_page(&mut cursor).await? {
+            keys.extend(kvs.into_iter().map(|kv| KeyHead {
+                key: Key::from(kv.key),
+                create_revision: Revision(kv.create_revision),
+                mod_revision: Revision(kv.mod_revision),
+                version: kv.version,
+            }));
+        }
+        let revision = cursor.revision;
+        Ok(KeyListing { keys, revision })
+    }
+
+    /// How many keys a prefix holds, and at which revision.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn count(&self, prefix: &Prefix) -> Result<(u64, Revision), Error> {
+        let request = pb::PbRangeRequest {
+            count_only: true,
+            ..wire::range(prefix, None)
+        };
+        let response = self.range(request).await?;
+        let count = u64::try_from(response.count).unwrap_or(0);
+        Ok((count, wire::revision(response.header.as_ref())))
+    }
+
+    /// The next page, or `None` after the last. An answer too large to take is asked for again in
+    /// halves.
+    async fn next_page(&self, cursor: &mut Cursor) -> Result<Option<Vec<pb::PbKeyValue>>, Error> {
+        if cursor.page == 0 {
+            return Ok(None);
+        }
+        loop {
+            let request = pb::PbRangeRequest {
+                limit: i64::try_from(cursor.page).unwrap_or(i64::MAX),
+                revision: cursor.revision.0,
+                keys_only: cursor.keys_only,
+                ..wire::range(&cursor.prefix, cursor.start.clone())
+            };
+            let response = match self.range(request).await {
+                Err(error) if cursor.page > 1 && is_oversized(&error) => {
+                    cursor.page = cursor.page.div_ceil(4);
+                    continue;
+                }
+                other => other?,
+            };
+            if cursor.revision == Revision::ZERO {
+                cursor.revision = wire::revision(response.header.as_ref());
+            }
+            match response.kvs.last() {
+                Some(last) if response.more => {
+                    let mut start = last.key.clone();
+                    start.push(0);
+                    cursor.start = Some(start);
+                }
+                _ => cursor.page = 0,
+            }
+            return Ok(Some(response.kvs));
+        }
+    }
+}
+
+impl Cursor {
+    fn new(prefix: &Prefix, options: ListOptions) -> Self {
+        Self {
+            prefix: prefix.clone(),
+            start: None,
+            revision: options.revision.unwrap_or(Revision::ZERO),
+            page: options.page.max(1),
+            keys_only: false,
+        }
+    }
+}
+
+fn is_oversized(error: &Error) -> bool {
+    match error {
+        Error::Rejected { code, message, .. } => {
+            matches!(code, Code::OutOfRange | Code::ResourceExhausted)
+                && message.contains("too large")
+        }
+        Error::TooLarge { .. } => true,
+        _ => false,
+    }
+}

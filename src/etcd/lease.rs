@@ -1,0 +1,319 @@
+//! A lease kept alive for as long as its owner lives, and granted anew whenever it is lost.
+//!
+//! One keepalive stream for each lease: etcd serves a stream in order, and one slow lease would
+//! hold up the others. A lease counts as held only until its own deadline on this machine's
+//! clock. What hangs on the lease is its owner's to put anew when the id changes.
+
+use std::time::{Duration, Instant};
+
+use etcd_client::proto as pb;
+use fleet::LeaseId;
+use tokio::sync::watch;
+use tokio::time::Instant as Clock;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::backoff::Backoff;
+use crate::client::Client;
+use crate::client::call;
+use crate::client::stream::{End, Stream};
+
+/// How a lease is kept.
+#[derive(Debug, Clone)]
+pub struct LeaseOptions {
+    /// How long the lease outlives its last sign of life; etcd may raise it. Whole seconds.
+    pub ttl: Duration,
+    /// The longest wait between two attempts to get the lease back.
+    pub retry_ceiling: Duration,
+}
+
+impl LeaseOptions {
+    /// A lease of this time to live.
+    #[must_use]
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            retry_ceiling: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whether the lease may be kept alive: a process that hangs must fall out by itself.
+#[derive(Debug, Clone)]
+pub enum Gate {
+    /// Always.
+    Open,
+    /// While this is `true`. When its sender is gone, the gate is closed for good.
+    Watched(watch::Receiver<bool>),
+}
+
+impl Gate {
+    /// Ends when the gate is open.
+    async fn opened(&mut self) {
+        if let Self::Watched(open) = self {
+            // The value outlives its sender, who alone can vouch for it.
+            let vouched = open.wait_for(|open| *open).await.is_ok();
+            if !vouched || open.has_changed().is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Ends when the gate is closed.
+    async fn closed(&mut self) {
+        match self {
+            Self::Open => std::future::pending().await,
+            // An error means that whoever opened it is gone.
+            Self::Watched(open) => {
+                let _ = open.wait_for(|open| !*open).await;
+            }
+        }
+    }
+}
+
+/// Where a lease stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseState {
+    /// It lives until the deadline at least, which every keepalive moves on.
+    Held {
+        /// The lease; another id than before means that everything is to be put anew.
+        id: LeaseId,
+        /// When it counts as lost unless kept alive.
+        deadline: Instant,
+    },
+    /// There is none; one is being asked for, unless the gate is closed.
+    Lost {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl LeaseState {
+    /// The lease, while it is held.
+    #[must_use]
+    pub fn id(&self) -> Option<LeaseId> {
+        match self {
+            Self::Held { id, .. } => Some(*id),
+            Self::Lost { .. } => None,
+        }
+    }
+}
+
+/// Keeps one lease. Dropping it ends the keeping, and the lease runs out by itself;
+/// [`LeaseKeeper::revoke`] ends it at once.
+#[derive(Debug)]
+pub struct LeaseKeeper {
+    client: Client,
+    state: watch::Receiver<LeaseState>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl LeaseKeeper {
+    /// Starts a task that grants a lease and keeps it, for ever.
+    #[must_use]
+    pub fn spawn(client: Client, options: LeaseOptions, gate: Gate) -> Self {
+        let (state_in, state) = watch::channel(LeaseState::Lost {
+            since: Instant::now(),
+            cause: "no lease was granted yet".to_owned(),
+        });
+        let backoff = Backoff::new(Duration::from_millis(200), options.retry_ceiling);
+        let task = Task {
+            client: client.clone(),
+            options,
+            gate,
+            state: state_in,
+            backoff,
+        };
+        Self {
+            client,
+            state,
+            task: AbortOnDropHandle::new(tokio::spawn(task.run())),
+        }
+    }
+
+    /// Where the lease stands. Closed when the keeper is dropped.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<LeaseState> {
+        self.state.clone()
+    }
+
+    /// Stops keeping the lease and revokes it, which deletes its keys; gives up after `within`,
+    /// when the lease runs out by itself.
+    ///
+    /// # Errors
+    /// When etcd could not be told in time.
+    pub async fn revoke(self, within: Duration) -> Result<(), crate::Error> {
+        let id = self.state.borrow().id();
+        self.task.abort();
+        // The task may be granting one right now: its end shows the last state.
+        let _ = self.task.await;
+        let Some(id) = self.state.borrow().id().or(id) else {
+            return Ok(());
+        };
+        tokio::time::timeout(within, self.client.lease_revoke(id))
+            .await
+            .unwrap_or_else(|_| {
+                Err(crate::Error::Deadline {
+                    endpoint: self.client.link.endpoints().join(", "),
+                    method: call::LEASE_REVOKE.name,
+                    after: within,
+                    cause: None,
+                })
+            })
+    }
+}
+
+struct Task {
+    client: Client,
+    options: LeaseOptions,
+    gate: Gate,
+    state: watch::Sender<LeaseState>,
+    backoff: Backoff,
+}
+
+/// A lease while it is held.
+struct Holding {
+    id: LeaseId,
+    ttl: Duration,
+    deadline: Clock,
+}
+
+/// Why a stretch of keepalives ended.
+enum Pause {
+    /// The lease is gone.
+    Lost(String),
+    /// The stream is; the lease may still be there.
+    Broken(String, Option<usize>),
+    /// The token was renewed.
+    Renewed,
+    /// The gate closed.
+    Closed,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            self.gate.opened().await;
+            let asked = Clock::now();
+            match self.client.lease_grant(self.options.ttl).await {
+                Ok(granted) => {
+                    let mut holding = Holding {
+                        id: granted.id,
+                        ttl: granted.ttl.max(Duration::from_secs(1)),
+                        deadline: asked + granted.ttl,
+                    };
+                    self.show(&holding);
+                    let cause = self.keep(&mut holding).await;
+                    tracing::warn!(lease = %holding.id, %cause, "lease lost");
+                    self.lose(cause);
+                }
+                Err(error) => self.lose(error.to_string()),
+            }
+            // With jitter: after a fault of etcd's, a whole fleet comes back here at once.
+            self.backoff.wait().await;
+        }
+    }
+
+    fn show(&self, holding: &Holding) {
+        self.state.send_replace(LeaseState::Held {
+            id: holding.id,
+            deadline: holding.deadline.into_std(),
+        });
+    }
+
+    fn lose(&self, cause: String) {
+        self.state.send_modify(|state| match state {
+            // The first moment stands; the cause is the latest.
+            LeaseState::Lost { cause: shown, .. } => *shown = cause,
+            held @ LeaseState::Held { .. } => {
+                *held = LeaseState::Lost {
+                    since: Instant::now(),
+                    cause,
+                };
+            }
+        });
+    }
+
+    /// Keeps a lease until it is lost, and says why it was.
+    async fn keep(&mut self, holding: &mut Holding) -> String {
+        let mut pause = Backoff::new(Duration::from_millis(50), holding.ttl / 4);
+        let mut avoid = None;
+        loop {
+            let before = holding.deadline;
+            let ended = self.stream(holding, avoid).await;
+            if holding.deadline > before {
+                pause.reset();
+                self.backoff.reset();
+            }
+            match ended {
+                Pause::Lost(cause) => return cause,
+                Pause::Renewed => {}
+                Pause::Broken(cause, member) => {
+                    avoid = member;
+                    let waited = tokio::time::timeout_at(holding.deadline, pause.wait()).await;
+                    if waited.is_err() {
+                        return cause;
+                    }
+                }
+                Pause::Closed => {
+                    let opened = tokio::time::timeout_at(holding.deadline, self.gate.opened());
+                    if opened.await.is_err() {
+                        return "the liveness gate is closed".to_owned();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps a lease alive on one stream until one of them ends.
+    async fn stream(&mut self, holding: &mut Holding, avoid: Option<usize>) -> Pause {
+        let keep_alive = pb::PbLeaseKeepAliveRequest {
+            id: holding.id.get(),
+        };
+        let mut sent = Clock::now();
+        let open = Stream::<_, pb::PbLeaseKeepAliveResponse>::open(
+            &self.client.link,
+            &call::LEASE_KEEP_ALIVE,
+            keep_alive,
+            avoid,
+        );
+        let mut stream = match tokio::time::timeout_at(holding.deadline, open).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Pause::Broken(error.to_string(), None),
+            Err(_) => return Pause::Lost("no member took a keepalive in time".to_owned()),
+        };
+        let mut waiting = true;
+        loop {
+            tokio::select! {
+                response = stream.next() => match response {
+                    Ok(response) if response.ttl <= 0 => {
+                        return Pause::Lost("it expired or was revoked".to_owned());
+                    }
+                    Ok(response) => {
+                        let ttl = Duration::from_secs(response.ttl.unsigned_abs());
+                        // Counted from the sending: the answer may have been long under way.
+                        holding.deadline = sent + ttl;
+                        holding.ttl = ttl;
+                        waiting = false;
+                        self.show(holding);
+                    }
+                    Err(End::Renewed) => return Pause::Renewed,
+                    Err(End::Failed(error)) => {
+                        return Pause::Broken(error.to_string(), Some(stream.index));
+                    }
+                },
+                () = self.gate.closed() => return Pause::Closed,
+                () = tokio::time::sleep_until(sent + holding.ttl / 3) => {
+                    if waiting || !stream.send(keep_alive) {
+                        stream.suspect();
+                        let cause = format!("{}: no answer to a keepalive", stream.endpoint());
+                        return Pause::Broken(cause, Some(stream.index));
+                    }
+                    sent = Clock::now();
+                    waiting = true;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A prefix of etcd, mirrored: listed once, then followed event by event for ever.
+//!
+//! No event is missed and none is given twice. A watch resumes after the last event it gave and
+//! after nothing else: a reply to a progress request proves freshness but moves no position. When
+//! history was compacted or replaced, a new listing is compared with what was given before. The
+//! mirror keeps no values, asks for no previous ones, and drops nothing on a slow reader.
+
+mod batch;
+mod held;
+mod session;
+
+use std::time::Duration;
+
+use fleet::{Change, Entry, Prefix, Revision};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::client::Client;
+use session::Session;
+
+/// How to mirror.
+#[derive(Debug, Clone)]
+pub struct MirrorOptions {
+    /// Events held for a slow reader; beyond it etcd is made to wait.
+    pub capacity: usize,
+    /// Entries for each request of a listing.
+    pub page: usize,
+    /// How often an idle watch is made to prove that it is up to date.
+    pub progress_interval: Duration,
+    /// How long such a proof may take before the watch moves to another member.
+    pub progress_timeout: Duration,
+    /// The longest wait between two attempts to get back to etcd.
+    pub retry_ceiling: Duration,
+}
+
+impl Default for MirrorOptions {
+    fn default() -> Self {
+        Self {
+            capacity: 256,
+            page: 2_000,
+            progress_interval: Duration::from_secs(10),
+            progress_timeout: Duration::from_secs(3),
+            retry_ceiling: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a mirror tells its reader, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MirrorEvent {
+    /// The whole prefix; once, and before any change.
+    Listed {
+        /// When it stood so.
+        revision: Revision,
+        /// In the order of the keys.
+        entries: Vec<Entry>,
+    },
+    /// What one revision changed, to be applied at once. After a gap in history it is the
+    /// difference to what was given before, deletes included; when etcd was wiped or replaced, its
+    /// revision may be lower than those before.
+    Changed {
+        /// The revision.
+        revision: Revision,
+        /// Never empty; a key stands in it once.
+        changes: Vec<Change>,
+    },
+    /// What was given so far is all there is as of this revision. Given when the watch stands, and
+    /// with every later proof.
+    Fresh {
+        /// The revision.
+        revision: Revision,
+    },
+    /// etcd or the watch is away: what was given before may be out of date from now on. Given
+    /// once; `Fresh` ends it.
+    Stale {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// The task that mirrors a prefix. Dropping it ends the task; dropping the receiver does, too.
+#[derive(Debug)]
+pub struct Mirror {
+    prefix: Prefix,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Mirror {
+    /// Starts mirroring. Events come through a bounded channel; the first is `Listed`, or `Stale`
+    /// when etcd is away.
+    #[must_use]
+    pub fn spawn(
+        client: Client,
+        prefix: Prefix,
+        options: MirrorOptions,
+    ) -> (Self, mpsc::Receiver<MirrorEvent>) {
+        let (events, receiver) = mpsc::channel(options.capacity.max(1));
+        let session = Session::new(client, prefix.clone(), options, events);
+        let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
+        let mirror = Self {
+            prefix,
+            _task: task,
+        };
+        (mirror, receiver)
+    }
+
+    /// What is mirrored.
+    #[must_use]
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+}

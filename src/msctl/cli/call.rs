@@ -1,0 +1,305 @@
+//! `msctl call`: any gRPC method, by name, with JSON in and JSON out. All four kinds of streams.
+
+mod input;
+mod output;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reflect::ReflectOptions;
+use reflect::{
+    CallOptions, Metadata, Method, MethodKind, ParseOptions, PrintOptions, UnknownFields,
+};
+use reflect::{from_protos, from_protosets};
+
+use crate::invoke::find::{Found, Source, find, method, schema};
+use crate::invoke::server::{Reach, connect, tls};
+use crate::report::{Failure, Format, Report};
+use crate::session::Session;
+use crate::settings::file::TlsFiles;
+use crate::settings::{Global, duration};
+
+/// A call of one message that says nothing else is given up after this.
+const UNARY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Call a gRPC method.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A target is a registered service and its method (user.Get), a full name (user.v1.UserService/Get),
+or both (user/user.v1.UserService.Get). Requests are JSON documents: in -d, in a file, or on stdin,
+one after the other for a stream. Answers are JSON documents in order.
+
+Examples:
+  msctl call user.Get -d '{\"id\":\"1\"}'
+  msctl call order.Create -d @order.json -H 'authorization: Bearer ${TOKEN}'
+  msctl call order.Import < orders.ndjson
+  msctl call --address 127.0.0.1:9000 user.v1.UserService/Watch -o ndjson
+  msctl call user.Get -d '{\"id\":\"9\"}' --envelope | jq .status")]
+pub struct Call {
+    /// What to call
+    target: String,
+    /// The request: JSON, @FILE, or @- for stdin
+    #[arg(short, long, value_name = "JSON")]
+    data: Option<String>,
+    /// Send a header; ${NAME} is taken from the environment, a -bin value is base64
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Print one object with status, headers, messages, trailers and timings
+    #[arg(long)]
+    envelope: bool,
+    /// Print fields that hold their default too
+    #[arg(long)]
+    emit_defaults: bool,
+    /// Print field names as in the .proto file
+    #[arg(long)]
+    proto_names: bool,
+    /// Print enums as numbers
+    #[arg(long)]
+    enum_numbers: bool,
+    /// Leave out request fields that the message does not have, instead of refusing them
+    #[arg(long)]
+    drop_unknown: bool,
+    /// The whole call may take so long [default: 30s for a call without streams]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_time: Option<Duration>,
+    /// The largest message to send or accept, like 16MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_message_size: Option<usize>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Which server, and where its descriptors come from.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Call this server instead of a registered one
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Server")]
+    address: Option<String>,
+    /// Call this instance, whatever its health
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "address",
+        help_heading = "Server"
+    )]
+    instance: Option<String>,
+    /// Speak TLS
+    #[arg(long, help_heading = "Server")]
+    tls: bool,
+    /// Who signs the server's certificate (PEM file); implies --tls
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
+    cacert: Option<PathBuf>,
+    /// Certificate to show (PEM file); implies --tls
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "Server")]
+    cert: Option<PathBuf>,
+    /// Key of that certificate (PEM file)
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "Server")]
+    key: Option<PathBuf>,
+    /// The name the server's certificate must have
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    server_name: Option<String>,
+    /// The :authority to send
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    authority: Option<String>,
+    /// How long connecting may take
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2s", help_heading = "Server")]
+    connect_timeout: Duration,
+    /// Descriptor set instead of the server's reflection
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "proto",
+        help_heading = "Descriptors"
+    )]
+    protoset: Vec<PathBuf>,
+    /// .proto file instead of the server's reflection; needs protoc
+    #[arg(long, value_name = "FILE", help_heading = "Descriptors")]
+    proto: Vec<PathBuf>,
+    /// Where .proto files import from
+    #[arg(
+        short = 'I',
+        long = "import",
+        value_name = "FOLDER",
+        requires = "proto",
+        help_heading = "Descriptors"
+    )]
+    imports: Vec<PathBuf>,
+    /// Send a header with reflection requests only
+    #[arg(long, value_name = "NAME: VALUE", help_heading = "Descriptors")]
+    reflection_header: Vec<String>,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let value = serde_yaml::Value::String(text.to_owned());
+    let bytes = fleet::config::value::size(&value).map_err(|error| error.to_string())?;
+    usize::try_from(bytes)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("'{text}' is no size; write it like 512KiB or 16MiB"))
+}
+
+impl ServerArgs {
+    /// The address, when one was named.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
+    /// The instance, when one was named.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
+    pub(crate) fn reach(&self) -> Result<Reach, Failure> {
+        let files = TlsFiles {
+            cacert: self.cacert.clone(),
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            server_name: self.server_name.clone(),
+        };
+        let wanted = self.tls || files != TlsFiles::default();
+        Ok(Reach {
+            tls: if wanted { Some(tls(&files)?) } else { None },
+            authority: self.authority.clone(),
+            connect_timeout: self.connect_timeout,
+        })
+    }
+
+    pub(crate) async fn source(&self, headers: &Metadata) -> Result<Source, Failure> {
+        let unusable = |error: reflect::Error| Failure::usage(error.to_string());
+        if !self.protoset.is_empty() {
+            return Ok(Source::Given(
+                from_protosets(&self.protoset).await.map_err(unusable)?,
+            ));
+        }
+        if !self.proto.is_empty() {
+            let schema = from_protos(&self.proto, &self.imports).await;
+            return Ok(Source::Given(schema.map_err(unusable)?));
+        }
+        let mut metadata = headers.clone();
+        add_headers(&mut metadata, &self.reflection_header)?;
+        Ok(Source::Reflection(ReflectOptions {
+            metadata,
+            ..ReflectOptions::default()
+        }))
+    }
+}
+
+impl Call {
+    /// Calls.
+    ///
+    /// # Errors
+    /// What keeps the call from being made, or the status it ended with.
+    pub async fn run(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
+        let mut metadata = Metadata::default();
+        add_headers(&mut metadata, &self.headers)?;
+        let source = self.server.source(&metadata).await?;
+        let reach = self.server.reach()?;
+        let found = match self.server.address() {
+            Some(address) => {
+                let server = connect(address, &reach).await?;
+                let schema = schema(&server, &source).await?;
+                Found {
+                    method: method(&schema, self.target.trim())?,
+                    server,
+                }
+            }
+            None => {
+                let session = Session::open(global.resolve()?)?;
+                find(
+                    &session,
+                    &self.target,
+                    self.server.instance(),
+                    &reach,
+                    &source,
+                )
+                .await?
+            }
+        };
+        report.detail(&format!(
+            "calling {} at {} (connected in {:.1} ms)",
+            found.method.path(),
+            found.server.address,
+            found.server.connected_in.as_secs_f64() * 1e3
+        ));
+        let deadline = self.deadline(&found.method);
+        let options = CallOptions {
+            metadata,
+            deadline,
+            max_message_size: self
+                .max_message_size
+                .unwrap_or(CallOptions::default().max_message_size),
+        };
+        let parse = ParseOptions {
+            unknown_fields: if self.drop_unknown {
+                UnknownFields::Drop
+            } else {
+                UnknownFields::Reject
+            },
+            ..ParseOptions::default()
+        };
+        let documents = input::documents(self.data.as_deref(), &found.method, deadline).await?;
+        let exchange =
+            crate::invoke::begin(&found.server, &found.method, options, parse, documents)?;
+        let print = self.print_options(report.format());
+        if self.envelope {
+            output::envelope(exchange, &found, &print, report).await
+        } else {
+            output::messages(exchange, &print, report).await
+        }
+    }
+
+    fn deadline(&self, method: &Method) -> Option<Duration> {
+        self.max_time
+            .or_else(|| (method.kind() == MethodKind::Unary).then_some(UNARY_DEADLINE))
+    }
+
+    fn print_options(&self, format: Format) -> PrintOptions {
+        PrintOptions {
+            emit_defaults: self.emit_defaults,
+            proto_names: self.proto_names,
+            enum_numbers: self.enum_numbers,
+            indent: match format {
+                Format::Ndjson => None,
+                _ if self.envelope => None,
+                _ => Some(2),
+            },
+            ..PrintOptions::default()
+        }
+    }
+}
+
+fn add_headers(metadata: &mut Metadata, headers: &[String]) -> Result<(), Failure> {
+    for header in headers {
+        let (name, value) = header.split_once(':').ok_or_else(|| {
+            Failure::usage(format!("header '{header}' has no colon"))
+                .next("Write it like 'authorization: Bearer ${TOKEN}'.")
+        })?;
+        let value = expand(value.trim())?;
+        metadata
+            .insert(name, &value)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Puts environment variables in place of `${NAME}`, so that secrets need not be in the process
+/// list.
+fn expand(value: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, behind)) = after.split_once('}') else {
+            break;
+        };
+        let variable = std::env::var(name).map_err(|_| {
+            Failure::usage(format!(
+                "environment variable {name} is not set, and a header names it"
+            ))
+        })?;
+        text.push_str(before);
+        text.push_str(&variable);
+        rest = behind;
+    }
+    text.push_str(rest);
+    Ok(text)
+}

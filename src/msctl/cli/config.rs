@@ -1,0 +1,111 @@
+//! `msctl config`: values read, changed and followed. A write is previewed, guarded by what was
+//! seen, recorded with author and message, and told with how to undo it.
+
+mod diff;
+mod history;
+mod preview;
+mod read;
+mod rollout;
+mod watch;
+mod write;
+
+use fleet::config::{ConfigKey, Scope};
+
+use crate::report::{Failure, Report};
+use crate::session::Session;
+
+/// Read and change configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A key is <service>/<dotted.key>, or global/<dotted.key> for all services; a value is YAML.
+
+Examples:
+  msctl config list order
+  msctl config get order/timeout.write
+  msctl config set order/timeout.write 5s -m \"slow disk on b\"
+  msctl config set order/retry '{attempts: 3, backoff: 100ms}' --wait 30s
+  msctl config unset order/timeout.write
+  msctl config diff order --revision 811
+  msctl config watch order")]
+pub struct Config {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Print one value
+    Get(read::Get),
+    /// List keys with values and where they come from
+    List(read::List),
+    /// Change values
+    Set(write::Set),
+    /// Remove values, so that the layer below counts
+    Unset(write::Unset),
+    /// Compare with an earlier revision, another service, or a file
+    Diff(diff::Diff),
+    /// Follow changes, one JSON document each
+    Watch(watch::Watch),
+    /// Show what changed, when, by whom and why
+    History(history::History),
+}
+
+impl Config {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// The verb's own.
+    pub async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        match &self.verb {
+            Verb::Get(verb) => verb.run(session, report).await,
+            Verb::List(verb) => verb.run(session, report).await,
+            Verb::Set(verb) => verb.run(session, report).await,
+            Verb::Unset(verb) => verb.run(session, report).await,
+            Verb::Diff(verb) => verb.run(session, report).await,
+            Verb::Watch(verb) => verb.run(session, report).await,
+            Verb::History(verb) => verb.run(session, report).await,
+        }
+    }
+}
+
+fn key(text: &str) -> Result<ConfigKey, Failure> {
+    ConfigKey::parse(text).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn scope(text: &str) -> Result<Scope, Failure> {
+    Scope::parse(text.trim_end_matches('/')).map_err(|error| {
+        Failure::usage(error.to_string())
+            .next("Name a service, or global; 'msctl config list' lists all.")
+    })
+}
+
+/// Whether secrets are shown.
+fn secrets(reveal: bool) -> fleet::config::diff::Secrets {
+    if reveal {
+        fleet::config::diff::Secrets::Revealed
+    } else {
+        fleet::config::diff::Secrets::Masked
+    }
+}
+
+/// YAML as JSON where it has a JSON form, else its text.
+fn as_json(value: &[u8]) -> serde_json::Value {
+    let text = String::from_utf8_lossy(value);
+    match fleet::config::value::parse(value) {
+        Ok(parsed) => serde_json::to_value(&parsed)
+            .unwrap_or_else(|_| serde_json::Value::String(text.into_owned())),
+        Err(_) => serde_json::Value::String(text.into_owned()),
+    }
+}
+
+/// A value on one line for a table, masked where the key is a secret's.
+fn shown(path: &str, value: &[u8], secrets: fleet::config::diff::Secrets) -> String {
+    use fleet::config::{diff::Secrets, secret, value};
+    if secrets == Secrets::Masked && secret::is_secret(path) {
+        return secret::MASK.to_owned();
+    }
+    match value::parse(value) {
+        Ok(parsed) => value::one_line(&parsed),
+        Err(_) => fleet::safe::escape_bytes(value).into_owned(),
+    }
+}

@@ -1,0 +1,95 @@
+//! `msctl demo-service`: one process of the demo. It ends when the pipe on its stdin closes, so that
+//! it cannot outlive the demo that started it.
+
+use std::time::Duration;
+
+use demo::{Options, Parent};
+
+use crate::report::Failure;
+use crate::settings::host_port;
+
+/// How long calls may take to finish at the end; the demo waits a little longer than this.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// One service of the demo.
+#[derive(Debug, clap::Args)]
+pub struct DemoService {
+    /// Which
+    #[arg(value_enum)]
+    service: Which,
+    /// What it is called
+    #[arg(long)]
+    instance: String,
+    /// Its zone
+    #[arg(long)]
+    zone: String,
+    /// An etcd member
+    #[arg(long = "etcd")]
+    members: Vec<String>,
+    /// The prefix of registrations
+    #[arg(long)]
+    services_prefix: String,
+    /// The prefix of config
+    #[arg(long)]
+    config_prefix: String,
+    /// The prefix of schemas
+    #[arg(long)]
+    schema_prefix: String,
+    /// The prefix of what instances say of themselves
+    #[arg(long)]
+    status_prefix: String,
+    /// The prefix of release records
+    #[arg(long)]
+    releases_prefix: String,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Which {
+    User,
+    Order,
+}
+
+impl DemoService {
+    /// Serves until the parent or a signal ends it.
+    ///
+    /// # Errors
+    /// When the service cannot be started.
+    pub fn run(&self) -> Result<(), Failure> {
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+        let prefixes = fleet::Prefixes::new(
+            &self.services_prefix,
+            &self.config_prefix,
+            &self.schema_prefix,
+            &self.status_prefix,
+            &self.releases_prefix,
+        )
+        .map_err(|error| Failure::usage(error.to_string()))?;
+        let options = Options {
+            etcd: self
+                .members
+                .iter()
+                .map(|member| host_port(member).to_owned())
+                .collect(),
+            instance: Some(self.instance.clone()),
+            metadata: [("zone".to_owned(), self.zone.clone())].into(),
+            prefixes,
+            drain: DRAIN,
+            parent: Parent::HoldsStdin,
+            ..Options::default()
+        };
+        let which = self.service;
+        crate::cli::on_threads(async move {
+            let served = match which {
+                Which::User => demo::run_user(options).await,
+                Which::Order => demo::run_order(options).await,
+            };
+            served.map_err(|error| Failure::failed(error.to_string()))
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! One instance as `services` prints it: the JSON that scripts rely on, and table cells.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet::finding::{self, Observed, Ttl, age};
+use fleet::{Finding, Health, Instance, Key, Poison, Severity};
+use serde::{Serialize, Serializer};
+
+use super::gather::Asked;
+use crate::report::{Cell, Table, Tone};
+
+/// Headings of the table of instances.
+pub(super) const TITLES: [&str; 8] = [
+    "INSTANCE", "ENDPOINT", "HEALTH", ">TTL", "VERSION", "UP", "ZONE", "FINDINGS",
+];
+
+/// The stable JSON form of an instance. A key that holds no instance is a row too, with its finding
+/// and without names.
+#[derive(Debug, Serialize)]
+pub(crate) struct InstanceRow {
+    service: Option<String>,
+    instance: Option<String>,
+    format: Option<fleet::Format>,
+    #[serde(serialize_with = "key_text")]
+    key: Key,
+    version: String,
+    weight: Option<u32>,
+    endpoints: Vec<EndpointRow>,
+    metadata: BTreeMap<String, String>,
+    lease: Option<LeaseRow>,
+    health: HealthRow,
+    findings: Vec<FindingRow>,
+    #[serde(skip)]
+    started_at: Option<jiff::Timestamp>,
+    #[serde(skip)]
+    latency: Option<Duration>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointRow {
+    protocol: Arc<str>,
+    address: Arc<str>,
+    secure: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct LeaseRow {
+    id: String,
+    granted: Option<i64>,
+    ttl: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct HealthRow {
+    #[serde(serialize_with = "health_word")]
+    status: Health,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingRow {
+    code: &'static str,
+    severity: Severity,
+    message: String,
+}
+
+fn key_text<S: Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> {
+    match key.as_str() {
+        Some(text) => serializer.serialize_str(text),
+        None => serializer.collect_str(key),
+    }
+}
+
+fn health_word<S: Serializer>(health: &Health, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(health.word())
+}
+
+impl From<Finding> for FindingRow {
+    fn from(finding: Finding) -> Self {
+        Self {
+            code: finding.code.word(),
+            severity: finding.severity,
+            message: finding.message,
+        }
+    }
+}
+
+impl InstanceRow {
+    /// An instance with what was found out about it.
+    pub(super) fn of(instance: &Instance, asked: &Asked) -> Self {
+        let record = &instance.record;
+        let verdict = asked.verdict(instance);
+        let info = asked.lease(instance);
+        let seconds = |n: i64| Duration::from_secs(u64::try_from(n).unwrap_or(0));
+        let observed = Observed {
+            health: verdict.health,
+            detail: &verdict.detail,
+            ttl: info.map(|info| Ttl {
+                granted: seconds(info.granted),
+                left: seconds(info.ttl.unwrap_or(0)),
+            }),
+            ..Observed::default()
+        };
+        Self {
+            service: Some(record.service.to_string()),
+            instance: Some(record.id.to_string()),
+            format: Some(instance.format),
+            key: instance.key.clone(),
+            version: record.version.clone(),
+            weight: Some(record.weight),
+            endpoints: record
+                .endpoints
+                .iter()
+                .map(|endpoint| EndpointRow {
+                    protocol: Arc::clone(&endpoint.protocol),
+                    address: Arc::clone(&endpoint.address),
+                    secure: endpoint.secure,
+                })
+                .collect(),
+            metadata: record.metadata.clone(),
+            lease: instance.lease.map(|id| LeaseRow {
+                id: id.to_string(),
+                granted: info.map(|info| info.granted),
+                ttl: info.and_then(|info| info.ttl),
+            }),
+            findings: finding::of_instance(instance, &observed)
+                .into_iter()
+                .map(FindingRow::from)
+                .collect(),
+            health: HealthRow {
+                status: verdict.health,
+                detail: verdict.detail,
+            },
+            started_at: record.started_at,
+            latency: verdict.latency,
+        }
+    }
+
+    /// A key under the services prefix that holds no instance.
+    pub(super) fn of_poison(service: Option<String>, key: &Key, poison: &Poison) -> Self {
+        Self {
+            service,
+            instance: None,
+            format: None,
+            key: key.clone(),
+            version: String::new(),
+            weight: None,
+            endpoints: Vec::new(),
+            metadata: BTreeMap::new(),
+            lease: poison.lease.map(|id| LeaseRow {
+                id: id.to_string(),
+                granted: None,
+                ttl: None,
+            }),
+            health: HealthRow {
+                status: Health::Unknown,
+                detail: "it holds no instance".into(),
+            },
+            findings: vec![finding::of_poison(key, poison).into()],
+            started_at: None,
+            latency: None,
+        }
+    }
+
+    /// The row of the table of instances.
+    pub(super) fn cells(&self) -> Vec<Cell> {
+        let up = self.started_at.map_or_else(String::new, |started| {
+            let since = jiff::Timestamp::now().duration_since(started);
+            Duration::try_from(since).map_or_else(|_| String::new(), age)
+        });
+        vec![
+            self.instance.as_deref().map_or_else(
+                || Cell::new(self.key.to_string(), Tone::Bad),
+                |instance| instance.into(),
+            ),
+            self.endpoints.first().map_or("", |e| &*e.address).into(),
+            self.health_cell(),
+            self.ttl_cell(),
+            self.version.as_str().into(),
+            up.into(),
+            self.metadata.get("zone").map_or("", String::as_str).into(),
+            self.findings_cell(),
+        ]
+    }
+
+    fn health_cell(&self) -> Cell {
+        let health = self.health.status;
+        let latency = self
+            .latency
+            .map_or_else(String::new, |latency| match latency.as_millis() {
+                0 => " <1ms".to_owned(),
+                millis => format!(" {millis}ms"),
+            });
+        Cell::new(format!("{} {health}", health.glyph()), tone(health)).with(latency, Tone::Dim)
+    }
+
+    fn ttl_cell(&self) -> Cell {
+        match &self.lease {
+            None => Cell::new("no lease", Tone::Warn),
+            Some(LeaseRow {
+                ttl: Some(ttl),
+                granted: Some(granted),
+                ..
+            }) => format!("{ttl}/{granted}s").into(),
+            Some(LeaseRow {
+                granted: Some(_), ..
+            }) => Cell::new("expired", Tone::Bad),
+            Some(_) => Cell::new("?", Tone::Dim),
+        }
+    }
+
+    fn findings_cell(&self) -> Cell {
+        let mut cell = Cell::default();
+        for (index, finding) in self.findings.iter().enumerate() {
+            if index > 0 {
+                cell = cell.with(" · ", Tone::Dim);
+            }
+            cell = cell.with(&finding.message, severity_tone(finding.severity));
+        }
+        cell
+    }
+}
+
+/// The table with one line a service.
+pub(super) fn by_service(rows: &[InstanceRow]) -> Table {
+    let mut table = Table::new(&["SERVICE", "HEALTH", "VERSION", ">TTL MIN", "FINDINGS"]);
+    let instances: Vec<&InstanceRow> = rows.iter().filter(|row| row.instance.is_some()).collect();
+    for group in instances.chunk_by(|a, b| a.service == b.service) {
+        let service = group
+            .first()
+            .and_then(|row| row.service.as_deref())
+            .unwrap_or("");
+        let versions = super::tally(
+            group
+                .iter()
+                .map(|row| row.version.as_str())
+                .filter(|v| !v.is_empty()),
+        );
+        let ttl = group.iter().filter_map(|row| row.lease.as_ref()?.ttl).min();
+        table.push(vec![
+            service.into(),
+            health_bar(group),
+            versions.into(),
+            ttl.map_or_else(Cell::default, |ttl| format!("{ttl}s").into()),
+            findings_of(group),
+        ]);
+    }
+    table
+}
+
+/// `5/6 ●●●●●⧗`, the worst last; beyond a dozen instances the counts alone.
+fn health_bar(group: &[&InstanceRow]) -> Cell {
+    let count = |health| {
+        group
+            .iter()
+            .filter(|row| row.health.status == health)
+            .count()
+    };
+    let mut cell = if count(Health::Unknown) == group.len() {
+        Cell::new(format!("?/{} ", group.len()), Tone::Plain)
+    } else {
+        Cell::new(
+            format!("{}/{} ", count(Health::Serving), group.len()),
+            Tone::Plain,
+        )
+    };
+    for health in Health::ALL {
+        let glyph = health.glyph();
+        match count(health) {
+            0 => {}
+            n if group.len() <= 12 => cell = cell.with(glyph.to_string().repeat(n), tone(health)),
+            n => cell = cell.with(format!("{glyph}{n} "), tone(health)),
+        }
+    }
+    cell
+}
+
+/// The findings of one service: each named while they are few, counted when they are many.
+fn findings_of(group: &[&InstanceRow]) -> Cell {
+    let all: Vec<(&str, &FindingRow)> = group
+        .iter()
+        .flat_map(|row| {
+            let instance = row.instance.as_deref().unwrap_or("");
+            row.findings.iter().map(move |finding| (instance, finding))
+        })
+        .collect();
+    let mut cell = Cell::default();
+    if all.len() <= 2 {
+        for (index, (instance, finding)) in all.iter().enumerate() {
+            if index > 0 {
+                cell = cell.with(" · ", Tone::Dim);
+            }
+            cell = cell
+                .with(format!("{instance} "), Tone::Plain)
+                .with(&finding.message, severity_tone(finding.severity));
+        }
+        return cell;
+    }
+    let mut counts: BTreeMap<&str, (usize, Severity)> = BTreeMap::new();
+    for (_, finding) in &all {
+        counts
+            .entry(finding.code)
+            .or_insert((0, finding.severity))
+            .0 += 1;
+    }
+    for (index, (code, (count, severity))) in counts.into_iter().enumerate() {
+        if index > 0 {
+            cell = cell.with(" · ", Tone::Dim);
+        }
+        cell = cell.with(
+            format!("{count} {}", code.replace('_', " ")),
+            severity_tone(severity),
+        );
+    }
+    cell
+}
+
+fn tone(health: Health) -> Tone {
+    match health {
+        Health::Serving => Tone::Good,
+        Health::NotServing | Health::Hung => Tone::Warn,
+        Health::Unreachable => Tone::Bad,
+        Health::Unknown => Tone::Dim,
+    }
+}
+
+fn severity_tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Info => Tone::Dim,
+        Severity::Warning => Tone::Warn,
+        Severity::Error => Tone::Bad,
+    }
+}

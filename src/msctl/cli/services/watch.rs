@@ -1,0 +1,129 @@
+//! `services --watch`: the registry as a stream of changes. What stands there at first is told as
+//! `present`, so that a reader needs no listing of its own and misses nothing in between.
+
+use std::sync::Arc;
+
+use etcd::MirrorEvent;
+use fleet::{Change, Instance, Key, Registry, Revision, ServiceName};
+use serde::Serialize;
+
+use super::gather::Asked;
+use super::row::InstanceRow;
+use crate::report::{Failure, Report};
+use crate::session::Session;
+
+/// One change as it is printed.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<InstanceRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+}
+
+impl Told<'_> {
+    fn new(change: &'static str, revision: Revision) -> Self {
+        Self {
+            change,
+            revision: Some(revision.0),
+            key: None,
+            instance: None,
+            cause: None,
+        }
+    }
+}
+
+/// Follows until the reader goes away or the process is interrupted.
+pub(super) async fn run(
+    session: &Session,
+    name: Option<&ServiceName>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let all = &session.prefixes().services;
+    let prefix = name.map_or_else(|| all.clone(), |name| all.narrow(&format!("{name}/")));
+    let (_mirror, mut events) = session.follow(&prefix).await?;
+    let mut registry = Registry::new(all.clone());
+    let mut stale = false;
+    while let Some(event) = events.recv().await {
+        match event {
+            MirrorEvent::Listed { revision, entries } => {
+                registry.replace(entries);
+                for (_, service) in registry.services() {
+                    for instance in service.instances() {
+                        report.event(&told("present", revision, instance))?;
+                    }
+                }
+                super::warn_of_poison(&registry, report);
+            }
+            MirrorEvent::Changed { revision, changes } => {
+                for change in &changes {
+                    let before = registry.instance(change.key()).map(Arc::clone);
+                    registry.apply(change);
+                    tell(&registry, before.as_deref(), change, revision, report)?;
+                }
+            }
+            MirrorEvent::Stale { cause } if !stale => {
+                stale = true;
+                report.event(&Told {
+                    change: "stale",
+                    revision: None,
+                    key: None,
+                    instance: None,
+                    cause: Some(&cause),
+                })?;
+            }
+            MirrorEvent::Fresh { revision } if stale => {
+                stale = false;
+                report.event(&Told::new("fresh", revision))?;
+            }
+            MirrorEvent::Stale { .. } | MirrorEvent::Fresh { .. } => {}
+        }
+    }
+    Err(Failure::failed("the watch ended by itself"))
+}
+
+fn tell(
+    registry: &Registry,
+    before: Option<&Instance>,
+    change: &Change,
+    revision: Revision,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    match (before, registry.instance(change.key())) {
+        (None, Some(now)) => report.event(&told("registered", revision, now)),
+        (Some(_), Some(now)) => report.event(&told("updated", revision, now)),
+        (Some(before), None) => report.event(&told("deregistered", revision, before)),
+        (None, None) => match change {
+            Change::Put(_) => {
+                let poison = registry.quarantined().find(|(key, _)| *key == change.key());
+                let cause = poison.map(|(_, poison)| poison.reason.as_str());
+                report.event(&Told {
+                    key: Some(shown(change.key())),
+                    cause,
+                    ..Told::new("unreadable", revision)
+                })
+            }
+            Change::Delete { .. } => report.event(&Told {
+                key: Some(shown(change.key())),
+                ..Told::new("deleted", revision)
+            }),
+        },
+    }
+}
+
+fn told(change: &'static str, revision: Revision, instance: &Instance) -> Told<'static> {
+    Told {
+        key: Some(shown(&instance.key)),
+        instance: Some(InstanceRow::of(instance, &Asked::nobody())),
+        ..Told::new(change, revision)
+    }
+}
+
+fn shown(key: &Key) -> String {
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
+}

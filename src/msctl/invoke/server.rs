@@ -1,0 +1,193 @@
+//! A server to call: one named by its address, or an instance of a registered service that serves.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet::{Health, Instance, ServiceName};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::probe::{ProbeOptions, Prober, Verdict};
+use crate::report::{Failure, Kind};
+use crate::settings::file::TlsFiles;
+
+/// How many instances are tried at the same time.
+const AT_ONCE: usize = 3;
+
+/// How servers are reached.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// TLS to a server named by its address; instances say themselves whether they want it.
+    pub tls: Option<reflect::Tls>,
+    /// The `:authority` to send instead of the address.
+    pub authority: Option<String>,
+    /// For name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            authority: None,
+            connect_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A server that was connected to.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// `host:port`.
+    pub address: String,
+    /// The instance it is, when it was found by its service.
+    pub instance: Option<Arc<Instance>>,
+    /// The connection.
+    pub channel: Channel,
+    /// How long connecting took.
+    pub connected_in: Duration,
+}
+
+/// TLS from files.
+///
+/// # Errors
+/// When a file cannot be read, or a certificate comes without its key.
+pub fn tls(files: &TlsFiles) -> Result<reflect::Tls, Failure> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    };
+    let identity = match (&files.cert, &files.key) {
+        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+        (None, None) => None,
+        _ => {
+            return Err(
+                Failure::usage("a certificate and its key are given together")
+                    .next("Give both --cert and --key."),
+            );
+        }
+    };
+    Ok(reflect::Tls {
+        ca: files.cacert.as_ref().map(read).transpose()?,
+        identity,
+        server_name: files.server_name.clone(),
+    })
+}
+
+/// Connects to a server by its address.
+///
+/// # Errors
+/// Kind `Grpc(14)`, UNAVAILABLE, when there is no connection to be had.
+pub async fn connect(address: &str, reach: &Reach) -> Result<Server, Failure> {
+    let target = reflect::Target {
+        tls: reach.tls.clone(),
+        authority: reach.authority.clone(),
+        connect_timeout: reach.connect_timeout,
+        ..reflect::Target::new(address)
+    };
+    let connected = target.connect().await.map_err(|error| match error {
+        reflect::Error::Target { .. } => {
+            Failure::usage(error.to_string()).next("Write an address like 127.0.0.1:9000.")
+        }
+        error => unavailable(error.to_string())
+            .next("See whether the server runs and the port is right."),
+    })?;
+    Ok(Server {
+        address: address.to_owned(),
+        instance: None,
+        channel: connected.channel,
+        connected_in: connected.took,
+    })
+}
+
+/// Connects to one instance, whatever its health.
+///
+/// # Errors
+/// When it has no gRPC endpoint, or no connection is to be had.
+pub async fn connect_instance(instance: &Arc<Instance>, reach: &Reach) -> Result<Server, Failure> {
+    let endpoint = instance
+        .record
+        .grpc()
+        .ok_or_else(|| Failure::failed(format!("{} has no gRPC endpoint", instance.record.id)))?;
+    let mut reach = reach.clone();
+    if endpoint.secure && reach.tls.is_none() {
+        reach.tls = Some(reflect::Tls::default());
+    }
+    let mut server = connect(&endpoint.address, &reach).await?;
+    server.instance = Some(Arc::clone(instance));
+    Ok(server)
+}
+
+/// Connects to an instance that serves: a few are asked at once, in random order, and the first
+/// that says so is taken. One without health checks will do, one that is hung or drains will not.
+///
+/// # Errors
+/// Kind `Grpc(14)` with what each instance said.
+pub async fn connect_any(
+    service: &ServiceName,
+    instances: &[Arc<Instance>],
+    reach: &Reach,
+) -> Result<Server, Failure> {
+    let mut candidates: Vec<&Arc<Instance>> = instances
+        .iter()
+        .filter(|instance| instance.record.grpc().is_some())
+        .collect();
+    if candidates.is_empty() {
+        return Err(
+            Failure::failed(format!("no instance of {service} has a gRPC endpoint"))
+                .next("It may speak HTTP alone; see 'msctl services'."),
+        );
+    }
+    // A fresh state hashes with fresh keys: an order that differs each time.
+    let random = RandomState::new();
+    candidates.sort_by_cached_key(|instance| random.hash_one(instance.key.as_bytes()));
+    let prober = Prober::new(ProbeOptions {
+        connect_timeout: reach.connect_timeout,
+        ..ProbeOptions::default()
+    });
+    let ask = |instance: &Arc<Instance>| {
+        let (prober, instance, reach) = (prober.clone(), Arc::clone(instance), reach.clone());
+        async move {
+            let verdict = match connect_instance(&instance, &reach).await {
+                Ok(server) => {
+                    let verdict = prober.channel_health(&server.channel).await;
+                    if matches!(verdict.health, Health::Serving | Health::Unknown) {
+                        return Ok(server);
+                    }
+                    verdict
+                }
+                Err(failure) => Verdict::unreachable(failure.message()),
+            };
+            Err((instance, verdict))
+        }
+    };
+    let mut waiting = candidates.into_iter();
+    let mut asked: FuturesUnordered<_> = waiting.by_ref().take(AT_ONCE).map(ask).collect();
+    let mut reasons = Vec::new();
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(server) => return Ok(server),
+            Err((instance, verdict)) => {
+                let detail = match verdict.detail.as_str() {
+                    "" => String::new(),
+                    detail => format!(" ({detail})"),
+                };
+                reasons.push(format!("{} {}{detail}", instance.record.id, verdict.health));
+            }
+        }
+        asked.extend(waiting.next().map(ask));
+    }
+    reasons.sort();
+    reasons.truncate(5);
+    Err(unavailable(format!(
+        "no instance of {service} serves: {}",
+        reasons.join("; ")
+    ))
+    .next("--instance ID calls one anyway."))
+}
+
+pub(crate) fn unavailable(message: String) -> Failure {
+    Failure::new(Kind::Grpc(Code::Unavailable as i32), message)
+}

@@ -1,0 +1,14 @@
+//! The real binary over the embedded etcd and over a real one, the same table for both.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod bad_input;
+mod config;
+mod help;
+mod services;
+mod settings;
+mod world;

@@ -1,0 +1,281 @@
+//! The console: wait for whatever happens, drain what else is there, update, draw if anything visible
+//! changed. Keys go before everything, and nothing here waits for etcd.
+
+use std::time::{Duration, Instant};
+
+use crossterm::event::EventStream;
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::report::Failure;
+use crate::session::Session;
+use effect::Effect;
+use effect::run::Runner;
+use event::{Event, Now};
+use state::{Context, State};
+use term::Screen;
+use theme::Theme;
+use update::update;
+use view::Look;
+
+pub mod action;
+pub mod effect;
+pub mod event;
+pub mod key;
+pub mod keymap;
+pub mod outside;
+pub mod state;
+pub mod term;
+pub mod text;
+pub mod theme;
+pub mod update;
+pub mod view;
+
+pub use state::View;
+
+/// At most one frame in this time: more is not seen.
+const FRAME: Duration = Duration::from_millis(8);
+
+/// Events of the fleet taken in before a key is looked for again.
+const DRAINED: Duration = Duration::from_millis(4);
+
+/// Events that wait for the console; beyond it the feeds wait.
+const INBOX: usize = 256;
+
+/// How the console is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The page it opens on.
+    pub view: View,
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// Who changes config, for the history.
+    pub author: String,
+}
+
+/// Runs the console until the user ends it.
+///
+/// # Errors
+/// When there is no terminal, or it goes away.
+pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
+    let screen = Screen::enter().map_err(|error| {
+        Failure::failed(format!("the console needs a terminal: {error}"))
+            .next("Without one, use the commands: msctl services, msctl config list.")
+    })?;
+    let ended = Console::new(session, options, screen)
+        .map_err(lost)?
+        .run()
+        .await;
+    ended.map_err(lost)
+}
+
+fn lost(error: std::io::Error) -> Failure {
+    Failure::failed(format!("the terminal is lost: {error}"))
+}
+
+struct Console {
+    state: State,
+    look: Look,
+    screen: Screen,
+    runner: Runner,
+    inbox: mpsc::Receiver<Event>,
+    keys: EventStream,
+    started: Instant,
+    drawn: Option<Instant>,
+    signals: [Signal; 3],
+}
+
+/// Whether the console goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Goes,
+    Ends,
+}
+
+impl Console {
+    fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
+        let (events, inbox) = mpsc::channel(INBOX);
+        let context = session.context();
+        let context = Context {
+            name: context.name.to_string(),
+            prefixes: context.prefixes.clone(),
+            access: context.access,
+            stage: context.stage,
+        };
+        let now = Now { mono: Duration::ZERO, wall: Timestamp::now() };
+        let mut state = State::new(context, Screen::size(), now);
+        state.view = options.view;
+        Ok(Self {
+            runner: Runner::start(session, state.generation, events, options.author),
+            state,
+            look: Look { theme: options.theme, zone: TimeZone::system() },
+            screen,
+            inbox,
+            keys: EventStream::new(),
+            started: Instant::now(),
+            drawn: None,
+            signals: [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+                signal(SignalKind::interrupt())?,
+            ],
+        })
+    }
+
+    async fn run(mut self) -> std::io::Result<()> {
+        loop {
+            self.settle()?;
+            let wake = self.wake();
+            let event = tokio::select! {
+                biased;
+                key = self.keys.next() => match key {
+                    Some(key) => match term::translate(key?) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    None => return Ok(()),
+                },
+                () = ended(&mut self.signals) => return Ok(()),
+                () = tokio::time::sleep_until(wake.into()) => Event::Tick,
+                Some(event) = self.inbox.recv() => event,
+            };
+            if self.take(event).await? == Flow::Ends || self.drain().await? == Flow::Ends {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what else is there, for a bounded time, keys first.
+    async fn drain(&mut self) -> std::io::Result<Flow> {
+        let until = Instant::now() + DRAINED;
+        while Instant::now() < until {
+            let event = match self.keys.next().now_or_never() {
+                Some(Some(key)) => term::translate(key?),
+                Some(None) => return Ok(Flow::Ends),
+                None => match self.inbox.try_recv() {
+                    Ok(event) => Some(event),
+                    Err(_) => break,
+                },
+            };
+            if let Some(event) = event
+                && self.take(event).await? == Flow::Ends
+            {
+                return Ok(Flow::Ends);
+            }
+        }
+        Ok(Flow::Goes)
+    }
+
+    /// Brings rows up to date and draws, where something visible changed and it is time.
+    fn settle(&mut self) -> std::io::Result<()> {
+        self.state.now = self.now();
+        self.state.settle();
+        if let Some(name) = self.state.theme_wish.take() {
+            self.look.theme =
+                Theme::named(&name).unwrap_or_else(|| self.look.theme.next());
+            self.state.changed = true;
+        }
+        let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
+        if self.state.changed && due {
+            let (state, look) = (&self.state, &self.look);
+            self.screen.draw(|buffer| view::draw(state, look, buffer))?;
+            self.state.changed = false;
+            self.drawn = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// When the console has to look again, should nothing happen.
+    fn wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(60);
+        let due = self.state.wake_at().map_or(far, |at| self.started + at);
+        match self.drawn {
+            Some(drawn) if self.state.changed => due.min(drawn + FRAME),
+            _ => due,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.started.elapsed(), wall: Timestamp::now() }
+    }
+
+    async fn take(&mut self, event: Event) -> std::io::Result<Flow> {
+        if let Event::Resize(width, height) = event {
+            self.screen.resize(width, height)?;
+        }
+        let now = self.now();
+        let effects = update(&mut self.state, now, event);
+        self.perform(effects).await
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) -> std::io::Result<Flow> {
+        for effect in effects {
+            match effect {
+                Effect::Quit => return Ok(Flow::Ends),
+                Effect::Redraw => self.screen.forget()?,
+                Effect::Suspend => {
+                    self.screen.suspend()?;
+                    let now = self.now();
+                    self.state.size = Screen::size();
+                    update(&mut self.state, now, Event::Resumed);
+                }
+                Effect::Copy(text) => {
+                    if let Err(error) = self.screen.copy(&text) {
+                        self.state.say(state::toast::Tone::Bad, format!("not copied: {error}"));
+                    }
+                }
+                Effect::EditOutside { text, suffix } => self.edit(&text, suffix).await?,
+                other => self.runner.run(other),
+            }
+        }
+        Ok(Flow::Goes)
+    }
+
+    /// Hands the terminal to the user's editor. News of the fleet are taken in meanwhile.
+    async fn edit(&mut self, text: &str, suffix: &str) -> std::io::Result<()> {
+        // Two readers of one terminal would steal each other's keys.
+        self.keys = EventStream::new();
+        let (state, inbox, started) = (&mut self.state, &mut self.inbox, self.started);
+        let mut effects = Vec::new();
+        let edited = self
+            .screen
+            .without(async {
+                let edited = outside::edit(text, suffix);
+                tokio::pin!(edited);
+                loop {
+                    tokio::select! {
+                        edited = &mut edited => break edited,
+                        Some(event) = inbox.recv() => {
+                            let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
+                            effects.extend(update(state, now, event));
+                        }
+                    }
+                }
+            })
+            .await?;
+        self.keys = EventStream::new();
+        self.state.size = Screen::size();
+        let now = self.now();
+        effects.extend(update(&mut self.state, now, Event::Edited(edited)));
+        for effect in effects {
+            match effect {
+                Effect::Redraw => self.screen.forget()?,
+                other => self.runner.run(other),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a signal that ends programs.
+async fn ended(signals: &mut [Signal; 3]) {
+    let [terminate, hangup, interrupt] = signals;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,99 @@
+//! Everything the console can do to the world, closed. `update` asks for it; `run` is the only place
+//! that does it. An effect carries all it needs: it never sees state.
+
+use std::sync::Arc;
+
+use fleet::{Instance, Key, LeaseId, Plan, ServiceName};
+
+use super::event::Deed;
+use super::state::calls::Method;
+
+pub mod run;
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// End the console.
+    Quit,
+    /// Go to the background.
+    Suspend,
+    /// Forget what the terminal shows and draw it all.
+    Redraw,
+    /// Put a text on the clipboard.
+    Copy(String),
+    /// Hand a text to the user's editor; `suffix` names the file's kind.
+    EditOutside {
+        /// The text.
+        text: String,
+        /// `.yaml`, `.json`
+        suffix: &'static str,
+    },
+    /// Ask instances for their health.
+    ProbeHealth(Vec<Arc<Instance>>),
+    /// Ask etcd for the time leases have.
+    ProbeLeases {
+        /// Which.
+        ids: Vec<LeaseId>,
+        /// With their keys or without.
+        keys: Keys,
+    },
+    /// Ask etcd for all leases.
+    ListLeases,
+    /// Ask the cluster's members.
+    AskCluster,
+    /// List raw keys below the context's prefixes.
+    ListKeys,
+    /// Read one key.
+    Read(Key),
+    /// Write config, with its release record.
+    Save {
+        /// What to write.
+        plan: Plan,
+        /// Why.
+        message: String,
+    },
+    /// Write anything else.
+    Commit {
+        /// What to write.
+        plan: Plan,
+        /// What for.
+        deed: Deed,
+    },
+    /// Revoke a lease.
+    Revoke(LeaseId),
+    /// Ask a service for its methods.
+    AskMethods {
+        /// The service.
+        service: ServiceName,
+        /// Who may be asked, the best first.
+        instances: Vec<Arc<Instance>>,
+    },
+    /// Call a method.
+    Call(Call),
+    /// End the call that is running.
+    CancelCall,
+}
+
+/// Whether a lease's keys are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// They are.
+    With,
+    /// They are not.
+    Without,
+}
+
+/// A call to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Its number; news carry it.
+    pub id: u64,
+    /// The registered service.
+    pub service: ServiceName,
+    /// Which method.
+    pub method: Arc<Method>,
+    /// JSON documents, one after the other.
+    pub request: String,
+    /// Who may be called, the best first.
+    pub instances: Vec<Arc<Instance>>,
+}

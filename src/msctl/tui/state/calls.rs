@@ -1,0 +1,469 @@
+//! The Calls page: services, their methods as read from the services themselves, the request being
+//! written, and the answer as it comes in. Knows methods by name and text only; protobuf is the
+//! effect's. A request once typed is kept for its method.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet::filter::{Field, Row};
+use fleet::{Key, ServiceName};
+
+use super::editor::{Editor, Shape};
+use super::list::List;
+
+/// An answer keeps at most this much text; the oldest messages of a stream go first.
+pub const ANSWER_BYTES: usize = 4 << 20;
+
+/// Which sides send more than one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One to one.
+    Unary,
+    /// One to many.
+    ServerStream,
+    /// Many to one.
+    ClientStream,
+    /// Many to many.
+    Bidi,
+}
+
+/// A method as a person picks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// `user.v1.UserService`
+    pub service: Arc<str>,
+    /// `Get`
+    pub name: Arc<str>,
+    /// Which sides stream.
+    pub kind: Kind,
+    /// JSON to start from.
+    pub template: Arc<str>,
+    /// What the request means: comments and fields.
+    pub about: Arc<str>,
+}
+
+impl Method {
+    /// `user.v1.UserService/Get`
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.service, self.name)
+    }
+}
+
+/// What is known of a service's methods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Being asked.
+    Asked,
+    /// As the service told.
+    Known(Vec<Arc<Method>>),
+    /// It could not be asked, or does not tell.
+    Failed(String),
+}
+
+/// A row of the tree.
+#[derive(Clone, Debug)]
+pub enum TreeRow {
+    /// A registered service.
+    Service {
+        /// Its name.
+        name: ServiceName,
+        /// Whether its methods show.
+        unfolded: bool,
+    },
+    /// A gRPC service of it.
+    Heading {
+        /// The registered service.
+        of: ServiceName,
+        /// `user.v1.UserService`
+        name: Arc<str>,
+    },
+    /// A method.
+    Method {
+        /// The registered service.
+        of: ServiceName,
+        /// The method.
+        method: Arc<Method>,
+    },
+    /// What stands in place of methods that are not there.
+    Note {
+        /// The registered service.
+        of: ServiceName,
+        /// Why.
+        text: String,
+    },
+}
+
+/// What tells rows apart: service, gRPC service, method.
+pub type TreeKey = (ServiceName, Arc<str>, Arc<str>);
+
+impl TreeRow {
+    /// Its identity.
+    pub fn key(&self) -> TreeKey {
+        let none = || Arc::from("");
+        match self {
+            Self::Service { name, .. } => (name.clone(), none(), none()),
+            Self::Heading { of, name } => (of.clone(), name.clone(), none()),
+            Self::Method { of, method } => {
+                (of.clone(), method.service.clone(), method.name.clone())
+            }
+            Self::Note { of, .. } => (of.clone(), none(), Arc::from("note")),
+        }
+    }
+
+    /// The registered service it belongs to.
+    pub fn service(&self) -> &ServiceName {
+        match self {
+            Self::Service { name: of, .. }
+            | Self::Heading { of, .. }
+            | Self::Method { of, .. }
+            | Self::Note { of, .. } => of,
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// `OK`, `NOT_FOUND`, …
+    pub code: String,
+    /// Whether that is good.
+    pub ok: bool,
+    /// What was said beside it.
+    pub message: String,
+    /// Error details as JSON.
+    pub details: Vec<String>,
+    /// Trailers.
+    pub trailers: Vec<(String, String)>,
+    /// From the send to the end.
+    pub took: Duration,
+}
+
+/// News of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes to this instance.
+    Sent {
+        /// Its id or address.
+        to: String,
+    },
+    /// Response headers.
+    Headers(Vec<(String, String)>),
+    /// One message as JSON.
+    Message(String),
+    /// The end.
+    Ended(Ended),
+    /// It never came to a status: no instance, a request that does not fit, …
+    Failed(String),
+}
+
+/// A call and its answer so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Which call; older news are dropped.
+    pub id: u64,
+    /// What was called.
+    pub method: String,
+    /// When it was sent, since the console started.
+    pub sent_at: Duration,
+    /// Who got it.
+    pub to: Option<String>,
+    /// Response headers.
+    pub headers: Vec<(String, String)>,
+    /// The messages' lines.
+    pub lines: Vec<String>,
+    bytes: usize,
+    /// How many messages came.
+    pub messages: usize,
+    /// Whether the oldest lines were dropped.
+    pub cut: bool,
+    /// How it ended.
+    pub ended: Option<Ended>,
+    /// Why there is no status.
+    pub failed: Option<String>,
+    /// First line that shows.
+    pub scroll: usize,
+    /// Whether the newest line is kept in sight.
+    pub following: bool,
+}
+
+impl Answer {
+    fn new(id: u64, method: String, sent_at: Duration) -> Self {
+        Self {
+            id,
+            method,
+            sent_at,
+            to: None,
+            headers: Vec::new(),
+            lines: Vec::new(),
+            bytes: 0,
+            messages: 0,
+            cut: false,
+            ended: None,
+            failed: None,
+            scroll: 0,
+            following: true,
+        }
+    }
+
+    /// Whether more may come.
+    pub fn is_running(&self) -> bool {
+        self.ended.is_none() && self.failed.is_none()
+    }
+
+    fn take(&mut self, progress: Progress) {
+        match progress {
+            Progress::Sent { to } => self.to = Some(to),
+            Progress::Headers(headers) => self.headers = headers,
+            Progress::Message(text) => {
+                self.messages += 1;
+                self.bytes += text.len();
+                self.lines.extend(text.lines().map(str::to_owned));
+                let mut dropped = 0;
+                while self.bytes > ANSWER_BYTES && dropped + 1 < self.lines.len() {
+                    self.bytes -= self.lines[dropped].len().min(self.bytes);
+                    dropped += 1;
+                }
+                self.cut |= dropped > 0;
+                self.lines.drain(..dropped);
+            }
+            Progress::Ended(ended) => self.ended = Some(ended),
+            Progress::Failed(why) => self.failed = Some(why),
+        }
+    }
+}
+
+/// What has the focus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    /// The tree of methods.
+    #[default]
+    Methods,
+    /// The request.
+    Request,
+    /// The answer.
+    Response,
+}
+
+/// The page.
+#[derive(Debug, Default)]
+pub struct CallsPage {
+    /// What has the focus.
+    pub pane: Pane,
+    /// The tree.
+    pub tree: List<TreeKey, TreeRow>,
+    /// What services told of their methods.
+    pub methods: BTreeMap<ServiceName, Methods>,
+    unfolded: std::collections::BTreeSet<ServiceName>,
+    /// The method whose request shows.
+    pub chosen: Option<(ServiceName, Arc<Method>)>,
+    requests: HashMap<TreeKey, Editor>,
+    /// The instance that gets the call; `None`: any healthy one.
+    pub instance: Option<Key>,
+    /// The last call.
+    pub answer: Option<Answer>,
+    calls: u64,
+}
+
+impl CallsPage {
+    /// Shows a service's methods. Returns whether they have to be asked for.
+    pub fn unfold(&mut self, service: &ServiceName) -> bool {
+        self.unfolded.insert(service.clone());
+        self.tree.outdate_now();
+        let ask = !matches!(self.methods.get(service), Some(Methods::Known(_) | Methods::Asked));
+        if ask {
+            self.methods.insert(service.clone(), Methods::Asked);
+        }
+        ask
+    }
+
+    /// Hides them, or shows them. Returns whether they have to be asked for.
+    pub fn toggle(&mut self, service: &ServiceName) -> bool {
+        if self.unfolded.remove(service) {
+            self.tree.outdate_now();
+            return false;
+        }
+        self.unfold(service)
+    }
+
+    /// Takes in what a service told.
+    pub fn told(&mut self, service: ServiceName, methods: Methods) {
+        self.methods.insert(service, methods);
+        self.tree.outdate_now();
+    }
+
+    /// Makes the rows anew where it is time.
+    pub fn rebuild<'a>(
+        &mut self,
+        services: impl Iterator<Item = &'a ServiceName>,
+        now: Duration,
+    ) -> bool {
+        if !self.tree.wants_build(now) {
+            return false;
+        }
+        let filter = self.tree.filter();
+        let mut rows = Vec::new();
+        let mut total = 0;
+        for name in services {
+            total += 1;
+            let unfolded = self.unfolded.contains(name);
+            let known = match self.methods.get(name) {
+                Some(Methods::Known(methods)) if unfolded => methods.as_slice(),
+                _ => &[],
+            };
+            let hits: Vec<_> = known
+                .iter()
+                .filter(|method| filter.matches(&MethodFacts { service: name, method: Some(method) }))
+                .collect();
+            if hits.is_empty() && !filter.matches(&MethodFacts { service: name, method: None }) {
+                continue;
+            }
+            rows.push(TreeRow::Service { name: name.clone(), unfolded });
+            if !unfolded {
+                continue;
+            }
+            match self.methods.get(name) {
+                Some(Methods::Known(methods)) if methods.is_empty() => rows.push(TreeRow::Note {
+                    of: name.clone(),
+                    text: "it tells of no methods".into(),
+                }),
+                Some(Methods::Failed(why)) => {
+                    rows.push(TreeRow::Note { of: name.clone(), text: why.clone() });
+                }
+                Some(Methods::Asked) => {
+                    rows.push(TreeRow::Note { of: name.clone(), text: "asking…".into() });
+                }
+                _ => {}
+            }
+            let mut heading: Option<&Arc<str>> = None;
+            for method in hits {
+                if heading != Some(&method.service) {
+                    heading = Some(&method.service);
+                    rows.push(TreeRow::Heading { of: name.clone(), name: method.service.clone() });
+                }
+                rows.push(TreeRow::Method { of: name.clone(), method: Arc::clone(method) });
+            }
+        }
+        self.tree.fill(now, rows, total, TreeRow::key);
+        true
+    }
+
+    /// Shows the request of the method under the cursor, if it is one.
+    pub fn choose(&mut self) -> bool {
+        let Some(TreeRow::Method { of, method }) = self.tree.current() else { return false };
+        if self.chosen.as_ref().is_none_or(|(service, _)| service != of) {
+            self.instance = None;
+        }
+        let key = (of.clone(), method.service.clone(), method.name.clone());
+        self.requests
+            .entry(key)
+            .or_insert_with(|| Editor::new(Shape::Lines, &method.template))
+            .place(0, 0);
+        self.chosen = Some((of.clone(), Arc::clone(method)));
+        true
+    }
+
+    /// The request that shows.
+    pub fn request(&self) -> Option<&Editor> {
+        self.requests.get(&self.chosen_key()?)
+    }
+
+    /// The request that shows, to be edited.
+    pub fn request_mut(&mut self) -> Option<&mut Editor> {
+        let key = self.chosen_key()?;
+        self.requests.get_mut(&key)
+    }
+
+    fn chosen_key(&self) -> Option<TreeKey> {
+        let (service, method) = self.chosen.as_ref()?;
+        Some((service.clone(), method.service.clone(), method.name.clone()))
+    }
+
+    /// Begins a call. Returns its number.
+    pub fn begin(&mut self, now: Duration) -> Option<u64> {
+        let (_, method) = self.chosen.as_ref()?;
+        self.calls += 1;
+        self.answer = Some(Answer::new(self.calls, method.full_name(), now));
+        Some(self.calls)
+    }
+
+    /// Takes in news of a call; of an older one they are dropped. Returns whether they counted.
+    pub fn news(&mut self, id: u64, progress: Progress) -> bool {
+        match &mut self.answer {
+            Some(answer) if answer.id == id => {
+                answer.take(progress);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+struct MethodFacts<'a> {
+    service: &'a ServiceName,
+    method: Option<&'a Method>,
+}
+
+impl Row for MethodFacts<'_> {
+    fn contains(&self, word: &str) -> bool {
+        self.service.as_str().to_lowercase().contains(word)
+            || self.method.is_some_and(|m| m.full_name().to_lowercase().contains(word))
+    }
+
+    fn field(&self, _: &str) -> Option<Field<'_>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> CallsPage {
+        let mut page = CallsPage::default();
+        let user = ServiceName::new("user").unwrap();
+        assert!(page.unfold(&user));
+        let method = |name: &str| {
+            Arc::new(Method {
+                service: "user.v1.UserService".into(),
+                name: name.into(),
+                kind: Kind::Unary,
+                template: "{\n  \"id\": \"\"\n}".into(),
+                about: "".into(),
+            })
+        };
+        page.told(user.clone(), Methods::Known(vec![method("Get"), method("List")]));
+        page.rebuild([user].iter(), Duration::ZERO);
+        page
+    }
+
+    #[test]
+    fn a_request_is_kept_for_its_method() {
+        let mut page = page();
+        page.tree.go(super::super::table::Motion::Rows(2), TreeRow::key);
+        assert!(page.choose());
+        page.request_mut().unwrap().replace("{\"id\":\"1\"}");
+        page.tree.go(super::super::table::Motion::Rows(1), TreeRow::key);
+        assert!(page.choose());
+        assert!(page.request().unwrap().text().contains("\"\""));
+        page.tree.go(super::super::table::Motion::Rows(-1), TreeRow::key);
+        page.choose();
+        assert_eq!(page.request().unwrap().text(), "{\"id\":\"1\"}");
+    }
+
+    #[test]
+    fn news_of_an_older_call_are_dropped_and_an_endless_stream_stays_bounded() {
+        let mut page = page();
+        page.tree.go(super::super::table::Motion::Rows(2), TreeRow::key);
+        page.choose();
+        let first = page.begin(Duration::ZERO).unwrap();
+        let second = page.begin(Duration::ZERO).unwrap();
+        assert!(!page.news(first, Progress::Message("{}".into())));
+        for _ in 0..100 {
+            assert!(page.news(second, Progress::Message(format!("\"{}\"", "x".repeat(100_000)))));
+        }
+        let answer = page.answer.as_ref().unwrap();
+        assert!(answer.cut && answer.bytes <= ANSWER_BYTES);
+        assert_eq!(answer.messages, 100);
+    }
+}

@@ -1,0 +1,375 @@
+//! What is known of the fleet: the registry as etcd has it, and what was asked of instances and
+//! leases since. Each observation carries the time it was made, and nothing here guesses: what was
+//! not asked is unknown. Times are since the console started.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet::status::StatusRecord;
+use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
+
+/// What an instance answered when it was asked for its health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSeen {
+    /// The answer.
+    pub health: Health,
+    /// What was said beside it, or why there was no answer.
+    pub detail: String,
+    /// How long the answer took.
+    pub latency: Option<Duration>,
+    /// When it was asked last.
+    pub at: Duration,
+    /// Since when the answer has been the same.
+    pub since: Duration,
+}
+
+/// What etcd said of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseSeen {
+    /// Seconds it was granted for.
+    pub granted: i64,
+    /// Seconds left when etcd was asked; `None`: there is no such lease any longer.
+    pub ttl: Option<i64>,
+    /// When it was asked.
+    pub at: Duration,
+    /// The keys it takes with it, where they were asked for.
+    pub keys: Option<Vec<Key>>,
+}
+
+impl LeaseSeen {
+    /// Seconds left now, if nobody has kept it alive since it was asked.
+    pub fn left(&self, now: Duration) -> Option<f64> {
+        let ttl = self.ttl?;
+        let since = now.saturating_sub(self.at).as_secs_f64();
+        Some((ttl as f64 - since).max(0.0))
+    }
+}
+
+/// What is true of a service as a whole; made once per change, not per draw.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// How many instances are registered.
+    pub instances: usize,
+    /// How many there are of each [`Health::ALL`].
+    pub by_health: [usize; 5],
+    /// Versions with their number of instances, the commonest first.
+    pub versions: Vec<(String, usize)>,
+    /// The newest config revision that an instance reports, and how many report an older one.
+    pub config: Option<(i64, usize)>,
+    /// How many values instances refuse.
+    pub rejected: usize,
+    /// Instances whose record has no lease and so outlives its process.
+    pub unleased: usize,
+    /// Findings in a few words, the worst first.
+    pub findings: Vec<String>,
+}
+
+impl Summary {
+    /// How many are in this state.
+    pub fn count(&self, health: Health) -> usize {
+        self.by_health[rank(health)]
+    }
+
+    /// The worst state any instance is in; unknown counts as good news.
+    pub fn worst(&self) -> Health {
+        [Health::Unreachable, Health::Hung, Health::NotServing, Health::Serving]
+            .into_iter()
+            .find(|health| self.count(*health) > 0)
+            .unwrap_or(Health::Unknown)
+    }
+}
+
+/// The place of a state in [`Health::ALL`].
+pub fn rank(health: Health) -> usize {
+    Health::ALL.iter().position(|known| *known == health).unwrap_or(4)
+}
+
+/// The fleet as far as it is known.
+#[derive(Debug)]
+pub struct Directory {
+    /// Services and instances.
+    pub registry: Registry,
+    prefixes: Prefixes,
+    health: HashMap<Key, HealthSeen>,
+    leases: HashMap<LeaseId, LeaseSeen>,
+    /// Keyed by `<service>/<id>` below the status prefix.
+    status: HashMap<Box<[u8]>, Arc<StatusRecord>>,
+    summaries: BTreeMap<ServiceName, Summary>,
+    dirty: HashSet<ServiceName>,
+}
+
+impl Directory {
+    /// An empty directory.
+    pub fn new(prefixes: Prefixes) -> Self {
+        Self {
+            registry: Registry::new(prefixes.services.clone()),
+            prefixes,
+            health: HashMap::new(),
+            leases: HashMap::new(),
+            status: HashMap::new(),
+            summaries: BTreeMap::new(),
+            dirty: HashSet::new(),
+        }
+    }
+
+    /// Takes in a change below the services prefix. Returns the lease the instance had.
+    pub fn apply(&mut self, change: &Change) -> Option<LeaseId> {
+        let lease = self.registry.instance(change.key()).and_then(|instance| instance.lease);
+        let touched = self.registry.apply(change);
+        if let Change::Delete { key, .. } = change {
+            self.health.remove(key);
+        }
+        self.dirty.extend(touched.into_iter().flatten());
+        lease
+    }
+
+    /// Takes in a change below the status prefix. A record that cannot be read counts as none.
+    pub fn apply_status(&mut self, change: &Change) {
+        let Some(name) = self.prefixes.status.strip(change.key()) else { return };
+        let record = match change {
+            Change::Put(entry) => StatusRecord::from_json(&entry.value).ok(),
+            Change::Delete { .. } => None,
+        };
+        match record {
+            Some(record) => self.status.insert(name.into(), Arc::new(record)),
+            None => self.status.remove(name),
+        };
+        if let Some((service, _)) = self.prefixes.of_status(change.key()) {
+            self.dirty.insert(service);
+        }
+    }
+
+    /// Takes in what an instance answered. An answer about one that left meanwhile is dropped.
+    /// Returns whether anything differs from before that a person would call news.
+    pub fn observe(&mut self, key: &Key, mut seen: HealthSeen) -> bool {
+        let Some(instance) = self.registry.instance(key) else { return false };
+        let before = self.health.get(key);
+        let same = before.is_some_and(|before| before.health == seen.health);
+        if let Some(before) = before.filter(|_| same) {
+            seen.since = before.since;
+        }
+        if !same {
+            self.dirty.insert(instance.record.service.clone());
+        }
+        self.health.insert(key.clone(), seen);
+        !same
+    }
+
+    /// Takes in what etcd said of a lease.
+    pub fn observe_lease(&mut self, id: LeaseId, mut seen: LeaseSeen) {
+        if seen.keys.is_none() {
+            seen.keys = self.leases.get_mut(&id).and_then(|before| before.keys.take());
+        }
+        self.leases.insert(id, seen);
+    }
+
+    /// How many leases are known.
+    pub fn lease_count(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Forgets leases that neither a record nor the list names, so that the table stays bounded.
+    pub fn keep_leases(&mut self, known: &HashSet<LeaseId>) {
+        self.leases.retain(|id, _| known.contains(id));
+    }
+
+    /// What is known of an instance's health.
+    pub fn health(&self, key: &Key) -> Option<&HealthSeen> {
+        self.health.get(key)
+    }
+
+    /// An instance's state; unknown where it was not asked.
+    pub fn state_of(&self, key: &Key) -> Health {
+        self.health.get(key).map_or(Health::Unknown, |seen| seen.health)
+    }
+
+    /// What is known of a lease.
+    pub fn lease(&self, id: LeaseId) -> Option<&LeaseSeen> {
+        self.leases.get(&id)
+    }
+
+    /// What an instance says of itself.
+    pub fn status(&self, instance: &Instance) -> Option<&Arc<StatusRecord>> {
+        let record = &instance.record;
+        let name = format!("{}/{}", record.service, record.id);
+        self.status.get(name.as_bytes())
+    }
+
+    /// How many instances report a status.
+    pub fn reporting(&self) -> usize {
+        self.status.len()
+    }
+
+    /// A service's summary; made by [`Directory::refresh`].
+    pub fn summary(&self, service: &ServiceName) -> Option<&Summary> {
+        self.summaries.get(service)
+    }
+
+    /// All summaries, by name.
+    pub fn summaries(&self) -> impl ExactSizeIterator<Item = (&ServiceName, &Summary)> {
+        self.summaries.iter()
+    }
+
+    /// Whether summaries are behind the registry.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Brings the summaries of changed services up to date.
+    pub fn refresh(&mut self) {
+        for name in std::mem::take(&mut self.dirty) {
+            match self.summarize(&name) {
+                Some(summary) => self.summaries.insert(name, summary),
+                None => self.summaries.remove(&name),
+            };
+        }
+    }
+
+    /// The least time left among a service's leases, where all of up to `most` are known.
+    pub fn least_ttl(&self, service: &ServiceName, now: Duration, most: usize) -> Option<f64> {
+        let service = self.registry.service(service.as_str())?;
+        if service.len() > most {
+            return None;
+        }
+        service
+            .instances()
+            .filter_map(|instance| self.leases.get(&instance.lease?)?.left(now))
+            .min_by(f64::total_cmp)
+    }
+
+    fn summarize(&self, name: &ServiceName) -> Option<Summary> {
+        let service = self.registry.service(name.as_str())?;
+        let mut summary = Summary { instances: service.len(), ..Summary::default() };
+        let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut newest: Option<i64> = None;
+        let mut revisions = Vec::new();
+        for instance in service.instances() {
+            summary.by_health[rank(self.state_of(&instance.key))] += 1;
+            *versions.entry(&instance.record.version).or_default() += 1;
+            summary.unleased += usize::from(instance.lease.is_none());
+            if self.status.is_empty() {
+                continue;
+            }
+            if let Some(status) = self.status(instance) {
+                summary.rejected += status.rejected.len();
+                newest = newest.max(Some(status.revision));
+                revisions.push(status.revision);
+            }
+        }
+        summary.config = newest.map(|newest| {
+            (newest, revisions.iter().filter(|revision| **revision < newest).count())
+        });
+        summary.versions = versions.into_iter().map(|(v, n)| (v.to_owned(), n)).collect();
+        summary.versions.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
+        summary.findings = findings(&summary);
+        Some(summary)
+    }
+}
+
+fn findings(summary: &Summary) -> Vec<String> {
+    let mut out = Vec::new();
+    for (health, words) in [
+        (Health::Unreachable, "unreachable"),
+        (Health::Hung, "hung"),
+        (Health::NotServing, "not serving"),
+    ] {
+        let count = summary.count(health);
+        if count > 0 {
+            out.push(format!("{count} {words}"));
+        }
+    }
+    if summary.rejected > 0 {
+        let values = if summary.rejected == 1 { "value" } else { "values" };
+        out.push(format!("{} {values} refused", summary.rejected));
+    }
+    let others: usize = summary.versions.iter().skip(1).map(|(_, count)| count).sum();
+    if others > 0 {
+        out.push(format!("{others} on another version"));
+    }
+    if summary.unleased > 0 {
+        out.push(format!("{} without lease", summary.unleased));
+    }
+    out
+}
+
+/// How far etcd's word reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// The first list has not come.
+    #[default]
+    Loading,
+    /// Proved to be the truth.
+    Fresh {
+        /// When it was proved last.
+        at: Duration,
+    },
+    /// Held from before, perhaps no longer true.
+    Stale {
+        /// Since when.
+        since: Duration,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// One mirrored prefix: how fresh it is and up to which revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feed {
+    /// How fresh.
+    pub freshness: Freshness,
+    /// The newest revision seen.
+    pub revision: Revision,
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet::Entry;
+
+    use super::*;
+
+    fn put(key: &str, value: &str) -> Change {
+        Change::Put(Entry {
+            key: key.into(),
+            value: value.as_bytes().into(),
+            create_revision: Revision(1),
+            mod_revision: Revision(1),
+            version: 1,
+            lease: LeaseId::new(7),
+        })
+    }
+
+    fn seen(health: Health, at: u64) -> HealthSeen {
+        HealthSeen {
+            health,
+            detail: String::new(),
+            latency: None,
+            at: Duration::from_secs(at),
+            since: Duration::from_secs(at),
+        }
+    }
+
+    #[test]
+    fn a_state_lasts_since_it_began_and_not_since_it_was_asked() {
+        let mut directory = Directory::new(Prefixes::default());
+        let key = Key::from("/services/order/o-1");
+        assert!(!directory.observe(&key, seen(Health::Hung, 1)));
+        directory.apply(&put("/services/order/o-1", r#"{"service":"order","id":"o-1"}"#));
+        assert!(directory.observe(&key, seen(Health::Hung, 2)));
+        assert!(!directory.observe(&key, seen(Health::Hung, 9)));
+        assert_eq!(directory.health(&key).unwrap().since, Duration::from_secs(2));
+        directory.refresh();
+        let (_, summary) = directory.summaries().next().unwrap();
+        assert_eq!(summary.worst(), Health::Hung);
+        assert_eq!(summary.findings, ["1 hung"]);
+    }
+
+    #[test]
+    fn a_lease_runs_down_between_two_answers_and_never_below_zero() {
+        let lease =
+            LeaseSeen { granted: 10, ttl: Some(7), at: Duration::from_secs(100), keys: None };
+        assert_eq!(lease.left(Duration::from_secs(102)), Some(5.0));
+        assert_eq!(lease.left(Duration::from_secs(200)), Some(0.0));
+        assert_eq!(LeaseSeen { ttl: None, ..lease }.left(Duration::from_secs(100)), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The Doctor page: what is wrong in the whole fleet, as far as it was asked, the worst first.
+
+use std::time::Duration;
+
+use fleet::filter::{Field, Row};
+use fleet::finding::{self, Finding, Observed, Severity, Ttl};
+use fleet::{Instance, Key};
+
+use super::directory::Directory;
+use super::list::List;
+
+/// A finding and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingRow {
+    /// The key of the instance, or of the record that cannot be read.
+    pub key: Key,
+    /// Its id, or the key.
+    pub subject: String,
+    /// What is wrong.
+    pub finding: Finding,
+}
+
+/// The page.
+#[derive(Debug, Default)]
+pub struct DoctorPage {
+    /// The findings.
+    pub list: List<(Key, finding::Code, usize), (usize, FindingRow)>,
+}
+
+/// What is known of an instance, as findings want it.
+pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) -> Vec<Finding> {
+    let seen = directory.health(&instance.key);
+    let lease = instance.lease.and_then(|id| directory.lease(id));
+    let seconds = |value: i64| Duration::from_secs(u64::try_from(value).unwrap_or(0));
+    let observed = Observed {
+        health: seen.map_or(fleet::Health::Unknown, |seen| seen.health),
+        detail: seen.map_or("", |seen| &seen.detail),
+        since: seen.map(|seen| now.saturating_sub(seen.since)),
+        ttl: lease.and_then(|lease| {
+            Some(Ttl {
+                granted: seconds(lease.granted),
+                left: Duration::from_secs_f64(lease.left(lease.at)?),
+            })
+        }),
+        status: directory.status(instance).map(|status| &**status),
+    };
+    finding::of_instance(instance, &observed)
+}
+
+impl DoctorPage {
+    /// Makes the rows anew where it is time.
+    pub fn rebuild(&mut self, directory: &Directory, now: Duration) -> bool {
+        if !self.list.wants_build(now) {
+            return false;
+        }
+        let mut rows: Vec<FindingRow> = directory
+            .registry
+            .quarantined()
+            .map(|(key, poison)| FindingRow {
+                key: key.clone(),
+                subject: key.to_string(),
+                finding: finding::of_poison(key, poison),
+            })
+            .collect();
+        for (_, service) in directory.registry.services() {
+            for instance in service.instances() {
+                rows.extend(of_instance(directory, instance, now).into_iter().map(|finding| {
+                    FindingRow {
+                        key: instance.key.clone(),
+                        subject: instance.record.id.to_string(),
+                        finding,
+                    }
+                }));
+            }
+        }
+        let total = rows.len();
+        rows.retain(|row| self.list.filter().matches(row));
+        rows.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity));
+        let rows: Vec<_> = rows.into_iter().enumerate().collect();
+        self.list.fill(now, rows, total, |(at, row)| (row.key.clone(), row.finding.code, *at));
+        true
+    }
+
+    /// How many errors and warnings there are among the rows.
+    pub fn counts(&self) -> (usize, usize) {
+        let count = |severity| {
+            self.list.rows().iter().filter(|(_, row)| row.finding.severity == severity).count()
+        };
+        (count(Severity::Error), count(Severity::Warning))
+    }
+}
+
+impl Row for FindingRow {
+    fn contains(&self, word: &str) -> bool {
+        self.subject.to_lowercase().contains(word)
+            || self.finding.code.word().contains(word)
+            || self.finding.message.to_lowercase().contains(word)
+    }
+
+    fn field(&self, name: &str) -> Option<Field<'_>> {
+        match name {
+            "code" => Some(Field::Text(self.finding.code.word())),
+            _ => None,
+        }
+    }
+}

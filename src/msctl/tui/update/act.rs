@@ -1,0 +1,416 @@
+//! What each action does to state. The list of actions, with their keys and words, is `action`'s.
+
+use std::sync::Arc;
+
+use fleet::config::{ConfigKey, Scope as ConfigScope};
+use fleet::{Health, Instance, Key, Seen, ServiceName};
+
+use super::{palette, set_filter, show, write};
+use crate::tui::action::Action;
+use crate::tui::effect::{Call, Effect};
+use crate::tui::state::calls::{self, TreeRow};
+use crate::tui::state::config::{self, Choice, Wanted};
+use crate::tui::state::editor::{Editor, Shape};
+use crate::tui::state::overlay::{Overlay, Prompt, Purpose, Reader};
+use crate::tui::state::services::Pane;
+use crate::tui::state::table::Motion;
+use crate::tui::state::toast::Tone;
+use crate::tui::state::{State, View, services};
+
+mod go;
+mod help;
+mod yank;
+
+pub(super) use go::{go, go_to_service, open};
+
+/// Runs an action where the focus is.
+pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
+    use Action as A;
+    match action {
+        A::Open | A::OpenMethod | A::EditValue => return open(state),
+        A::Back => go::back(state),
+        A::CallService => return call_service(state),
+        A::ConfigOfService => config_of_service(state),
+        A::EventsOfThis => events_of_this(state),
+        A::ProbeNow => {
+            state.beats.health.asked = None;
+            state.beats.leases.asked = None;
+            state.say(Tone::Plain, "asking the health and the leases of what shows");
+        }
+        A::Deregister => write::deregister(state),
+        A::RawRecord => return raw(state),
+        A::Save => write::save(state),
+        A::NewKey => prompt(state, Purpose::NewKey, ""),
+        A::Unset => unset(state),
+        A::Discard => {
+            if let Some(key) = state.config.current()
+                && state.config.discard(&key)
+            {
+                state.say(Tone::Plain, format!("the change of {key} is dropped"));
+            }
+        }
+        A::Reveal => state.config.reveal(),
+        A::Message => {
+            let message = state.save_message.clone();
+            prompt(state, Purpose::Message, &message);
+        }
+        A::EditOutside => return edit_outside(state),
+        A::AcceptValue => state.config.accept(),
+        A::BreakLine => {
+            if let Some(editing) = &mut state.config.editing {
+                editing.editor.press(crate::tui::key::Key::plain(crate::tui::key::Code::Enter));
+                editing.error = None;
+            }
+        }
+        A::LeaveValue => {
+            state.config.editing = None;
+            state.config.pane = config::Pane::Keys;
+        }
+        A::TakeTheirs => state.config.choose(Choice::Theirs),
+        A::TakeMine => state.config.choose(Choice::Mine),
+        A::Resolve => resolve(state),
+        A::LeaveConflict => {
+            state.config.clash = None;
+            state.config.pane = config::Pane::Keys;
+        }
+        A::Send | A::SendShort => return send(state),
+        A::CancelCall => return cancel_call(state),
+        A::PickInstance => pick_instance(state),
+        A::ResetRequest => reset_request(state),
+        A::CopyCommand => return yank::command(state),
+        A::LeaveRequest => state.calls.pane = calls::Pane::Methods,
+        A::RevokeLease => {
+            if let Some(id) = state.leases.list.current().map(|row| row.id) {
+                write::revoke(state, id);
+            }
+        }
+        A::Follow => {
+            state.events.following = !state.events.following;
+            state.events.list.outdate_now();
+        }
+        A::Mark => {
+            if let Some(key) = state.services.instance().map(|instance| instance.key.clone()) {
+                state.services.instances.table.toggle_mark(&key);
+                go(state, Motion::Rows(1));
+            }
+        }
+        A::Copy => return yank::row(state),
+        A::NextPane => go::pane(state, 1),
+        A::PreviousPane => go::pane(state, -1),
+        A::SortNext => sort(state, Sorting::Next),
+        A::SortReverse => sort(state, Sorting::Reverse),
+        A::StartFilter => start_filter(state),
+        A::OpenPalette => palette::open(state),
+        A::Help => help::open(state),
+        A::Down => go(state, Motion::Rows(1)),
+        A::Up => go(state, Motion::Rows(-1)),
+        A::Top => go(state, Motion::Top),
+        A::Bottom => go(state, Motion::Bottom),
+        A::HalfDown => go(state, Motion::Half(1)),
+        A::HalfUp => go(state, Motion::Half(-1)),
+        A::PageDown => go(state, Motion::Page(1)),
+        A::PageUp => go(state, Motion::Page(-1)),
+        A::ViewServices => show(state, View::Services),
+        A::ViewConfig => show(state, View::Config),
+        A::ViewCalls => show(state, View::Calls),
+        A::ViewLeases => show(state, View::Leases),
+        A::ViewEvents => show(state, View::Events),
+        A::ViewKeys => show(state, View::Keys),
+        A::ViewDoctor => show(state, View::Doctor),
+        A::ViewOverview => show(state, View::Overview),
+        A::ViewMessages => show(state, View::Messages),
+        A::HistoryBack => go::history(state, -1),
+        A::HistoryForward => go::history(state, 1),
+        A::NextTheme => state.theme_wish = Some(String::new()),
+        A::Redraw => return vec![Effect::Redraw],
+        A::Suspend => return vec![Effect::Suspend],
+        A::Quit => return quit(state),
+        A::Interrupt => return interrupt(state),
+        A::KeepFilter => state.filtering = None,
+        A::DropFilter => {
+            state.filtering = None;
+            set_filter(state, "");
+        }
+        A::PaletteRun => return palette::run(state),
+        A::PaletteNext => palette::step(state, 1),
+        A::PalettePrevious => palette::step(state, -1),
+        A::PaletteClose | A::No | A::PromptCancel => state.overlay = None,
+        A::Yes => {
+            if let Some(Overlay::Question(question)) = state.overlay.take() {
+                return write::agreed(state, question.then);
+            }
+        }
+        A::PromptAccept => return accept_prompt(state),
+    }
+    Vec::new()
+}
+
+fn quit(state: &mut State) -> Vec<Effect> {
+    if state.config.drafts.is_empty() {
+        return vec![Effect::Quit];
+    }
+    // Losing a draft is asked in any context, and never takes a typed name.
+    let count = state.config.drafts.len();
+    state.overlay = Some(Overlay::Question(crate::tui::state::overlay::Question {
+        text: format!("{count} changes are not saved. Leave and lose them?"),
+        lines: state.config.drafts.keys().take(10).map(ToString::to_string).collect(),
+        typed: None,
+        then: Effect::Quit,
+    }));
+    Vec::new()
+}
+
+fn interrupt(state: &mut State) -> Vec<Effect> {
+    if state.overlay.take().is_some() {
+        return Vec::new();
+    }
+    if state.filtering.is_some() {
+        return act(state, Action::DropFilter);
+    }
+    match state.view {
+        View::Config => act(state, Action::LeaveValue),
+        View::Calls => act(state, Action::LeaveRequest),
+        _ => Vec::new(),
+    }
+}
+
+fn prompt(state: &mut State, purpose: Purpose, text: &str) {
+    let editor = Editor::new(Shape::Line, text);
+    state.overlay = Some(Overlay::Prompt(Prompt { purpose, editor, error: None }));
+}
+
+fn accept_prompt(state: &mut State) -> Vec<Effect> {
+    match state.overlay.take() {
+        Some(Overlay::Question(question)) => {
+            let name_given =
+                question.typed.as_ref().is_some_and(|(name, typed)| *name == typed.text().trim());
+            if name_given {
+                return write::agreed(state, question.then);
+            }
+            let name = question.typed.as_ref().map_or("", |(name, _)| name);
+            let text = format!("not done: that is not the name of the context, '{name}'");
+            state.say(Tone::Warn, text);
+        }
+        Some(Overlay::Prompt(prompt)) => match prompt.purpose {
+            Purpose::Message => state.save_message = prompt.editor.text().trim().to_owned(),
+            Purpose::NewKey => new_key(state, prompt),
+        },
+        other => state.overlay = other,
+    }
+    Vec::new()
+}
+
+fn new_key(state: &mut State, mut prompt: Prompt) {
+    let Some(scope) = state.config.scope.clone() else { return };
+    match ConfigKey::new(scope, prompt.editor.text().trim()) {
+        Ok(key) => {
+            state.config.keys.table.select_key(key.path().into());
+            state.config.edit(key);
+        }
+        Err(error) => {
+            prompt.error = Some(error.to_string());
+            state.overlay = Some(Overlay::Prompt(prompt));
+        }
+    }
+}
+
+fn unset(state: &mut State) {
+    if !write::allowed(state) {
+        return;
+    }
+    let Some(key) = state.config.current() else { return };
+    let drafted = state.config.drafts.get(&key).map(|draft| draft.seen.clone());
+    let seen = drafted.unwrap_or_else(|| Seen::from(state.config.entry(&key).cloned()));
+    if seen == Seen::Absent {
+        let text = format!("{key} has no value of its own; there is nothing to unset");
+        state.config.discard(&key);
+        return state.say(Tone::Plain, text);
+    }
+    state.config.want(key, seen, Wanted::Unset);
+}
+
+fn resolve(state: &mut State) {
+    if !state.config.resolve() {
+        state.say(Tone::Warn, "choose for each key first: t theirs, m mine");
+    } else if state.config.drafts.is_empty() {
+        state.say(Tone::Good, "theirs is kept everywhere; nothing is left to save");
+    } else {
+        write::save(state);
+    }
+}
+
+fn edit_outside(state: &mut State) -> Vec<Effect> {
+    if state.view == View::Config && state.config.pane == config::Pane::Keys {
+        open(state);
+    }
+    let (text, suffix) = match state.view {
+        View::Config => (state.config.editing.as_ref().map(|e| e.editor.text()), ".yaml"),
+        _ => (state.calls.request().map(Editor::text), ".json"),
+    };
+    text.map(|text| Effect::EditOutside { text, suffix }).into_iter().collect()
+}
+
+fn call_service(state: &mut State) -> Vec<Effect> {
+    let instance = match state.services.pane {
+        Pane::Services => None,
+        _ => state.services.instance().map(|instance| instance.key.clone()),
+    };
+    let Some(service) = state.services.of().cloned() else { return Vec::new() };
+    show(state, View::Calls);
+    state.calls.pane = calls::Pane::Methods;
+    state.calls.instance = instance;
+    state.calls.tree.set_filter("");
+    let ask = state.calls.unfold(&service);
+    let key = (service.clone(), Arc::from(""), Arc::from(""));
+    state.calls.tree.table.select_key(key);
+    if ask { ask_methods(state, service) } else { Vec::new() }
+}
+
+pub(super) fn ask_methods(state: &State, service: ServiceName) -> Vec<Effect> {
+    let instances = candidates(state, &service, None);
+    vec![Effect::AskMethods { service, instances }]
+}
+
+/// Who may be asked or called: the chosen instance alone, else the serving ones first.
+fn candidates(state: &State, service: &ServiceName, chosen: Option<&Key>) -> Vec<Arc<Instance>> {
+    let Some(service) = state.directory.registry.service(service.as_str()) else {
+        return Vec::new();
+    };
+    if let Some(instance) = chosen.and_then(|key| service.instance(key)) {
+        return vec![Arc::clone(instance)];
+    }
+    // A large service is not sorted as a whole for one call: the first serving ones will do.
+    let mut instances: Vec<Arc<Instance>> =
+        service.instances().filter(|i| i.record.grpc().is_some()).take(1_000).cloned().collect();
+    instances.sort_by_key(|instance| match state.directory.state_of(&instance.key) {
+        Health::Serving => 0,
+        Health::Unknown => 1,
+        Health::NotServing => 2,
+        Health::Hung => 3,
+        Health::Unreachable => 4,
+    });
+    let serving = |i: &Arc<Instance>| state.directory.state_of(&i.key) == Health::Serving;
+    let best = instances.iter().take_while(|instance| serving(instance)).count();
+    if best > 1 {
+        // Calls go round among those that serve.
+        let turn = state.calls.answer.as_ref().map_or(0, |answer| answer.id);
+        let by = usize::try_from(turn).unwrap_or(0) % best;
+        instances[..best].rotate_left(by);
+    }
+    instances.truncate(8);
+    instances
+}
+
+fn config_of_service(state: &mut State) {
+    let Some(service) = state.services.of().cloned() else { return };
+    show(state, View::Config);
+    state.config.open(ConfigScope::Service(service));
+}
+
+fn events_of_this(state: &mut State) {
+    let filter = match state.services.pane {
+        Pane::Services => state.services.of().map(ToString::to_string),
+        _ => state.services.instance().map(|instance| instance.record.id.to_string()),
+    };
+    show(state, View::Events);
+    state.events.list.set_filter(&filter.unwrap_or_default());
+}
+
+fn raw(state: &mut State) -> Vec<Effect> {
+    let key = match state.view {
+        View::Services => state.services.instance().map(|instance| instance.key.clone()),
+        View::Leases => {
+            let row = state.leases.list.current();
+            row.and_then(|row| row.instance.as_ref()).map(|instance| instance.key.clone())
+        }
+        _ => None,
+    };
+    key.map(Effect::Read).into_iter().collect()
+}
+
+fn send(state: &mut State) -> Vec<Effect> {
+    if state.calls.chosen.is_none() {
+        state.calls.choose();
+    }
+    let Some((service, method)) = state.calls.chosen.clone() else {
+        state.say(Tone::Plain, "choose a method first");
+        return Vec::new();
+    };
+    let request = state.calls.request().map(Editor::text).unwrap_or_default();
+    let instances = candidates(state, &service, state.calls.instance.as_ref());
+    let now = state.now.mono;
+    let Some(id) = state.calls.begin(now) else { return Vec::new() };
+    vec![Effect::Call(Call { id, service, method, request, instances })]
+}
+
+fn cancel_call(state: &mut State) -> Vec<Effect> {
+    match &mut state.calls.answer {
+        Some(answer) if answer.is_running() => {
+            answer.failed = Some("cancelled".into());
+            vec![Effect::CancelCall]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Goes round: any healthy one, then each instance.
+fn pick_instance(state: &mut State) {
+    let service = match (&state.calls.chosen, state.calls.tree.current()) {
+        (Some((service, _)), _) => service.clone(),
+        (None, Some(row)) => TreeRow::service(row).clone(),
+        (None, None) => return,
+    };
+    let Some(service) = state.directory.registry.service(service.as_str()) else { return };
+    let mut keys = service.instances().map(|instance| &instance.key);
+    let next = match &state.calls.instance {
+        None => keys.next(),
+        Some(current) => keys.find(|key| *key > current),
+    };
+    state.calls.instance = next.cloned();
+}
+
+fn reset_request(state: &mut State) {
+    let Some((_, method)) = state.calls.chosen.clone() else { return };
+    if let Some(request) = state.calls.request_mut() {
+        request.replace(&method.template);
+        request.place(0, 0);
+    }
+}
+
+fn start_filter(state: &mut State) {
+    if let Some(text) = super::filter_text(state) {
+        let text = text.to_owned();
+        state.filtering = Some((Editor::new(Shape::Line, &text), text));
+    }
+}
+
+enum Sorting {
+    Next,
+    Reverse,
+}
+
+fn sort(state: &mut State, sorting: Sorting) {
+    macro_rules! on {
+        ($list:expr, $columns:expr) => {
+            match sorting {
+                Sorting::Next => $list.sort_next($columns),
+                Sorting::Reverse => $list.reverse(),
+            }
+        };
+    }
+    match (state.view, state.services.pane) {
+        (View::Services, Pane::Services) => {
+            on!(state.services.services, services::SERVICE_COLUMNS.len());
+        }
+        (View::Services, _) => on!(state.services.instances, services::INSTANCE_COLUMNS.len()),
+        (View::Leases, _) => {
+            on!(state.leases.list, crate::tui::state::leases::COLUMNS.len());
+        }
+        _ => {}
+    }
+}
+
+/// Opens a text in full.
+pub(super) fn read(state: &mut State, title: impl Into<String>, lines: Vec<String>) {
+    state.overlay = Some(Overlay::Reader(Reader::new(title, lines)));
+}

@@ -1,0 +1,148 @@
+//! Before a write: what a read-only context refuses, what is asked, and what a production context
+//! asks more strictly.
+
+use std::sync::Arc;
+
+use fleet::{Edit, Instance, LeaseId, Plan, Seen};
+
+use crate::settings::{Access, Stage};
+use crate::tui::effect::Effect;
+use crate::tui::event::Deed;
+use crate::tui::state::State;
+use crate::tui::state::config::Saving;
+use crate::tui::state::editor::{Editor, Shape};
+use crate::tui::state::overlay::{Overlay, Question};
+use crate::tui::state::services::Pane;
+use crate::tui::state::toast::Tone;
+
+/// Whether a write may be asked for at all; a read-only context says no before asking.
+pub(super) fn allowed(state: &mut State) -> bool {
+    if state.context.access == Access::ReadWrite {
+        return true;
+    }
+    let name = state.context.name.clone();
+    state.say(
+        Tone::Bad,
+        format!("context '{name}' is read-only; use another, or take read_only from its settings"),
+    );
+    false
+}
+
+/// Asks, and does it on yes.
+pub(super) fn ask(state: &mut State, text: impl Into<String>, lines: Vec<String>, then: Effect) {
+    let typed = (state.context.stage == Stage::Production)
+        .then(|| (state.context.name.clone(), Editor::new(Shape::Line, "")));
+    state.overlay = Some(Overlay::Question(Question { text: text.into(), lines, typed, then }));
+}
+
+/// The user said yes.
+pub(super) fn agreed(state: &mut State, then: Effect) -> Vec<Effect> {
+    if let Effect::Save { plan, .. } = &then {
+        let keys = plan.edits().iter().map(|edit| edit.key.clone()).collect();
+        state.config.saving = Some(Saving::Sent { keys });
+    }
+    vec![then]
+}
+
+/// Asks before the pending changes are written.
+pub(super) fn save(state: &mut State) {
+    if !allowed(state) {
+        return;
+    }
+    if matches!(state.config.saving, Some(Saving::Sent { .. })) {
+        state.say(Tone::Plain, "a save is on its way; wait for its answer");
+        return;
+    }
+    if state.config.drafts.is_empty() {
+        state.say(Tone::Plain, "nothing to save: no value was changed");
+        return;
+    }
+    let plan = match state.config.plan() {
+        Ok(plan) => plan,
+        Err(error) => return state.say(Tone::Bad, error.to_string()),
+    };
+    let count = plan.edits().len();
+    let lines = plan
+        .edits()
+        .iter()
+        .map(|edit| {
+            let name = state.config.name_of(&edit.key);
+            let name = name.map_or_else(|| edit.key.to_string(), |name| name.to_string());
+            match edit.write {
+                fleet::Write::Delete => format!("unset  {name}"),
+                fleet::Write::Put { .. } => format!("set    {name}"),
+            }
+        })
+        .collect();
+    let changes = if count == 1 { "change".to_owned() } else { "changes, one transaction".into() };
+    let text = format!("Save {count} {changes}, to {}?", state.context.name);
+    let message = state.save_message.clone();
+    ask(state, text, lines, Effect::Save { plan, message });
+}
+
+/// Asks before records of instances are deleted: the marked ones, or the one under the cursor.
+pub(super) fn deregister(state: &mut State) {
+    if !allowed(state) {
+        return;
+    }
+    let page = &state.services;
+    let marked: Vec<Arc<Instance>> = page
+        .instances
+        .rows()
+        .iter()
+        .filter(|instance| page.instances.table.is_marked(&instance.key))
+        .cloned()
+        .collect();
+    let chosen = if marked.is_empty() || page.pane == Pane::Detail {
+        page.instance().cloned().into_iter().collect()
+    } else {
+        marked
+    };
+    let edits = chosen.iter().map(|instance| Edit::delete(instance.key.clone(), seen(instance)));
+    let plan = match Plan::new(edits) {
+        Ok(plan) if plan.is_empty() => return,
+        Ok(plan) => plan,
+        Err(error) => return state.say(Tone::Bad, error.to_string()),
+    };
+    let what = match chosen.as_slice() {
+        [one] => one.record.id.to_string(),
+        many => format!("{} instances", many.len()),
+    };
+    let mut lines: Vec<String> =
+        chosen.iter().take(10).map(|instance| instance.key.to_string()).collect();
+    if chosen.len() > 10 {
+        lines.push(format!("and {} more", chosen.len() - 10));
+    }
+    lines.push("A process that lives registers itself anew.".into());
+    let text = format!("Deregister {what} in {}?", state.context.name);
+    ask(state, text, lines, Effect::Commit { plan, deed: Deed::Deregister(what) });
+}
+
+/// What is known of the record: its revision is the guard; the value is not kept and not needed.
+fn seen(instance: &Instance) -> Seen {
+    Seen::At(fleet::Entry {
+        key: instance.key.clone(),
+        value: Arc::from(&[][..]),
+        create_revision: instance.create_revision,
+        mod_revision: instance.mod_revision,
+        version: 1,
+        lease: instance.lease,
+    })
+}
+
+/// Asks before a lease is revoked.
+pub(super) fn revoke(state: &mut State, id: LeaseId) {
+    if !allowed(state) {
+        return;
+    }
+    let keys = state.directory.lease(id).and_then(|seen| seen.keys.clone()).unwrap_or_default();
+    let mut lines: Vec<String> = keys.iter().take(10).map(|key| format!("deletes {key}")).collect();
+    if keys.len() > 10 {
+        lines.push(format!("and {} more keys", keys.len() - 10));
+    }
+    if keys.is_empty() {
+        lines.push("no keys of it are known".into());
+    }
+    let text = format!("Revoke lease {id} in {}?", state.context.name);
+    ask(state, text, lines, Effect::Revoke(id));
+}

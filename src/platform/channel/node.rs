@@ -1,0 +1,180 @@
+//! One endpoint of a channel: its connection, kept warm and made anew for ever with jittered
+//! back-off, its load and its breaker. A node takes calls only while it is really connected.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use etcd::backoff::Backoff;
+use http::uri::{Authority, Scheme};
+use tokio::time::timeout;
+
+use super::Target;
+use super::balance::Balance;
+use super::breaker::{Admission, Breaker};
+use super::connect::{Sender, reason};
+use super::pick::{Candidate, Load};
+
+/// A connection that lasted less than this counts as a failed attempt, so that a peer that accepts
+/// and hangs up is not called in a hot loop.
+const PROVEN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) target: Target,
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    pub(super) load: Load,
+    pub(super) breaker: Breaker,
+    sender: ArcSwapOption<Sender>,
+    connected: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// Where a node's connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The first attempt, or a new one right after a loss, is under way.
+    Connecting,
+    /// Connected.
+    Ready,
+    /// The last attempt failed; the next one comes after a while.
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// The last failure of the connection or of a call.
+    pub(super) error: Option<String>,
+}
+
+impl Node {
+    /// A node that is not connected yet; `None` when its address is no authority.
+    pub(super) fn new(target: Target, balance: &Balance) -> Option<Node> {
+        let authority = match &balance.options.authority {
+            Some(authority) => authority.parse().ok()?,
+            None => target.endpoint.address.parse().ok()?,
+        };
+        Some(Node {
+            scheme: if target.endpoint.secure {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            },
+            authority,
+            load: Load::new(target.weight),
+            breaker: Breaker::new(balance.options.breaker.clone()),
+            sender: ArcSwapOption::empty(),
+            connected: AtomicBool::new(false),
+            state: Mutex::new(State {
+                phase: Phase::Connecting,
+                error: None,
+            }),
+            target,
+        })
+    }
+
+    /// The connection to send on, while there is one.
+    pub(super) fn sender(&self) -> Option<Sender> {
+        self.sender.load().as_deref().cloned()
+    }
+
+    /// Takes no more calls: removed from the fleet, or about to be connected anew. Calls under way finish.
+    pub(super) fn close(&self) {
+        self.connected.store(false, Ordering::Release);
+        self.sender.store(None);
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.lock().clone()
+    }
+
+    /// Notes why a call failed, for the reason given when nothing is ready.
+    pub(super) fn note(&self, error: &str) {
+        self.lock().error = Some(error.to_owned());
+    }
+
+    /// Keeps the node connected until the future is dropped.
+    pub(super) async fn keep_connected(self: Arc<Node>, balance: Arc<Balance>) {
+        let mut backoff =
+            Backoff::new(balance.options.reconnect, balance.options.reconnect_longest);
+        loop {
+            let attempt = balance.options.connector.connect(&self.target.endpoint);
+            let error = match timeout(balance.options.connect_timeout, attempt).await {
+                Ok(Ok((sender, lost))) => {
+                    self.sender.store(Some(Arc::new(sender)));
+                    self.load.forget(balance.now());
+                    self.breaker.reset();
+                    self.connected.store(true, Ordering::Release);
+                    self.enter(Phase::Ready, None, &balance);
+                    let since = tokio::time::Instant::now();
+                    let lost = lost.await.unwrap_or(None);
+                    self.close();
+                    let proven = since.elapsed() >= PROVEN;
+                    let why = lost.unwrap_or_else(|| "the server said goodbye".into());
+                    tracing::debug!(service = %balance.service, endpoint = %self.target.endpoint, %why, "connection ended");
+                    if proven {
+                        backoff.reset();
+                        self.enter(Phase::Connecting, Some(why), &balance);
+                        continue;
+                    }
+                    why
+                }
+                Ok(Err(error)) => match error.raw_os_error() {
+                    // "Connection refused (os error 111)" says the same twice.
+                    Some(_) => error.kind().to_string(),
+                    None => reason(&error),
+                },
+                Err(_) => format!("no connection within {:?}", balance.options.connect_timeout),
+            };
+            self.enter(Phase::Failed, Some(error), &balance);
+            backoff.wait().await;
+        }
+    }
+
+    fn enter(&self, phase: Phase, error: Option<String>, balance: &Balance) {
+        {
+            let mut state = self.lock();
+            if state.phase != phase {
+                match (&error, phase) {
+                    (Some(error), Phase::Failed) => {
+                        tracing::warn!(service = %balance.service, endpoint = %self.target.endpoint, %error, "no connection; trying again");
+                    }
+                    _ => {
+                        tracing::debug!(service = %balance.service, endpoint = %self.target.endpoint, ?phase, "connection");
+                    }
+                }
+            }
+            state.phase = phase;
+            if error.is_some() {
+                state.error = error;
+            }
+        }
+        balance.changed();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Candidate for Arc<Node> {
+    fn admission(&self, now: u64) -> Admission {
+        if self.connected.load(Ordering::Acquire) {
+            self.breaker.admission(now)
+        } else {
+            Admission::Open
+        }
+    }
+
+    fn claim_probe(&self, now: u64) -> bool {
+        self.breaker.claim(now)
+    }
+
+    fn cost(&self, now: u64) -> f64 {
+        self.load.cost(now)
+    }
+}

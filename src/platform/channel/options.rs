@@ -1,0 +1,61 @@
+//! What a channel's owner can set. Every field has a default that suits a service calling its peers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::breaker::Policy;
+use super::connect::Connector;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct ChannelOptions {
+    /// How long a call that names no deadline, and inherits none, may wait for the head of its
+    /// answer. Streams run on after that. `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// How long one connection attempt may take.
+    pub connect_timeout: Duration,
+    /// How long a call waits for the first word of discovery.
+    pub discovery_timeout: Duration,
+    /// The first wait after a failed connection attempt…
+    pub reconnect: Duration,
+    /// …and the longest.
+    pub reconnect_longest: Duration,
+    /// How connections are made.
+    pub connector: Connector,
+    /// When an endpoint is taken out of the choice.
+    pub breaker: Policy,
+    /// Calls of these paths (`/pkg.Service/Method`) may be repeated although the first attempt may
+    /// have had its effect. A call that provably never reached a server is always repeated.
+    pub idempotent: Arc<BTreeSet<String>>,
+    /// At most so many attempts for one call.
+    pub attempts: u32,
+    /// At most so many connections to one service, chosen by hash; 0 means all instances.
+    pub subset: usize,
+    /// Who this client is, for the choice of the subset.
+    pub client: Arc<str>,
+    /// Instances of this zone (their metadata's `zone`) are preferred while one of them is usable.
+    pub zone: Option<Arc<str>>,
+    /// Sent as `:authority` in place of the endpoint's address.
+    pub authority: Option<Arc<str>>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> ChannelOptions {
+        ChannelOptions {
+            timeout: Some(Duration::from_secs(15)),
+            connect_timeout: Duration::from_secs(1),
+            discovery_timeout: Duration::from_secs(1),
+            reconnect: Duration::from_millis(50),
+            reconnect_longest: Duration::from_secs(5),
+            connector: Connector::default(),
+            breaker: Policy::default(),
+            idempotent: Arc::default(),
+            attempts: 3,
+            subset: 64,
+            client: "".into(),
+            zone: None,
+            authority: None,
+        }
+    }
+}

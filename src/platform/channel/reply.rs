@@ -1,0 +1,160 @@
+//! The body of an answer: it holds the call's place at its endpoint until the last frame, tells
+//! the endpoint's fate from the trailers, and ends with DEADLINE_EXCEEDED when time is up.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+use tonic::{Code, Status};
+
+use super::balance::Stay;
+use super::breaker::Verdict;
+use super::connect::reason;
+
+/// A deadline that shorter than this says more of the caller's patience than of the endpoint.
+const PATIENCE: u64 = 250_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ReplyBody {
+    incoming: Option<Incoming>,
+    stay: Option<Stay>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl ReplyBody {
+    /// The rest of an answer whose head is here; `over` when the head already held the status.
+    pub(super) fn new(
+        incoming: Incoming,
+        stay: Option<Stay>,
+        deadline: Option<Pin<Box<Sleep>>>,
+    ) -> ReplyBody {
+        ReplyBody {
+            incoming: Some(incoming),
+            stay,
+            deadline,
+        }
+    }
+
+    fn end(&mut self, verdict: Verdict, error: &str) {
+        if let Some(stay) = self.stay.take() {
+            stay.end(verdict, error);
+        }
+        self.deadline = None;
+    }
+}
+
+/// The status that trailers (or the head of an answer without a body) carry.
+pub(super) fn status_of(headers: &HeaderMap) -> Option<Code> {
+    headers
+        .get("grpc-status")
+        .map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// What a status says of the endpoint. Only what a broken or overloaded process answers counts: an
+/// application error (even INTERNAL) is the same on every instance, and ejecting all of them for
+/// one method's bug would take the others down with it.
+pub(super) fn verdict_of(code: Code, elapsed: u64) -> Verdict {
+    match code {
+        Code::Unavailable | Code::ResourceExhausted => Verdict::Failure,
+        Code::DeadlineExceeded if elapsed >= PATIENCE => Verdict::Failure,
+        Code::Cancelled | Code::DeadlineExceeded => Verdict::Neutral,
+        _ => Verdict::Success,
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    let code = status_of(trailers).unwrap_or(Code::Unknown);
+                    let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
+                    this.end(verdict_of(code, elapsed), code.description());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let text = reason(&error);
+                let address = this
+                    .stay
+                    .as_ref()
+                    .map(|stay| stay.node.target.endpoint.address.clone());
+                this.incoming = None;
+                this.end(Verdict::Failure, &text);
+                let whence = address.as_deref().unwrap_or("the server");
+                Poll::Ready(Some(Err(Status::unavailable(format!(
+                    "{whence}: the answer broke off: {text}"
+                )))))
+            }
+            Poll::Ready(None) => {
+                this.incoming = None;
+                this.end(Verdict::Success, "");
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if let Some(deadline) = &mut this.deadline
+                    && deadline.as_mut().poll(cx).is_ready()
+                {
+                    // Dropping the rest resets the stream, so that the server stops too.
+                    this.incoming = None;
+                    let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
+                    this.end(
+                        verdict_of(Code::DeadlineExceeded, elapsed),
+                        "the deadline passed",
+                    );
+                    return Poll::Ready(Some(Err(Status::deadline_exceeded(
+                        "the deadline passed while the answer was coming in",
+                    ))));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_broken_endpoint_answers_counts_as_failure() {
+        use Verdict::{Failure, Neutral, Success};
+        for (code, millis, verdict) in [
+            (Code::Ok, 1, Success),
+            (Code::NotFound, 1, Success),
+            (Code::Internal, 1, Success),
+            (Code::Unavailable, 1, Failure),
+            (Code::ResourceExhausted, 1, Failure),
+            (Code::DeadlineExceeded, 20, Neutral),
+            (Code::DeadlineExceeded, 300, Failure),
+            (Code::Cancelled, 300, Neutral),
+        ] {
+            assert_eq!(verdict_of(code, millis * 1_000_000), verdict, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The config as it stands, made for reading by name: one hash look-up, scalars already read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use fleet::config::{Effective, Resolved};
+
+use super::live::{ConfigValue, Size};
+
+/// All values of one moment; they belong together.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    leaves: HashMap<Arc<str>, Arc<Leaf>>,
+    effective: Effective,
+}
+
+/// One value with what it reads as.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) resolved: Resolved,
+    pub(super) duration: Option<Duration>,
+    pub(super) boolean: Option<bool>,
+    pub(super) u64: Option<u64>,
+    pub(super) f64: Option<f64>,
+    pub(super) size: Option<u64>,
+    /// The kinds it was already read as; a bit each.
+    used: AtomicU8,
+}
+
+impl Leaf {
+    fn new(resolved: Resolved, used: u8) -> Leaf {
+        let value = &resolved.value;
+        Leaf {
+            duration: Duration::read(value).ok(),
+            boolean: bool::read(value).ok(),
+            u64: u64::read(value).ok(),
+            f64: f64::read(value).ok(),
+            size: Size::read(value).ok().map(|size| size.0),
+            used: AtomicU8::new(used),
+            resolved,
+        }
+    }
+
+    /// Whether this is the first read as the kind of this bit.
+    pub(super) fn first_use(&self, bit: u8) -> bool {
+        self.used.load(Ordering::Relaxed) & bit == 0
+            && self.used.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+}
+
+impl Snapshot {
+    /// The snapshot after this one; leaves that stayed are shared.
+    pub(super) fn next(&self, effective: &Effective) -> Snapshot {
+        let leaves = effective
+            .leaves()
+            .map(|(path, resolved)| {
+                let leaf = match self.leaves.get(path) {
+                    Some(leaf) if leaf.resolved == *resolved => leaf.clone(),
+                    Some(leaf) => Arc::new(Leaf::new(
+                        resolved.clone(),
+                        leaf.used.load(Ordering::Relaxed),
+                    )),
+                    None => Arc::new(Leaf::new(resolved.clone(), 0)),
+                };
+                (path.clone(), leaf)
+            })
+            .collect();
+        Snapshot {
+            leaves,
+            effective: effective.clone(),
+        }
+    }
+
+    pub(super) fn leaf(&self, path: &str) -> Option<&Arc<Leaf>> {
+        self.leaves.get(path)
+    }
+
+    /// The value at a path, or the mapping of all that is below it, with its origin.
+    pub fn get(&self, path: &str) -> Option<Resolved> {
+        self.effective.get(path)
+    }
+
+    /// All leaves in the order of their paths.
+    pub fn effective(&self) -> &Effective {
+        &self.effective
+    }
+}

@@ -1,0 +1,176 @@
+//! Who answers for a service: one mirror per service that is used, kept for the process's life,
+//! shared by all its channels. The last good list stays in use while etcd is away and says so;
+//! poison records are counted and hide nobody. Deliberately absent: whether an instance answers
+//! (its channel finds out).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
+use fleet::{Instance, Prefix, Revision, ServiceName};
+use metrics::gauge;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use fold::Fold;
+
+mod fold;
+
+/// The instances of one service as they are known now.
+#[derive(Debug, Clone)]
+pub struct ServiceView {
+    /// The service.
+    pub service: ServiceName,
+    /// Its instances, in the order of their keys.
+    pub instances: Vec<Arc<Instance>>,
+    /// Records of the service that could not be read.
+    pub quarantined: usize,
+    /// How far the list is to be believed.
+    pub knowledge: Knowledge,
+}
+
+/// How far a list is to be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Knowledge {
+    /// It was given, and nobody changes it.
+    Fixed,
+    /// Nothing was heard yet; `cause` says what is in the way once that is known.
+    Waiting {
+        /// Why etcd was not heard.
+        cause: Option<String>,
+    },
+    /// True as of this revision, proved by etcd.
+    Fresh {
+        /// The newest proved revision.
+        revision: Revision,
+    },
+    /// The last good list; it may be out of date.
+    Stale {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        cause: String,
+    },
+}
+
+impl Default for Knowledge {
+    fn default() -> Knowledge {
+        Knowledge::Waiting { cause: None }
+    }
+}
+
+impl Knowledge {
+    /// Whether the first word is still to come and nothing is known to be in its way.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Knowledge::Waiting { cause: None })
+    }
+
+    /// What is to be doubted, in words; `None` while nothing is.
+    pub fn doubt(&self) -> Option<String> {
+        match self {
+            Knowledge::Fixed | Knowledge::Fresh { .. } => None,
+            Knowledge::Waiting { cause: None } => Some("etcd has not answered yet".into()),
+            Knowledge::Waiting { cause: Some(cause) } => {
+                Some(format!("etcd was never reached: {cause}"))
+            }
+            Knowledge::Stale { since, cause } => {
+                Some(format!("the list is {:.0?} old: {cause}", since.elapsed()))
+            }
+        }
+    }
+}
+
+/// The views of all services that this process uses.
+#[derive(Debug)]
+pub struct Discovery {
+    client: Client,
+    services: Prefix,
+    followed: Mutex<HashMap<ServiceName, Followed>>,
+}
+
+#[derive(Debug)]
+struct Followed {
+    view: watch::Receiver<Arc<ServiceView>>,
+    _follower: AbortOnDropHandle<()>,
+}
+
+impl Discovery {
+    /// Discovery under the prefix of all services. Asks nothing until a service is used.
+    pub fn new(client: Client, services: Prefix) -> Discovery {
+        Discovery {
+            client,
+            services,
+            followed: Mutex::default(),
+        }
+    }
+
+    /// The live view of a service; the first use begins to follow it. Must be called within a
+    /// tokio runtime. The view ends with the `Discovery`.
+    pub fn view(&self, service: &ServiceName) -> watch::Receiver<Arc<ServiceView>> {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = followed.get(service) {
+            return known.view.clone();
+        }
+        let prefix = self.services.narrow(&format!("{service}/"));
+        let (mirror, events) = Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
+        let fold = Fold::new(self.services.clone(), service.clone());
+        let (publish, view) = watch::channel(Arc::new(fold.view()));
+        let follower = AbortOnDropHandle::new(tokio::spawn(follow(mirror, events, fold, publish)));
+        followed.insert(
+            service.clone(),
+            Followed {
+                view: view.clone(),
+                _follower: follower,
+            },
+        );
+        view
+    }
+}
+
+async fn follow(
+    _mirror: Mirror,
+    mut events: mpsc::Receiver<MirrorEvent>,
+    mut fold: Fold,
+    publish: watch::Sender<Arc<ServiceView>>,
+) {
+    let service = publish.borrow().service.to_string();
+    let instances = gauge!("platform_discovery_instances", "service" => service.clone());
+    let quarantined = gauge!("platform_discovery_quarantined", "service" => service.clone());
+    let stale = gauge!("platform_discovery_stale", "service" => service.clone());
+    loop {
+        let deadline = fold.next_deadline();
+        let grace = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => fold.take(event, Instant::now()),
+                None => return,
+            },
+            () = grace => fold.expire(Instant::now()),
+        }
+        let view = fold.view();
+        instances.set(view.instances.len() as f64);
+        quarantined.set(view.quarantined as f64);
+        stale.set(if view.knowledge.doubt().is_some() {
+            1.0
+        } else {
+            0.0
+        });
+        let before = publish.borrow().knowledge.doubt().is_some();
+        match (before, view.knowledge.doubt()) {
+            (false, Some(doubt)) => {
+                tracing::warn!(%service, %doubt, "the list of instances may be old")
+            }
+            (true, None) => {
+                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh")
+            }
+            _ => {}
+        }
+        publish.send_replace(Arc::new(view));
+    }
+}

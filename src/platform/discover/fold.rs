@@ -1,0 +1,292 @@
+//! What the watch of one service says, folded into the view that channels use. Pure: the clock is
+//! handed in. Deletes that somebody made are honoured at once; a store that came back with an
+//! older history took nobody away, so what it forgot is kept for a grace, marked stale.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd::MirrorEvent;
+use fleet::{Change, Instance, Key, Prefix, Registry, Revision, ServiceName};
+
+use super::{Knowledge, ServiceView};
+
+/// How long instances that a wiped store forgot are still called: longer than a lease and the
+/// re-registration that follows.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Fold {
+    service: ServiceName,
+    registry: Registry,
+    knowledge: Knowledge,
+    /// The newest revision seen; a change below it means that the store lost its history.
+    newest: Revision,
+    forgotten: BTreeMap<Key, (Arc<Instance>, Instant)>,
+}
+
+impl Fold {
+    pub(super) fn new(prefix: Prefix, service: ServiceName) -> Fold {
+        Fold {
+            service,
+            registry: Registry::new(prefix),
+            knowledge: Knowledge::default(),
+            newest: Revision::ZERO,
+            forgotten: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event in.
+    pub(super) fn take(&mut self, event: MirrorEvent, now: Instant) {
+        match event {
+            MirrorEvent::Listed { revision, entries } => {
+                self.registry.replace(entries);
+                self.newest = revision;
+                self.knowledge = Knowledge::Fresh { revision };
+            }
+            MirrorEvent::Changed { revision, changes } => {
+                let wiped = revision < self.newest;
+                for change in &changes {
+                    if let (true, Change::Delete { key, .. }) = (wiped, change)
+                        && let Some(instance) = self.instance(key)
+                    {
+                        self.forgotten.insert(key.clone(), (instance, now + GRACE));
+                    } else {
+                        // Registered anew, or deleted by somebody: that counts.
+                        self.forgotten.remove(change.key());
+                    }
+                    self.registry.apply(change);
+                }
+                self.newest = revision;
+                self.knowledge = Knowledge::Fresh { revision };
+            }
+            MirrorEvent::Fresh { revision } => {
+                self.newest = self.newest.max(revision);
+                self.knowledge = Knowledge::Fresh { revision };
+            }
+            MirrorEvent::Stale { cause } => {
+                self.knowledge = match &self.knowledge {
+                    Knowledge::Waiting { .. } => Knowledge::Waiting { cause: Some(cause) },
+                    Knowledge::Stale { since, .. } => Knowledge::Stale {
+                        since: *since,
+                        cause,
+                    },
+                    Knowledge::Fresh { .. } | Knowledge::Fixed => {
+                        Knowledge::Stale { since: now, cause }
+                    }
+                };
+            }
+        }
+    }
+
+    /// When the next forgotten instance is given up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.forgotten.values().map(|(_, until)| *until).min()
+    }
+
+    /// Gives up the forgotten instances whose grace is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.forgotten.retain(|_, (_, until)| *until > now);
+    }
+
+    /// The view as it stands.
+    pub(super) fn view(&self) -> ServiceView {
+        let mut instances: Vec<Arc<Instance>> = self
+            .registry
+            .service(self.service.as_str())
+            .map(|one| one.instances().cloned().collect())
+            .unwrap_or_default();
+        instances.extend(
+            self.forgotten
+                .values()
+                .map(|(instance, _)| instance.clone()),
+        );
+        let knowledge = match (
+            &self.knowledge,
+            self.forgotten
+                .values()
+                .map(|(_, until)| *until - GRACE)
+                .min(),
+        ) {
+            (Knowledge::Fresh { .. }, Some(since)) => Knowledge::Stale {
+                since,
+                cause: "etcd came back without its data; the last good list is kept for a while"
+                    .into(),
+            },
+            (knowledge, _) => knowledge.clone(),
+        };
+        ServiceView {
+            service: self.service.clone(),
+            instances,
+            quarantined: self.registry.quarantined().len(),
+            knowledge,
+        }
+    }
+
+    fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
+        self.registry
+            .service(self.service.as_str())?
+            .instance(key)
+            .cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet::{Entry, LeaseId};
+
+    use super::*;
+
+    fn entry(id: &str, revision: i64) -> Entry {
+        let value = format!(r#"{{"service":"user","id":"{id}","endpoints":["grpc://h:1"]}}"#);
+        Entry {
+            key: format!("/services/user/{id}").into(),
+            value: value.into_bytes().into(),
+            create_revision: Revision(revision),
+            mod_revision: Revision(revision),
+            version: 1,
+            lease: LeaseId::new(7),
+        }
+    }
+
+    fn delete(id: &str, revision: i64) -> Change {
+        Change::Delete {
+            key: format!("/services/user/{id}").into(),
+            revision: Revision(revision),
+        }
+    }
+
+    fn listed(ids: &[&str]) -> Fold {
+        let mut fold = Fold::new(
+            Prefix::new("/services/").unwrap(),
+            ServiceName::new("user").unwrap(),
+        );
+        let entries = ids.iter().map(|id| entry(id, 5)).collect();
+        fold.take(
+            MirrorEvent::Listed {
+                revision: Revision(10),
+                entries,
+            },
+            Instant::now(),
+        );
+        fold
+    }
+
+    fn ids(fold: &Fold) -> Vec<String> {
+        fold.view()
+            .instances
+            .iter()
+            .map(|one| one.record.id.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_delete_is_honoured_even_of_the_last_one() {
+        let mut fold = listed(&["a", "b"]);
+        let changes = vec![delete("a", 11), delete("b", 11)];
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(11),
+                changes,
+            },
+            Instant::now(),
+        );
+        assert!(ids(&fold).is_empty());
+        assert!(matches!(fold.view().knowledge, Knowledge::Fresh { .. }));
+    }
+
+    #[test]
+    fn what_a_wiped_store_forgot_is_kept_for_a_grace_and_marked_stale() {
+        let mut fold = listed(&["a", "b"]);
+        let now = Instant::now();
+        let changes = vec![delete("a", 1), delete("b", 1)];
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(1),
+                changes,
+            },
+            now,
+        );
+        assert_eq!(ids(&fold), ["a", "b"]);
+        assert!(matches!(fold.view().knowledge, Knowledge::Stale { .. }));
+        // One registers anew and is there once.
+        let changes = vec![Change::Put(entry("a", 2))];
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(2),
+                changes,
+            },
+            now,
+        );
+        assert_eq!(ids(&fold), ["a", "b"]);
+        // The other never does.
+        assert_eq!(fold.next_deadline(), Some(now + GRACE));
+        fold.expire(now + GRACE);
+        assert_eq!(ids(&fold), ["a"]);
+        assert!(matches!(fold.view().knowledge, Knowledge::Fresh { .. }));
+    }
+
+    #[test]
+    fn the_last_list_stays_while_etcd_is_away_with_its_first_moment() {
+        let mut fold = listed(&["a"]);
+        let now = Instant::now();
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "refused".into(),
+            },
+            now,
+        );
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "timeout".into(),
+            },
+            now + Duration::from_secs(5),
+        );
+        assert_eq!(ids(&fold), ["a"]);
+        assert_eq!(
+            fold.view().knowledge,
+            Knowledge::Stale {
+                since: now,
+                cause: "timeout".into()
+            }
+        );
+    }
+
+    #[test]
+    fn etcd_never_heard_is_not_an_empty_fleet() {
+        let mut fold = Fold::new(
+            Prefix::new("/services/").unwrap(),
+            ServiceName::new("user").unwrap(),
+        );
+        assert!(fold.view().knowledge.is_waiting());
+        fold.take(
+            MirrorEvent::Stale {
+                cause: "refused".into(),
+            },
+            Instant::now(),
+        );
+        let knowledge = fold.view().knowledge;
+        assert!(
+            !knowledge.is_waiting(),
+            "known to be away: nothing to wait for"
+        );
+        assert!(knowledge.doubt().unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn a_poison_record_is_counted_beside_good_ones() {
+        let mut fold = listed(&["a"]);
+        let mut bad = entry("b", 11);
+        bad.value = b"\xff\xfe{".to_vec().into();
+        fold.take(
+            MirrorEvent::Changed {
+                revision: Revision(11),
+                changes: vec![Change::Put(bad)],
+            },
+            Instant::now(),
+        );
+        assert_eq!(ids(&fold), ["a"]);
+        assert_eq!(fold.view().quarantined, 1);
+    }
+}

@@ -1,0 +1,319 @@
+//! A bound, registered process and its orderly end. The order of a drain is the invariant: health
+//! says NotServing, the record goes, the news spreads, GOAWAY, what runs finishes, stop; each step
+//! is bounded, and a second signal ends it at once.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use etcd::{Gate, LeaseKeeper, LeaseOptions};
+use fleet::{Endpoint, InstanceId, InstanceRecord};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Platform;
+use crate::error::Error;
+use crate::register::{Registration, RegistrationState};
+use crate::server::{Handle, Server, ServerError, Service};
+use crate::status;
+
+/// How long etcd may take to be told that the instance is gone; its lease runs out otherwise.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// See the module. Dropping it cuts every connection and leaves the record to its lease.
+#[derive(Debug)]
+pub struct Serving {
+    platform: Platform,
+    id: InstanceId,
+    server: Server,
+    registered: Option<Registered>,
+}
+
+#[derive(Debug)]
+struct Registered {
+    registration: Registration,
+    reporter: AbortOnDropHandle<()>,
+    keeper: LeaseKeeper,
+}
+
+impl Serving {
+    pub(super) async fn bind(platform: Platform, service: Service) -> Result<Serving, Error> {
+        let inner = &platform.0;
+        let server =
+            Server::bind(inner.listen.clone(), service)
+                .await
+                .map_err(|error| match error {
+                    ServerError::Bind { addr, source } => Error::Listen {
+                        address: addr,
+                        cause: source,
+                    },
+                    other => Error::Serve {
+                        service: inner.service.to_string(),
+                        cause: other.to_string(),
+                    },
+                })?;
+        let address = server.local_addr();
+        let id = match &inner.id {
+            Some(id) => id.clone(),
+            None => usual_id(address.port())?,
+        };
+        server.handle().ready();
+        tracing::info!(service = %inner.service, instance = %id, %address, "serving");
+        let registered = inner.client.as_ref().map(|client| {
+            let endpoints = if inner.advertise.is_empty() {
+                let place = reachable(address, &client.settings().endpoints);
+                ["grpc", "http"]
+                    .iter()
+                    .filter_map(|protocol| Endpoint::parse(&format!("{protocol}://{place}")).ok())
+                    .collect()
+            } else {
+                inner.advertise.clone()
+            };
+            let mut record = InstanceRecord::new(inner.service.clone(), id.clone());
+            record.version.clone_from(&inner.version);
+            record.endpoints = endpoints;
+            record.weight = inner.weight;
+            record.metadata.clone_from(&inner.metadata);
+            record.started_at = Some(inner.started_at);
+            let gate = Gate::Watched(inner.liveness.gate());
+            let keeper =
+                LeaseKeeper::spawn(client.clone(), LeaseOptions::new(inner.times.lease), gate);
+            let key = inner.prefixes.instance(&inner.service, &id);
+            let registration = Registration::spawn(client.clone(), &keeper, key, record);
+            let report = status::report(
+                client.clone(),
+                inner.prefixes.instance_status(&inner.service, &id),
+                inner.config.standing(),
+                inner.liveness.state(),
+                registration.state(),
+            );
+            Registered {
+                registration,
+                reporter: AbortOnDropHandle::new(tokio::spawn(report)),
+                keeper,
+            }
+        });
+        Ok(Serving {
+            platform,
+            id,
+            server,
+            registered,
+        })
+    }
+
+    /// The address it listens on, with the port that the system chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The name it registers under.
+    pub fn instance_id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    /// Where the registration stands, live; `None` without etcd.
+    pub fn registration(&self) -> Option<watch::Receiver<RegistrationState>> {
+        self.registered.as_ref().map(|one| one.registration.state())
+    }
+
+    /// Steers the server.
+    pub fn handle(&self) -> Handle {
+        self.server.handle()
+    }
+
+    /// Runs until SIGTERM or ctrl-c, then drains; a second signal stops at once.
+    ///
+    /// # Errors
+    /// [`Error::System`] when signals cannot be listened for.
+    pub async fn run(self) -> Result<(), Error> {
+        let (signals, _listener) = signals()?;
+        let (mut first, mut second) = (signals.clone(), signals);
+        let at_least = |count: u32| move |signals: &u32| *signals >= count;
+        self.run_until(
+            async move {
+                first
+                    .wait_for(at_least(1))
+                    .await
+                    .map(drop)
+                    .unwrap_or_default()
+            },
+            async move {
+                second
+                    .wait_for(at_least(2))
+                    .await
+                    .map(drop)
+                    .unwrap_or_default()
+            },
+        )
+        .await;
+        Ok(())
+    }
+
+    /// Runs until `leave`, then drains; `stop_now` ends the drain at once, and the process's life
+    /// even before it.
+    pub async fn run_until(
+        self,
+        leave: impl Future<Output = ()>,
+        stop_now: impl Future<Output = ()>,
+    ) {
+        let handle = self.server.handle();
+        let life = async {
+            leave.await;
+            self.drain().await;
+        };
+        tokio::select! {
+            () = life => {}
+            () = stop_now => {
+                tracing::warn!("stopping at once");
+                handle.stop();
+            }
+        }
+    }
+
+    async fn drain(self) {
+        let Serving {
+            platform,
+            id,
+            server,
+            registered,
+        } = self;
+        let handle = server.handle();
+        let times = platform.0.times;
+        tracing::info!(instance = %id, in_flight = handle.in_flight(), "draining");
+        handle.not_serving();
+        if let Some(Registered {
+            registration,
+            reporter,
+            keeper,
+        }) = registered
+        {
+            // First the tasks that would put the keys again, then the lease with the keys.
+            drop(registration);
+            drop(reporter);
+            match keeper.revoke(GOODBYE).await {
+                Ok(()) => tracing::info!(instance = %id, "deregistered"),
+                Err(error) => {
+                    tracing::warn!(instance = %id, %error, "not deregistered; the lease runs out by itself")
+                }
+            }
+            // Callers that have not heard yet still find the port open.
+            tokio::time::sleep(times.spread).await;
+        }
+        let drained = handle.shutdown(times.drain).await;
+        if drained.cut_off > 0 {
+            tracing::warn!(
+                cut_off = drained.cut_off,
+                "calls that did not finish in time were cut off"
+            );
+        }
+        tracing::info!(instance = %id, "stopped");
+    }
+}
+
+/// Counts SIGTERM and ctrl-c from now on.
+fn signals() -> Result<(watch::Receiver<u32>, AbortOnDropHandle<()>), Error> {
+    let (count, counted) = watch::channel(0);
+    #[cfg(unix)]
+    let listener = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| {
+            signal(kind).map_err(|cause| Error::System {
+                what: "listening for signals",
+                cause,
+            })
+        };
+        let (mut terminate, mut interrupt) = (
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+        );
+        async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                count.send_modify(|count| *count += 1);
+            }
+        }
+    };
+    #[cfg(not(unix))]
+    let listener = async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            count.send_modify(|count| *count += 1);
+        }
+    };
+    Ok((counted, AbortOnDropHandle::new(tokio::spawn(listener))))
+}
+
+/// `<host>-<port>`: the same after a restart on the same port. A host that is no name gives a name
+/// by chance.
+fn usual_id(port: u16) -> Result<InstanceId, Error> {
+    if let Some(id) = hostname().and_then(|host| InstanceId::new(format!("{host}-{port}")).ok()) {
+        return Ok(id);
+    }
+    InstanceId::new(uuid::Uuid::new_v4().to_string()).map_err(|cause| Error::Name {
+        what: "the instance id",
+        cause,
+    })
+}
+
+fn hostname() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// The address others reach us at: what is bound, or, where that is "all addresses", the one that
+/// faces etcd. No packet is sent to find it.
+fn reachable(bound: SocketAddr, etcd: &[String]) -> String {
+    if !bound.ip().is_unspecified() {
+        return bound.to_string();
+    }
+    let facing = etcd.iter().find_map(|endpoint| {
+        let peer: SocketAddr = endpoint
+            .rsplit("//")
+            .next()?
+            .trim_end_matches('/')
+            .parse()
+            .ok()?;
+        let any: IpAddr = if peer.is_ipv4() {
+            [0, 0, 0, 0].into()
+        } else {
+            [0u16; 8].into()
+        };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(peer).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    });
+    match (facing, hostname()) {
+        (Some(ip), _) => SocketAddr::new(ip, bound.port()).to_string(),
+        (None, Some(host)) => format!("{host}:{}", bound.port()),
+        (None, None) => SocketAddr::new([127, 0, 0, 1].into(), bound.port()).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bound_is_advertised_unless_it_is_all_addresses() {
+        let bound: SocketAddr = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(reachable(bound, &[]), "127.0.0.1:9000");
+        let all: SocketAddr = "0.0.0.0:9000".parse().unwrap();
+        assert_eq!(
+            reachable(all, &["http://127.0.0.1:2379".into()]),
+            "127.0.0.1:9000"
+        );
+        assert!(reachable(all, &["etcd.example:2379".into()]).ends_with(":9000"));
+    }
+
+    #[test]
+    fn the_usual_id_is_the_same_after_a_restart_on_the_same_port() {
+        if hostname().is_some_and(|host| InstanceId::new(host).is_ok()) {
+            assert_eq!(usual_id(9000).unwrap(), usual_id(9000).unwrap());
+        }
+        assert_ne!(usual_id(9000).unwrap(), usual_id(9001).unwrap());
+    }
+}

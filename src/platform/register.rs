@@ -1,0 +1,419 @@
+//! Keeps this instance's own record true: put under a lease, put anew after any loss (lease lost,
+//! key deleted by hand, etcd wiped, partition), for ever and with jitter. A record of the same
+//! name that is provably our own earlier one is taken over; another's never is. What is written is
+//! always guarded by what was read. Deliberately absent: giving up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd::backoff::Backoff;
+use etcd::{Client, LeaseKeeper, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use fleet::{
+    Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
+    Seen, Write,
+};
+use metrics::{counter, gauge};
+use rand::Rng as _;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+/// A whole fleet whose keys were deleted comes back spread over this.
+const SPREAD: Duration = Duration::from_millis(200);
+
+/// How often a name that another process holds is looked at again, beside being watched.
+const REFUSED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Leases of this process that are remembered as proof that a record is ours.
+const REMEMBERED: usize = 16;
+
+/// Where the registration stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationState {
+    /// Not in the registry yet, or fallen out of it; tried again for ever.
+    Waiting {
+        /// What is in the way.
+        cause: String,
+    },
+    /// In the registry.
+    Registered {
+        /// The lease that holds the record.
+        lease: LeaseId,
+        /// When it was written.
+        revision: Revision,
+    },
+    /// Another process holds the name; tried again in case it goes.
+    Refused {
+        /// Who does, as far as its record says.
+        cause: String,
+    },
+}
+
+/// The task that keeps the record. Dropping it ends the keeping; the lease's owner revokes.
+#[derive(Debug)]
+pub struct Registration {
+    state: watch::Receiver<RegistrationState>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Registration {
+    /// Starts to keep `record` under `key` on the keeper's lease. Must be called within a tokio runtime.
+    pub fn spawn(
+        client: Client,
+        keeper: &LeaseKeeper,
+        key: Key,
+        record: InstanceRecord,
+    ) -> Registration {
+        let (publish, state) = watch::channel(RegistrationState::Waiting {
+            cause: "no lease yet".into(),
+        });
+        let task = Task {
+            client,
+            key,
+            record,
+            leases: VecDeque::new(),
+            publish,
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+        };
+        Registration {
+            state,
+            _task: AbortOnDropHandle::new(tokio::spawn(task.run(keeper.state()))),
+        }
+    }
+
+    /// Where it stands, live.
+    pub fn state(&self) -> watch::Receiver<RegistrationState> {
+        self.state.clone()
+    }
+}
+
+/// What is to be done about the record as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Move {
+    /// It is as it should be.
+    Keep,
+    /// It is to be written; nothing or our own stands there.
+    Put,
+    /// It is to be written over an earlier process's of ours, whose lease is to be revoked.
+    TakeOver(Option<LeaseId>),
+    /// Another holds the name.
+    Refuse(String),
+}
+
+/// Pure. A record is ours when it hangs on a lease of this process, when it says that this very
+/// process started it, or when it names the address that we are bound to: nobody else can be alive there.
+fn decide(
+    record: &InstanceRecord,
+    value: &[u8],
+    lease: LeaseId,
+    leases: &VecDeque<LeaseId>,
+    found: Option<&Entry>,
+) -> Move {
+    let Some(found) = found else {
+        return Move::Put;
+    };
+    if found.lease == Some(lease) && *found.value == *value {
+        return Move::Keep;
+    }
+    if found
+        .lease
+        .is_some_and(|one| one == lease || leases.contains(&one))
+    {
+        return Move::Put;
+    }
+    let holder = match serde_json::from_slice::<InstanceRecord>(&found.value) {
+        Ok(holder) => holder,
+        // It names no living process that could be wronged, and it stands where only we may. Its
+        // lease may hold other things.
+        Err(_) => return Move::TakeOver(None),
+    };
+    let same_name = holder.service == record.service && holder.id == record.id;
+    let same_start = holder.started_at.is_some() && holder.started_at == record.started_at;
+    let same_place = !record.endpoints.is_empty() && holder.endpoints == record.endpoints;
+    if same_name && (same_start || same_place) {
+        return Move::TakeOver(found.lease);
+    }
+    let place: Vec<String> = holder.endpoints.iter().map(ToString::to_string).collect();
+    Move::Refuse(format!(
+        "the instance id {} is held by another process at {}; give this one another with instance_id()",
+        record.id,
+        if place.is_empty() {
+            "an unknown address".into()
+        } else {
+            place.join(", ")
+        },
+    ))
+}
+
+struct Task {
+    client: Client,
+    key: Key,
+    record: InstanceRecord,
+    /// This process's leases, the newest last.
+    leases: VecDeque<LeaseId>,
+    publish: watch::Sender<RegistrationState>,
+    backoff: Backoff,
+}
+
+/// When to look again without being told.
+enum Next {
+    /// When something happens.
+    Event,
+    After(Duration),
+}
+
+impl Task {
+    async fn run(mut self, mut lease: watch::Receiver<LeaseState>) {
+        let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
+            return;
+        };
+        let (_mirror, mut events) =
+            Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
+        loop {
+            let state = lease.borrow_and_update().clone();
+            let held = state.id();
+            let next = match state {
+                LeaseState::Held { id, .. } => {
+                    self.remember(id);
+                    self.reconcile(id).await
+                }
+                LeaseState::Lost { cause, .. } => {
+                    self.tell(RegistrationState::Waiting { cause });
+                    Next::Event
+                }
+            };
+            if self
+                .woken(&mut lease, &mut events, held, next)
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a reason to look again; `None` when the keeper or the mirror has ended.
+    async fn woken(
+        &self,
+        lease: &mut watch::Receiver<LeaseState>,
+        events: &mut mpsc::Receiver<MirrorEvent>,
+        held: Option<LeaseId>,
+        next: Next,
+    ) -> Option<()> {
+        let timer = async {
+            match next {
+                Next::Event => std::future::pending().await,
+                Next::After(wait) => tokio::time::sleep(wait).await,
+            }
+        };
+        tokio::pin!(timer);
+        loop {
+            tokio::select! {
+                changed = other_lease(lease, held) => return changed,
+                event = events.recv() => {
+                    if self.concerns(&event?) {
+                        let spread = rand::rng().random_range(Duration::ZERO..SPREAD);
+                        tokio::time::sleep(spread).await;
+                        return Some(());
+                    }
+                }
+                () = &mut timer => return Some(()),
+            }
+        }
+    }
+
+    /// Whether an event means that the record may not be as it should.
+    fn concerns(&self, event: &MirrorEvent) -> bool {
+        let MirrorEvent::Changed { changes, .. } = event else {
+            return false;
+        };
+        changes.iter().filter(|change| *change.key() == self.key).any(|change| match change {
+            Change::Put(entry) => entry.lease != self.leases.back().copied() || !self.is_wanted(&entry.value),
+            Change::Delete { .. } => {
+                tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
+                true
+            }
+        })
+    }
+
+    fn is_wanted(&self, value: &[u8]) -> bool {
+        self.record.to_json().is_ok_and(|wanted| wanted == value)
+    }
+
+    async fn reconcile(&mut self, lease: LeaseId) -> Next {
+        match self.attempt(lease).await {
+            Ok(next) => next,
+            Err(cause) => {
+                counter!("platform_registration_failures_total").increment(1);
+                tracing::warn!(key = %self.key, %cause, "not registered; trying again");
+                self.tell(RegistrationState::Waiting { cause });
+                Next::After(self.backoff.next_wait())
+            }
+        }
+    }
+
+    async fn attempt(&mut self, lease: LeaseId) -> Result<Next, String> {
+        let value = self.record.to_json().map_err(|error| error.to_string())?;
+        let (found, _) = self
+            .client
+            .get(&self.key)
+            .await
+            .map_err(|error| error.to_string())?;
+        let step = decide(&self.record, &value, lease, &self.leases, found.as_ref());
+        let revoke = match step {
+            Move::Keep => {
+                let revision = found.map_or(Revision::ZERO, |found| found.mod_revision);
+                self.tell(RegistrationState::Registered { lease, revision });
+                self.backoff.reset();
+                return Ok(Next::Event);
+            }
+            Move::Refuse(cause) => {
+                self.tell(RegistrationState::Refused { cause });
+                let half = REFUSED_AGAIN / 2;
+                return Ok(Next::After(
+                    half + rand::rng().random_range(Duration::ZERO..half),
+                ));
+            }
+            Move::Put => None,
+            Move::TakeOver(old) => old,
+        };
+        let edit = Edit {
+            key: self.key.clone(),
+            seen: Seen::from(found),
+            write: Write::Put {
+                value: Arc::from(value),
+                lease: LeaseRule::Attach(lease),
+            },
+        };
+        let plan = Plan::new([edit]).map_err(|error| error.to_string())?;
+        match self
+            .client
+            .commit(&plan)
+            .await
+            .map_err(|error| error.to_string())?
+        {
+            Outcome::Applied { revision } => {
+                tracing::info!(key = %self.key, %lease, %revision, "registered");
+                counter!("platform_registrations_total").increment(1);
+                self.tell(RegistrationState::Registered { lease, revision });
+                self.backoff.reset();
+                if let Some(old) = revoke {
+                    // What else the dead process left behind goes with its lease; should this fail,
+                    // it expires by itself.
+                    let revoked = self.client.lease_revoke(old).await;
+                    tracing::info!(lease = %old, failed = revoked.is_err(), "the earlier process's lease is revoked");
+                }
+                Ok(Next::Event)
+            }
+            Outcome::Refused { .. } => Ok(Next::After(self.backoff.next_wait())),
+            Outcome::Unknown { cause } => Err(cause),
+        }
+    }
+
+    fn remember(&mut self, lease: LeaseId) {
+        if self.leases.back() != Some(&lease) {
+            self.leases.push_back(lease);
+            if self.leases.len() > REMEMBERED {
+                self.leases.pop_front();
+            }
+        }
+    }
+
+    fn tell(&self, state: RegistrationState) {
+        let registered = matches!(state, RegistrationState::Registered { .. });
+        gauge!("platform_registered").set(if registered { 1.0 } else { 0.0 });
+        self.publish.send_if_modified(|now| {
+            let differs = *now != state;
+            if differs {
+                if let RegistrationState::Refused { cause } = &state {
+                    tracing::error!(key = %self.key, %cause, "not registered");
+                }
+                *now = state;
+            }
+            differs
+        });
+    }
+}
+
+/// Ends when another lease than `held` is held, or none. Each keepalive moves the deadline, which
+/// is no news. `None` when the keeper has ended.
+async fn other_lease(lease: &mut watch::Receiver<LeaseState>, held: Option<LeaseId>) -> Option<()> {
+    lease
+        .wait_for(|state| state.id() != held)
+        .await
+        .ok()
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet::{Endpoint, InstanceId, ServiceName};
+
+    use super::*;
+
+    fn record(port: u16, started: &str) -> InstanceRecord {
+        let mut record = InstanceRecord::new(
+            ServiceName::new("order").unwrap(),
+            InstanceId::new("o-1").unwrap(),
+        );
+        record.endpoints = vec![Endpoint::parse(&format!("grpc://h:{port}")).unwrap()];
+        record.started_at = Some(started.parse().unwrap());
+        record
+    }
+
+    fn entry(value: Vec<u8>, lease: i64) -> Entry {
+        Entry {
+            key: "/services/order/o-1".into(),
+            value: value.into(),
+            create_revision: Revision(1),
+            mod_revision: Revision(1),
+            version: 1,
+            lease: LeaseId::new(lease),
+        }
+    }
+
+    #[test]
+    fn only_what_is_provably_ours_is_written_over() {
+        const NOW: &str = "2026-11-22T10:00:00Z";
+        const EARLIER: &str = "2026-11-22T09:00:00Z";
+        let ours = record(1, NOW);
+        let value = ours.to_json().unwrap();
+        let lease = LeaseId::new(7).unwrap();
+        let leases = VecDeque::from([LeaseId::new(5).unwrap(), lease]);
+        let json = |record: InstanceRecord| record.to_json().unwrap();
+        let check = |found: Option<Entry>| decide(&ours, &value, lease, &leases, found.as_ref());
+        assert_eq!(check(None), Move::Put);
+        assert_eq!(check(Some(entry(value.clone(), 7))), Move::Keep);
+        assert_eq!(
+            check(Some(entry(b"edited".to_vec(), 7))),
+            Move::Put,
+            "edited by hand under our lease"
+        );
+        assert_eq!(
+            check(Some(entry(value.clone(), 5))),
+            Move::Put,
+            "our lost lease"
+        );
+        assert_eq!(
+            check(Some(entry(value.clone(), 0))),
+            Move::TakeOver(None),
+            "our lease was detached by hand"
+        );
+        let same_place = json(record(1, EARLIER));
+        assert_eq!(
+            check(Some(entry(same_place, 3))),
+            Move::TakeOver(LeaseId::new(3)),
+            "our earlier process"
+        );
+        let poison = entry(b"\xff".to_vec(), 3);
+        assert_eq!(check(Some(poison)), Move::TakeOver(None));
+        let other = entry(json(record(2, EARLIER)), 3);
+        match check(Some(other)) {
+            Move::Refuse(cause) => assert!(
+                cause.contains("grpc://h:2") && cause.contains("instance_id"),
+                "{cause}"
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `/metrics`: one Prometheus recorder for the process, installed with the first server. Everything in this
+//! library counts with the `metrics` macros and knows nothing of it.
+
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the latency buckets, seconds: from a cached answer to a lost one.
+const LATENCY: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// The process's recorder; `None` when the process has installed another one, whose business it is then.
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
+    RECORDER.get_or_init(install).as_ref()
+}
+
+fn install() -> Option<PrometheusHandle> {
+    let built = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY)
+        .map(PrometheusBuilder::build_recorder);
+    let recorder = match built {
+        Ok(recorder) => recorder,
+        Err(cause) => {
+            tracing::error!(%cause, "no metrics: the recorder could not be built");
+            return None;
+        }
+    };
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::info!(
+            "metrics go to the recorder that the process installed; /metrics is not served here"
+        );
+        return None;
+    }
+    metrics::describe_counter!(
+        "server_requests_total",
+        "Answered requests by method, protocol and status code"
+    );
+    metrics::describe_histogram!(
+        "server_request_seconds",
+        metrics::Unit::Seconds,
+        "Time from request to the end of its answer"
+    );
+    metrics::describe_counter!("server_panics_total", "Calls that panicked");
+    metrics::describe_gauge!("server_connections", "Open connections");
+    Some(handle)
+}

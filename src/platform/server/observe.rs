@@ -1,0 +1,213 @@
+//! The outermost layer: works out what a request is for, counts and times it per method, and writes the access
+//! log when its answer has ended. Neither queries, headers nor bodies are logged: they may hold secrets.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use tonic::{Code, Status, body::Body};
+use tower::Service;
+
+use super::{
+    call::{self, Answered, Call, Protocol, Surface},
+    port::Peer,
+    route::Routing,
+    stage::{Draining, Life},
+};
+
+/// How many requests are being answered. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Observe<S> {
+    pub(crate) inner: S,
+    pub(crate) routing: Arc<Routing>,
+    pub(crate) life: Life,
+    pub(crate) in_flight: InFlight,
+}
+
+impl<S> Service<Request<Body>> for Observe<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let (call, target) = self.routing.resolve(&request);
+        let record = Record::begin(call.clone(), &request, self.in_flight.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(call);
+        extensions.insert(target);
+        extensions.insert(Draining(self.life.watch()));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            // Should the caller go away first, dropping the record logs that.
+            let mut record = record;
+            let response = answer.await?;
+            record.headers(&response);
+            Ok(response.map(|body| Body::new(Observed { body, record })))
+        })
+    }
+}
+
+/// One request, from its first byte to the end of its answer; logged and counted when dropped.
+struct Record {
+    call: Call,
+    verb: http::Method,
+    path: String,
+    peer: Option<Peer>,
+    began: Instant,
+    code: Option<Code>,
+    http_status: u16,
+    sent: u64,
+    in_flight: InFlight,
+}
+
+impl Record {
+    fn begin(call: Call, request: &Request<Body>, in_flight: InFlight) -> Self {
+        in_flight.0.fetch_add(1, Ordering::Relaxed);
+        Self {
+            call,
+            verb: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            peer: request.extensions().get::<Peer>().copied(),
+            began: Instant::now(),
+            code: None,
+            http_status: 0,
+            sent: 0,
+            in_flight,
+        }
+    }
+
+    fn headers(&mut self, response: &Response<Body>) {
+        self.http_status = response.status().as_u16();
+        let answered = response
+            .extensions()
+            .get::<Answered>()
+            .map(|answered| answered.0);
+        self.code = match self.call.protocol() {
+            // Without a code yet it is still to come, in the trailers.
+            Protocol::Grpc => answered.or_else(|| call::code_in(response.headers())),
+            Protocol::Http => answered.or_else(|| Some(call::code_of_http(response.status()))),
+        };
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+        // An answer that ends without a code was given up by its caller.
+        let code = self.code.unwrap_or(Code::Cancelled);
+        let took = self.began.elapsed();
+        let protocol = match self.call.protocol() {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http",
+        };
+        let code_name = name_of(code);
+        let method = metrics::SharedString::from(self.call.method_label());
+        let labels = [
+            metrics::Label::new("method", method),
+            metrics::Label::from_static_parts("protocol", protocol),
+            metrics::Label::from_static_parts("code", code_name),
+        ];
+        metrics::counter!("server_requests_total", labels[..].iter()).increment(1);
+        metrics::histogram!("server_request_seconds", labels[..2].iter())
+            .record(took.as_secs_f64());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let (method, peer) = (self.call.method(), self.peer.map(|peer| peer.0));
+        let (verb, path) = (&self.verb, &self.path);
+        // Probes come every few seconds for ever; they would drown the calls.
+        if self.call.surface() == Surface::Api {
+            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer);
+        } else {
+            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer);
+        }
+    }
+}
+
+/// The name of a code as the specification writes it.
+pub(crate) fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// A body that carries its record to its end.
+struct Observed {
+    body: Body,
+    record: Record,
+}
+
+impl http_body::Body for Observed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.record.sent += data.len() as u64;
+                } else if let Some(code) = frame.trailers_ref().and_then(call::code_in) {
+                    self.record.code = Some(code);
+                }
+            }
+            Some(Err(status)) => self.record.code = Some(status.code()),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

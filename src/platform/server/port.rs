@@ -1,0 +1,142 @@
+//! The port: accepts connections, speaks HTTP/1.1 or HTTP/2 on each as its first bytes say, and drains them.
+//! One task owns the listener and every connection; when it is dropped, all of them are.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tonic::body::Body;
+use tower::ServiceExt as _;
+
+use super::{
+    Stack,
+    observe::InFlight,
+    stage::{Life, Stage},
+};
+
+/// Who sent a request. In its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// More connections than this wait in the backlog.
+const MOST_CONNECTIONS: usize = 10_000;
+/// Streams at a time on one connection.
+const MOST_STREAMS: u32 = 1_000;
+/// A connection on which nothing has come for so long before its first byte is closed.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// The head of an HTTP/1 request must be complete within this time.
+const HEAD: Duration = Duration::from_secs(15);
+/// An HTTP/2 connection is asked whether it lives this often, and has as long again to answer.
+const PING: Duration = Duration::from_secs(20);
+/// Flow-control windows: a bulk stream must not wait for updates on a link of some milliseconds.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+/// After a failed accept (too many open files), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until the life of the server says to stop.
+pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life, in_flight: InFlight) {
+    let mut connections = JoinSet::new();
+    let open = metrics::gauge!("server_connections");
+    loop {
+        tokio::select! {
+            biased;
+            () = life.reaches(|stage| stage.is_draining()) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => open.decrement(1),
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                Ok((stream, peer)) => {
+                    open.increment(1);
+                    connections.spawn(connection(stream, Peer(peer), stack.clone(), life.clone()));
+                }
+                Err(cause) => {
+                    tracing::warn!(%cause, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let cut_off = finish(&mut connections, &life, &in_flight).await;
+    open.set(0);
+    life.advance(Stage::Stopped { cut_off });
+}
+
+/// Waits for the connections to finish, until the deadline of the drain or a second signal. Returns how many
+/// requests did not.
+async fn finish(connections: &mut JoinSet<()>, life: &Life, in_flight: &InFlight) -> usize {
+    let until = match life.now() {
+        Stage::Draining { until } => until,
+        _ => Instant::now(),
+    };
+    let all = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        biased;
+        () = all => {}
+        () = sleep_until(until) => {}
+        () = life.reaches(|stage| matches!(stage, Stage::Stopping | Stage::Stopped { .. })) => {}
+    }
+    life.advance(Stage::Stopping);
+    let cut_off = in_flight.count();
+    if cut_off > 0 {
+        tracing::warn!(
+            calls = cut_off,
+            connections = connections.len(),
+            "cut off: they did not finish in time"
+        );
+    }
+    connections.shutdown().await;
+    cut_off
+}
+
+async fn connection(stream: TcpStream, peer: Peer, stack: Stack, life: Life) {
+    // A call is one small frame; waiting to fill a packet would cost it 40 ms.
+    if let Err(cause) = stream.set_nodelay(true) {
+        tracing::debug!(%cause, peer = %peer.0, "no TCP_NODELAY");
+    }
+    tokio::select! {
+        first = timeout(FIRST_BYTE, stream.readable()) => if !matches!(first, Ok(Ok(()))) { return },
+        // Nothing was asked, so nothing is left unanswered.
+        () = life.reaches(|stage| stage.is_draining()) => return,
+    }
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        stack.clone().oneshot(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = life.reaches(|stage| stage.is_draining()) => {
+            // GOAWAY on HTTP/2, `connection: close` on HTTP/1; what is in flight goes on.
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(cause) = ended {
+        // Callers that go away in mid-call are daily bread.
+        tracing::debug!(cause, peer = %peer.0, "a connection ended badly");
+    }
+}

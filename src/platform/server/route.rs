@@ -1,0 +1,86 @@
+//! Where a request goes, decided once, before any layer: a gRPC method, a rule of the API, a probe, or nowhere.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::Request;
+use tonic::body::Body;
+
+use super::{
+    call::{Call, Protocol, Surface},
+    probe::Probe,
+};
+use crate::transcode::{Found, Transcoder};
+
+/// What a request was found to ask for. In its extensions, for the end of the stack.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A gRPC call; the service itself answers for a method that does not exist.
+    Grpc,
+    Probe(Probe),
+    /// A request over HTTP, and what the rules say of it.
+    Http(Arc<Found>),
+}
+
+/// Knows every method and path of a server.
+pub(crate) struct Routing {
+    methods: HashMap<String, (Surface, Arc<str>)>,
+    unknown: Arc<str>,
+    transcoder: Arc<Transcoder>,
+}
+
+impl Routing {
+    pub(crate) fn new(
+        methods: impl IntoIterator<Item = String>,
+        transcoder: Arc<Transcoder>,
+    ) -> Self {
+        let methods = methods
+            .into_iter()
+            .map(|path| {
+                let label: Arc<str> = path.as_str().into();
+                (path, (surface_of(&label), label))
+            })
+            .collect();
+        Self {
+            methods,
+            unknown: "unknown".into(),
+            transcoder,
+        }
+    }
+
+    pub(crate) fn resolve(&self, request: &Request<Body>) -> (Call, Target) {
+        let protocol = Protocol::of(request);
+        let path = request.uri().path();
+        if protocol == Protocol::Grpc {
+            let (surface, label) = match self.methods.get(path) {
+                Some((surface, label)) => (*surface, Arc::clone(label)),
+                None => (surface_of(path), Arc::clone(&self.unknown)),
+            };
+            return (Call::new(protocol, surface, label), Target::Grpc);
+        }
+        if let Some(probe) = Probe::of(path) {
+            return (
+                Call::new(protocol, probe.surface(), probe.path().into()),
+                Target::Probe(probe),
+            );
+        }
+        let found = self.transcoder.find(request.method(), path);
+        let label = match found.method().and_then(|path| self.methods.get(path)) {
+            Some((_, label)) => Arc::clone(label),
+            None => Arc::clone(&self.unknown),
+        };
+        (
+            Call::new(protocol, Surface::Api, label),
+            Target::Http(Arc::new(found)),
+        )
+    }
+}
+
+fn surface_of(path: &str) -> Surface {
+    if path.starts_with("/grpc.health.") {
+        Surface::Health
+    } else if path.starts_with("/grpc.reflection.") {
+        Surface::Reflection
+    } else {
+        Surface::Api
+    }
+}

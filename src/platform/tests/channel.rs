@@ -1,0 +1,403 @@
+//! Calls over a channel while its endpoints die, drain, fail, hang and come back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use platform::channel::Connector;
+use platform::channel::breaker::Policy;
+use platform::{Channel, ChannelOptions, Server, Service, deadline};
+use tests::proxy::{Mode, Proxy};
+use tonic::Code;
+
+use crate::peer::{Manner, Peer, at};
+use crate::world::{check, check_within, until};
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+fn options() -> ChannelOptions {
+    ChannelOptions::default()
+}
+
+fn channel(peers: &[&Peer], options: ChannelOptions) -> Channel {
+    Channel::fixed("user", peers.iter().map(|peer| peer.endpoint()), options)
+}
+
+async fn ready(channel: &Channel) {
+    channel.ready(Duration::from_secs(30)).await.unwrap();
+}
+
+/// Calls without pause from several tasks; counts what failed.
+struct Load {
+    over: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<tonic::Status>>>,
+}
+
+const CALLERS: usize = 8;
+
+impl Load {
+    fn start(channel: &Channel) -> Load {
+        let over = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicU64::new(0));
+        let tasks = (0..CALLERS).map(|_| {
+            let (channel, over, done) = (channel.clone(), over.clone(), done.clone());
+            tokio::spawn(async move {
+                let mut failed = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    if let Err(status) = check(&channel).await {
+                        failed.push(status);
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                failed
+            })
+        });
+        Load {
+            tasks: tasks.collect(),
+            over,
+            done,
+        }
+    }
+
+    async fn calls(&self, more: u64) {
+        let from = self.done.load(Ordering::Relaxed);
+        until("calls to be made", || {
+            self.done.load(Ordering::Relaxed) >= from + more
+        })
+        .await;
+    }
+
+    async fn end(self) -> Vec<tonic::Status> {
+        self.over.store(true, Ordering::Relaxed);
+        let mut failed = Vec::new();
+        for task in self.tasks {
+            failed.extend(task.await.unwrap());
+        }
+        failed
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_spread_over_the_endpoints() {
+    let peers = [Peer::start(), Peer::start(), Peer::start()];
+    let channel = channel(&[&peers[0], &peers[1], &peers[2]], options());
+    let load = Load::start(&channel);
+    until("all are called", || {
+        peers.iter().all(|peer| peer.calls() > 50)
+    })
+    .await;
+    assert_eq!(load.end().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_endpoint_costs_no_call_beyond_those_in_flight() {
+    let mut peers = [Peer::start(), Peer::start(), Peer::start()];
+    let channel = channel(&[&peers[0], &peers[1], &peers[2]], options());
+    let load = Load::start(&channel);
+    until("all are called", || {
+        peers.iter().all(|peer| peer.calls() > 50)
+    })
+    .await;
+    peers[0].kill();
+    load.calls(2_000).await;
+    let failed = load.end().await;
+    assert!(
+        failed.len() <= CALLERS,
+        "{} failed: {failed:?}",
+        failed.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_endpoint_costs_no_call_at_all() {
+    let leaving = Server::bind("127.0.0.1:0", Service::new()).await.unwrap();
+    let staying = Server::bind("127.0.0.1:0", Service::new()).await.unwrap();
+    leaving.handle().ready();
+    staying.handle().ready();
+    let endpoints = [at(leaving.local_addr()), at(staying.local_addr())];
+    let channel = Channel::fixed("user", endpoints, options());
+    ready(&channel).await;
+    let load = Load::start(&channel);
+    load.calls(200).await;
+    leaving.handle().not_serving();
+    let drained = leaving.handle().shutdown(Duration::from_secs(20)).await;
+    load.calls(500).await;
+    assert_eq!(drained.cut_off, 0);
+    let failed = load.end().await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_endpoint_is_ejected_and_comes_back_by_one_probe() {
+    let peer = Peer::start();
+    let breaker = Policy {
+        ejection: Duration::from_millis(400),
+        ..Policy::default()
+    };
+    let channel = channel(
+        &[&peer],
+        ChannelOptions {
+            breaker,
+            ..options()
+        },
+    );
+    peer.behave(Manner::With(Code::Unavailable));
+    for _ in 0..5 {
+        assert_eq!(check(&channel).await.unwrap_err().message(), "as told");
+    }
+    let ejected = Instant::now();
+    let probe = crate::world::eventually("a probe", || async {
+        let status = check(&channel).await.unwrap_err();
+        (status.message() == "as told").then(Instant::now)
+    })
+    .await;
+    assert!(
+        probe - ejected >= Duration::from_millis(150),
+        "{:?}",
+        probe - ejected
+    );
+    assert_eq!(peer.calls(), 6, "one probe");
+    peer.behave(Manner::Well);
+    crate::world::eventually("it is back", || async { check(&channel).await.ok() }).await;
+    assert_eq!(peer.calls(), 7, "the next probe is the call that succeeds");
+    check(&channel).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_endpoint_among_good_ones_costs_few_calls() {
+    let peers = [Peer::start(), Peer::start()];
+    let channel = channel(&[&peers[0], &peers[1]], options());
+    peers[0].behave(Manner::With(Code::Unavailable));
+    let mut failed = 0;
+    until("the bad one was found", || peers[0].calls() > 0)
+        .await_with(&channel, &mut failed)
+        .await;
+    for _ in 0..300 {
+        failed += u32::from(check(&channel).await.is_err());
+    }
+    assert!(failed <= 5, "{failed} of 300 calls failed");
+}
+
+/// Lets a condition wait while calls are made.
+trait AwaitWith: Future<Output = ()> + Sized {
+    async fn await_with(self, channel: &Channel, failed: &mut u32) {
+        let calls = async {
+            loop {
+                *failed += u32::from(check(channel).await.is_err());
+            }
+        };
+        tokio::select! {
+            () = self => {}
+            () = calls => {}
+        }
+    }
+}
+
+impl<F: Future<Output = ()>> AwaitWith for F {}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_nothing_is_ready_a_call_fails_at_once_and_says_why() {
+    let mut peer = Peer::start();
+    let endpoint = peer.endpoint();
+    peer.kill();
+    let channel = Channel::fixed("user", [endpoint.clone()], options());
+    let begun = Instant::now();
+    let status = check(&channel).await.unwrap_err();
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(status.code(), Code::Unavailable);
+    for part in [
+        "no instance of user",
+        "1 registered",
+        "1 unreachable",
+        &*endpoint.address,
+        "refused",
+    ] {
+        assert!(
+            status.message().contains(part),
+            "{part} in {}",
+            status.message()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_are_ejected_a_call_fails_at_once_and_says_so() {
+    let peer = Peer::start();
+    peer.behave(Manner::With(Code::Unavailable));
+    let breaker = Policy {
+        ejection: Duration::from_secs(60),
+        longest: Duration::from_secs(60),
+        ..Policy::default()
+    };
+    let channel = channel(
+        &[&peer],
+        ChannelOptions {
+            breaker,
+            ..options()
+        },
+    );
+    for _ in 0..5 {
+        check(&channel).await.unwrap_err();
+    }
+    let calls = peer.calls();
+    let status = check(&channel).await.unwrap_err();
+    assert!(
+        status.message().contains("1 registered, 1 ejected"),
+        "{}",
+        status.message()
+    );
+    assert_eq!(peer.calls(), calls, "an ejected endpoint is not called");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_comes_up_later_is_found() {
+    let mut first = Peer::start();
+    let address = first.address();
+    first.kill();
+    let channel = Channel::fixed("user", [at(address)], options());
+    check(&channel).await.unwrap_err();
+    let _second = Peer::start_at(address);
+    ready(&channel).await;
+    check(&channel).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_the_call_and_is_told_to_the_server() {
+    let peer = Peer::start();
+    let channel = channel(&[&peer], options());
+    ready(&channel).await;
+    check_within(&channel, Duration::from_secs(20))
+        .await
+        .unwrap();
+    let told = peer.last_timeout().unwrap();
+    assert!(
+        told.ends_with('u') && told.len() >= 8,
+        "what is left of 20 s: {told}"
+    );
+    peer.behave(Manner::Never);
+    let begun = Instant::now();
+    let status = check_within(&channel, Duration::from_millis(200))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(
+        status.message().contains(&peer.address().to_string()) && status.message().contains(CHECK),
+        "{}",
+        status.message()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_inherits_the_deadline_it_is_made_under() {
+    let peer = Peer::start();
+    let channel = channel(&[&peer], options());
+    ready(&channel).await;
+    peer.behave(Manner::Never);
+    let soon = Instant::now() + Duration::from_millis(200);
+    let status = deadline::within(soon, check_within(&channel, Duration::from_secs(50)))
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(soon.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_without_a_deadline_does_not_wait_for_ever() {
+    let peer = Peer::start();
+    peer.behave(Manner::Never);
+    let channel = channel(
+        &[&peer],
+        ChannelOptions {
+            timeout: Some(Duration::from_millis(300)),
+            ..options()
+        },
+    );
+    assert_eq!(
+        check(&channel).await.unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_endpoint_gets_few_calls() {
+    let peers = [Peer::start(), Peer::start(), Peer::start()];
+    peers[0].behave(Manner::After(Duration::from_millis(300)));
+    let channel = channel(&[&peers[0], &peers[1], &peers[2]], options());
+    let load = Load::start(&channel);
+    load.calls(2_000).await;
+    assert_eq!(load.end().await.len(), 0);
+    assert!(
+        peers[0].calls() < 100,
+        "{} of 2000 went to the slow one",
+        peers[0].calls()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotent_call_is_repeated_elsewhere() {
+    let peers = [Peer::start(), Peer::start()];
+    peers[0].behave(Manner::With(Code::Unavailable));
+    let idempotent = Arc::new(BTreeSet::from([CHECK.to_owned()]));
+    let channel = channel(
+        &[&peers[0], &peers[1]],
+        ChannelOptions {
+            idempotent,
+            ..options()
+        },
+    );
+    let mut failed = 0;
+    until("the bad one was called", || peers[0].calls() > 0)
+        .await_with(&channel, &mut failed)
+        .await;
+    assert_eq!(failed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_may_have_had_its_effect_is_not_repeated() {
+    let peers = [Peer::start(), Peer::start()];
+    for peer in &peers {
+        peer.behave(Manner::With(Code::Unavailable));
+    }
+    let channel = channel(&[&peers[0], &peers[1]], options());
+    check(&channel).await.unwrap_err();
+    assert_eq!(peers[0].calls() + peers[1].calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_endpoint_is_found_by_pings_though_its_connection_stands() {
+    let frozen = Peer::start();
+    let proxy = Proxy::start(frozen.address()).await;
+    let connector =
+        Connector::default().pings(Duration::from_millis(200), Duration::from_millis(300));
+    let channel = Channel::fixed(
+        "user",
+        [at(proxy.address())],
+        ChannelOptions {
+            connector,
+            ..options()
+        },
+    );
+    ready(&channel).await;
+    check(&channel).await.unwrap();
+    proxy.set(Mode::BlackHole);
+    // Without the pings the channel would stay ready and each call would wait for its deadline.
+    crate::world::eventually("it is given up", || async {
+        let begun = Instant::now();
+        let status = check_within(&channel, Duration::from_secs(20))
+            .await
+            .unwrap_err();
+        (status.code() == Code::Unavailable && begun.elapsed() < Duration::from_secs(2))
+            .then_some(())
+    })
+    .await;
+    proxy.set(Mode::Forward);
+    ready(&channel).await;
+    check(&channel).await.unwrap();
+}

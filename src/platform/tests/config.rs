@@ -1,0 +1,225 @@
+//! Live config against a real etcd.
+
+use std::time::{Duration, Instant};
+
+use fleet::status::StatusRecord;
+use platform::Service;
+use tests::realetcd::RealEtcd;
+
+use crate::world::{builder, client, entry, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_etcd_reaches_a_handle_and_a_deletion_falls_back() {
+    let etcd = RealEtcd::start().await;
+    etcd.etcdctl(&["put", "/config/global/timeout.write", "3s"])
+        .await;
+    let platform = builder("order", &etcd.endpoint())
+        .default("timeout.write", "1s")
+        .start()
+        .await
+        .unwrap();
+    let timeout = platform.config().live::<Duration>("timeout.write").unwrap();
+    let reaches = |seconds| async move { Duration::from_secs(seconds) };
+    let wait = |wanted: Duration| {
+        let timeout = timeout.clone();
+        async move { until(&format!("{wanted:?}"), || timeout.get() == wanted).await }
+    };
+    wait(reaches(3).await).await;
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "5s"])
+        .await;
+    wait(reaches(5).await).await;
+    etcd.etcdctl(&["del", "/config/order/timeout.write"]).await;
+    wait(reaches(3).await).await;
+    etcd.etcdctl(&["del", "/config/global/timeout.write"]).await;
+    wait(reaches(1).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_value_is_refused_for_its_key_alone_and_reported() {
+    let etcd = RealEtcd::start().await;
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "2s"])
+        .await;
+    let platform = builder("order", &etcd.endpoint())
+        .instance_id("o-1")
+        .default("page.size", 10)
+        .start()
+        .await
+        .unwrap();
+    let config = platform.config();
+    until("the first value", || {
+        config.duration("timeout.write").is_ok()
+    })
+    .await;
+    let timeout = config.live::<Duration>("timeout.write").unwrap();
+    let page = config.live::<u64>("page.size").unwrap();
+    let _serving = platform.bind(Service::new()).await.unwrap();
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "soon"])
+        .await;
+    etcd.etcdctl(&["put", "/config/order/page.size", "20"])
+        .await;
+    until("the good one is taken", || page.get() == 20).await;
+    assert_eq!(timeout.get(), Duration::from_secs(2));
+    let client = client(&etcd.endpoint());
+    let wanted = client
+        .get(&"/config/order/page.size".into())
+        .await
+        .unwrap()
+        .0
+        .unwrap()
+        .mod_revision;
+    let report = entry(&client, "/status/order/o-1", |entry| {
+        StatusRecord::from_json(&entry.value)
+            .is_ok_and(|status| status.revision >= wanted.0 && !status.rejected.is_empty())
+    })
+    .await;
+    let status = StatusRecord::from_json(&report.value).unwrap();
+    assert_eq!(status.rejected[0].key, "order/timeout.write");
+    assert!(status.rejected[0].error.contains("soon"), "{status:?}");
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "4s"])
+        .await;
+    until("a good value is taken", || {
+        timeout.get() == Duration::from_secs(4)
+    })
+    .await;
+    entry(&client, "/status/order/o-1", |entry| {
+        StatusRecord::from_json(&entry.value).is_ok_and(|status| status.rejected.is_empty())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_keys_of_one_revision_change_together() {
+    let etcd = RealEtcd::start().await;
+    let platform = builder("order", &etcd.endpoint())
+        .default("a", 0)
+        .default("b", 0)
+        .start()
+        .await
+        .unwrap();
+    let config = platform.config().clone();
+    let mut snapshots = config.watch();
+    let client = client(&etcd.endpoint());
+    let writes = async {
+        for number in 1..=50 {
+            let edits = ["/config/order/a", "/config/order/b"].map(|key| {
+                let client = &client;
+                async move {
+                    let seen = client.get(&key.into()).await.unwrap().0;
+                    fleet::Edit::put(key.into(), seen.into(), number.to_string().into_bytes())
+                }
+            });
+            let [a, b] = edits;
+            let plan = fleet::Plan::new([a.await, b.await]).unwrap();
+            client.commit(&plan).await.unwrap();
+        }
+    };
+    let reads = async {
+        loop {
+            snapshots.changed().await.unwrap();
+            let snapshot = snapshots.borrow_and_update().clone();
+            let value = |key| snapshot.get(key).unwrap().value.as_u64().unwrap();
+            assert_eq!(value("a"), value("b"), "a revision was taken apart");
+            if value("a") == 50 {
+                return;
+            }
+        }
+    };
+    let both = async { tokio::join!(writes, reads) };
+    tokio::time::timeout(crate::world::PATIENCE, both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_etcd_runs_on_the_last_good_cache() {
+    let etcd = RealEtcd::start().await;
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "7s"])
+        .await;
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("order.json");
+    let build = || {
+        builder("order", &etcd.endpoint())
+            .config_cache(&cache)
+            .default("timeout.write", "1s")
+    };
+    let first = build().start().await.unwrap();
+    until("the value", || {
+        first.config().duration("timeout.write").unwrap() == Duration::from_secs(7)
+    })
+    .await;
+    until("the cache is written", || {
+        std::fs::read_to_string(&cache).is_ok_and(|text| text.contains("7s"))
+    })
+    .await;
+    drop(first);
+    etcd.kill();
+    let second = build().start().await.unwrap();
+    let origin = second
+        .config()
+        .snapshot()
+        .get("timeout.write")
+        .unwrap()
+        .origin
+        .to_string();
+    assert!(origin.starts_with("cache"), "{origin}");
+    let timeout = second.config().live::<Duration>("timeout.write").unwrap();
+    assert_eq!(timeout.get(), Duration::from_secs(7));
+    // Once etcd is heard again the cache stands in for nothing.
+    etcd.wipe().await;
+    until("the default", || timeout.get() == Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_file_is_hot_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, "timeout: {write: 2s}").unwrap();
+    // etcd is not there: the file must not wait for it.
+    let platform = builder("order", "127.0.0.1:1")
+        .config_file(&file)
+        .start()
+        .await
+        .unwrap();
+    let timeout = platform.config().live::<Duration>("timeout.write").unwrap();
+    assert_eq!(timeout.get(), Duration::from_secs(2));
+    std::fs::write(&file, "timeout: {write: 30s}").unwrap();
+    until("the new value", || timeout.get() == Duration::from_secs(30)).await;
+    std::fs::write(&file, "timeout: {write: soon}").unwrap();
+    until("the refusal", || {
+        !platform.config().standing().borrow().rejected.is_empty()
+    })
+    .await;
+    assert_eq!(timeout.get(), Duration::from_secs(30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_seen_fast() {
+    let etcd = RealEtcd::start().await;
+    let platform = builder("order", &etcd.endpoint())
+        .default("n", 0)
+        .start()
+        .await
+        .unwrap();
+    let live = platform.config().live::<u64>("n").unwrap();
+    let client = client(&etcd.endpoint());
+    let mut changes = live.changes();
+    let mut slowest = Duration::ZERO;
+    for number in 1..=20u64 {
+        let seen = client.get(&"/config/order/n".into()).await.unwrap().0;
+        let edit = fleet::Edit::put(
+            "/config/order/n".into(),
+            seen.into(),
+            number.to_string().into_bytes(),
+        );
+        let plan = fleet::Plan::new([edit]).unwrap();
+        client.commit(&plan).await.unwrap();
+        let begun = Instant::now();
+        while live.get() != number {
+            tokio::time::timeout(crate::world::PATIENCE, changes.next())
+                .await
+                .unwrap();
+        }
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("the slowest of 20 changes was seen {slowest:?} after its write was acknowledged");
+}

@@ -1,0 +1,202 @@
+use std::time::Duration;
+
+use platform::server::{Call, Gate, Server, Service};
+use tonic::{Code, Status};
+
+use crate::{
+    echo::{All, until},
+    world::{Grpc, World, soon},
+};
+
+#[tokio::test]
+async fn a_panic_costs_its_own_call_alone() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let beside = tokio::spawn({
+        let grpc = grpc.clone();
+        async move { grpc.call("Wait", &All::default(), &[]).await.code }
+    });
+    until("a call beside", || world.handle.in_flight() == 1).await;
+    for number in [0, 2] {
+        let called = grpc
+            .call(
+                "Panic",
+                &All {
+                    number,
+                    ..All::default()
+                },
+                &[],
+            )
+            .await;
+        assert_eq!(called.code, Code::Internal);
+        assert!(
+            !called.message.contains("asked"),
+            "what the panic said is not told: {}",
+            called.message
+        );
+    }
+    let answer = world.get("/v1/panic/0").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["code"].as_i64()),
+        (500, Some(13))
+    );
+    let answer = world.get("/v1/panic/2").await;
+    let last: serde_json::Value =
+        serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), last["error"]["code"].as_i64()),
+        (200, Some(13))
+    );
+    world.echo.waiting.notify_waiters();
+    assert_eq!(soon(beside).await.unwrap(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_calls_of_both_protocols() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let timeout = [("grpc-timeout", "30m")];
+    for method in ["Hang", "Stall"] {
+        let called = soon(grpc.call(method, &All::default(), &timeout)).await;
+        assert_eq!(called.code, Code::DeadlineExceeded, "{method}");
+    }
+    for (path, status) in [("/v1/hang", 504), ("/v1/stall", 200)] {
+        let request = http::Request::get(path)
+            .header("host", "t")
+            .header("grpc-timeout", "30m");
+        let answer = soon(world.http(request.body(http_body_util::Full::default()).unwrap())).await;
+        assert_eq!(answer.status, status, "{path}");
+        let last: serde_json::Value =
+            serde_json::from_str(answer.text().trim().lines().last().unwrap()).unwrap();
+        let error = if status == 200 { &last["error"] } else { &last };
+        assert_eq!(error["code"], 4, "{}", answer.text());
+        assert!(answer.whole);
+    }
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[("grpc-timeout", "5s")])
+            .await
+            .code,
+        Code::InvalidArgument
+    );
+    until("nothing is left in flight", || {
+        world.handle.in_flight() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_default_timeout_is_for_callers_that_set_none() {
+    let world = World::with(|service| service.default_timeout(Duration::from_millis(30))).await;
+    let called = soon(world.grpc().await.call("Hang", &All::default(), &[])).await;
+    assert_eq!(called.code, Code::DeadlineExceeded);
+    assert_eq!(soon(world.get("/v1/hang")).await.status, 504);
+}
+
+struct Closed;
+
+#[tonic::async_trait]
+impl Gate for Closed {
+    async fn admit(&self, call: &Call) -> Result<(), Status> {
+        if call.method() == "/echo.v1.Echo/Get" {
+            Err(Status::unavailable("closed"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gate_and_a_layer_see_both_protocols() {
+    let layer = tower::layer::layer_fn(|inner: crate::echo::Layered| {
+        tower::util::MapResponse::new(inner, |mut response: http::Response<tonic::body::Body>| {
+            response
+                .headers_mut()
+                .insert("layered", http::HeaderValue::from_static("yes"));
+            response
+        })
+    });
+    let world = World::with(|service| service.gate(Closed).layer(layer)).await;
+    let grpc = world.grpc().await;
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[]).await.code,
+        Code::Unavailable
+    );
+    let answer = world.get("/v1/all/1").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["message"].as_str()),
+        (503, Some("closed"))
+    );
+    assert_eq!(
+        grpc.call("Delete", &All::default(), &[]).await.headers["layered"],
+        "yes"
+    );
+    assert_eq!(
+        world
+            .send("DELETE", "/v1/all/1", "")
+            .await
+            .header("layered"),
+        Some("yes")
+    );
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bound_are_refused_and_probes_are_not() {
+    let world = World::with(|service| service.most_in_flight(1)).await;
+    let grpc = world.grpc().await;
+    let first = tokio::spawn({
+        let grpc = grpc.clone();
+        async move { grpc.call("Wait", &All::default(), &[]).await.code }
+    });
+    until("a call in flight", || world.handle.in_flight() == 1).await;
+    assert_eq!(
+        grpc.call("Get", &All::default(), &[]).await.code,
+        Code::ResourceExhausted
+    );
+    assert_eq!(world.get("/v1/all/1").await.status, 429);
+    assert_eq!(world.get("/readyz").await.status, 200);
+    world.echo.waiting.notify_waiters();
+    assert_eq!(soon(first).await.unwrap(), Code::Ok);
+}
+
+#[tokio::test]
+async fn a_taken_port_and_bad_descriptors_are_named() {
+    let world = World::new().await;
+    let error = Server::bind(world.addr(), Service::new())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains(&world.addr().to_string()), "{error}");
+    let error = Server::bind("127.0.0.1:0", Service::new().descriptors(b"junk"))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("descriptors"), "{error}");
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_hurts_nobody() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await;
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x00\r\n\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon(stream.read_to_end(&mut answer)).await;
+    }
+    assert_eq!(
+        Grpc::connect(world.addr())
+            .await
+            .call("Get", &All::default(), &[])
+            .await
+            .code,
+        Code::Ok
+    );
+}

@@ -1,0 +1,610 @@
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use platform::server::JsonOptions;
+use reflect::{PrintOptions, UnknownFields};
+use serde_json::{Value, json};
+
+use crate::world::{Answer, World, soon};
+
+/// An answer with unpopulated fields, of which the test names the populated ones.
+fn populated(json: &Value) -> Value {
+    let Value::Object(map) = json else {
+        return json.clone();
+    };
+    let is_set = |value: &Value| {
+        !(value.is_null()
+            || *value == json!("")
+            || *value == json!(0)
+            || *value == json!("0")
+            || *value == json!(false)
+            || *value == json!([])
+            || *value == json!({})
+            || *value == json!("KIND_UNSPECIFIED"))
+    };
+    map.iter()
+        .map(|(key, value)| (key.clone(), populated(value)))
+        .filter(|(_, value)| is_set(value))
+        .collect()
+}
+
+async fn check(world: &World, verb: &str, path: &str, body: &str, expected: Value) {
+    let answer = world.send(verb, path, body).await;
+    assert_eq!(
+        answer.status,
+        200,
+        "{verb} {path} {body}: {}",
+        answer.text()
+    );
+    assert_eq!(populated(&answer.json()), expected, "{verb} {path} {body}");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn paths_queries_and_bodies_become_the_request() {
+    let world = World::new().await;
+    for (verb, path, body, expected) in [
+        ("GET", "/v1/all/7", "", json!({"id": "7"})),
+        ("GET", "/v1/all/a%2Fb", "", json!({"id": "a/b"})),
+        (
+            "GET",
+            "/v1/all/x%20y?name=a+b%2B",
+            "",
+            json!({"id": "x y", "name": "a b+"}),
+        ),
+        ("GET", "/v1/all/1:verb", "", json!({"id": "1"})),
+        ("GET", "/v1/all/1%3Averb", "", json!({"id": "1:verb"})),
+        ("GET", "/v1/all/1:zap", "", json!({"id": "1:zap"})),
+        (
+            "GET",
+            "/v1/named/shelves/s1/books/b2",
+            "",
+            json!({"inner": {"name": "shelves/s1/books/b2"}}),
+        ),
+        ("GET", "/v1/deep/a/b/c", "", json!({"name": "a/b/c"})),
+        (
+            "GET",
+            "/v1/num/42/SQUARE",
+            "",
+            json!({"number": 42, "kind": "SQUARE"}),
+        ),
+        (
+            "GET",
+            "/v1/num/42/2",
+            "",
+            json!({"number": 42, "kind": "SQUARE"}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?numbers=1&numbers=2",
+            "",
+            json!({"id": "1", "numbers": [1, 2]}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?inner.inner.count=3",
+            "",
+            json!({"id": "1", "inner": {"inner": {"count": 3}}}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?labels[a]=b",
+            "",
+            json!({"id": "1", "labels": {"a": "b"}}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?big=9007199254740993",
+            "",
+            json!({"id": "1", "big": "9007199254740993"}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?at=2026-01-02T03:04:05Z&length=1.5s",
+            "",
+            json!({"id": "1", "at": "2026-01-02T03:04:05Z", "length": "1.500s"}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?mask=a.bC,d",
+            "",
+            json!({"id": "1", "mask": "a.bC,d"}),
+        ),
+        (
+            "GET",
+            "/v1/all/1?wrapped=w&maybe=m&flag=true&ratio=0.5",
+            "",
+            json!({"id": "1", "wrapped": "w", "maybe": "m", "flag": true, "ratio": 0.5}),
+        ),
+        ("GET", "/v1/all/1?nobody=1", "", json!({"id": "1"})),
+        ("DELETE", "/v1/all/9", "", json!({"id": "9"})),
+        ("POST", "/v1/all", "", json!({})),
+        ("POST", "/v1/all", " \n", json!({})),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"id":"5","inner":{"inner":{"inner":{"name":"deep","words":["a"]}}}}"#,
+            json!({"id": "5", "inner": {"inner": {"inner": {"name": "deep", "words": ["a"]}}}}),
+        ),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"list":[{"name":"a"},{"count":2}],"inners":{"k":{"count":1}}}"#,
+            json!({"list": [{"name": "a", "count": 0, "inner": null, "words": []}, {"name": "", "count": 2, "inner": null, "words": []}], "inners": {"k": {"count": 1}}}),
+        ),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"nobody":{"x":[1]},"id":"1"}"#,
+            json!({"id": "1"}),
+        ),
+        (
+            "PUT",
+            "/v1/all/3",
+            r#"{"name":"n"}"#,
+            json!({"id": "3", "inner": {"name": "n"}}),
+        ),
+        (
+            "PUT",
+            "/v1/all/3?name=q",
+            r#"{"count":1}"#,
+            json!({"id": "3", "name": "q", "inner": {"count": 1}}),
+        ),
+        (
+            "PATCH",
+            "/v1/all/3",
+            r#"{"name":"n","inner":{"count":0}}"#,
+            json!({"all": {"id": "3", "name": "n"}, "updateMask": "name,inner.count"}),
+        ),
+        (
+            "PATCH",
+            "/v1/all/3?update_mask=number",
+            r#"{"name":"n"}"#,
+            json!({"all": {"id": "3", "name": "n"}, "updateMask": "number"}),
+        ),
+        ("POST", "/echo.v1.Echo/Stall", "", json!(null)),
+    ] {
+        if expected.is_null() {
+            // Has a rule of its own, so the method's own path is none.
+            assert_eq!(world.send(verb, path, body).await.status, 404);
+        } else {
+            check(&world, verb, path, body, expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_may_be_the_body_and_the_answer() {
+    let world = World::new().await;
+    for (verb, path, body, expected) in [
+        ("POST", "/v1/number", "7", "\"7\""),
+        (
+            "POST",
+            "/v1/number",
+            "\"9007199254740993\"",
+            "\"9007199254740993\"",
+        ),
+        ("POST", "/v1/number", "", "\"0\""),
+        ("GET", "/v1/inner/1", "", "null"),
+        (
+            "GET",
+            "/v1/inner/1?inner.count=2",
+            "",
+            r#"{"name":"","count":2,"inner":null,"words":[]}"#,
+        ),
+    ] {
+        let answer = world.send(verb, path, body).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text()),
+            (200, expected),
+            "{verb} {path} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_a_400_that_names_the_place() {
+    let world = World::new().await;
+    for (verb, path, body, place) in [
+        ("POST", "/v1/all", "{", ""),
+        ("POST", "/v1/all", "[]", ""),
+        ("POST", "/v1/all", "{} {}", ""),
+        ("POST", "/v1/all", r#"{"number":"x"}"#, "number"),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"list":[{},{"count":1.5}]}"#,
+            "list[1].count",
+        ),
+        ("POST", "/v1/all", r#"{"id":"a","id":"b"}"#, "id"),
+        ("POST", "/v1/all", r#"{"left":"a","right":1}"#, ""),
+        ("POST", "/v1/all", r#"{"labels":{"a":1}}"#, "labels"),
+        ("GET", "/v1/num/forty/ROUND", "", "number"),
+        ("GET", "/v1/all/1?number=x", "", "number"),
+        ("GET", "/v1/all/1?inner=x", "", "inner"),
+        ("GET", "/v1/all/1?name=%ff", "", ""),
+        ("GET", "/v1/all/%ff", "", ""),
+        ("GET", "/v1/all/%zz", "", ""),
+        (
+            "PUT",
+            "/v1/all/3",
+            r#"{"inner":{"count":1},"name":1}"#,
+            "inner.name",
+        ),
+        ("PATCH", "/v1/all/3", r#"{"all":{"name":"n"}}"#, "all"),
+    ] {
+        let answer = world.send(verb, path, body).await;
+        assert_eq!(
+            answer.status,
+            400,
+            "{verb} {path} {body}: {}",
+            answer.text()
+        );
+        let error = answer.json();
+        assert_eq!(error["code"], 3);
+        assert_eq!(error["details"], json!([]));
+        assert!(
+            error["message"].as_str().unwrap().contains(place),
+            "{verb} {path} {body}: {error} names no {place}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn paths_and_verbs_that_do_not_exist_are_told_apart() {
+    let world = World::new().await;
+    for (verb, path, status, allow) in [
+        ("GET", "/nowhere", 404, None),
+        ("GET", "/v1/all/", 404, None),
+        ("POST", "/v1/all/1/2", 404, None),
+        (
+            "POST",
+            "/v1/all/1",
+            405,
+            Some("DELETE, GET, HEAD, PATCH, PUT"),
+        ),
+        ("GET", "/v1/all", 405, Some("POST")),
+        ("HEAD", "/v1/all", 405, Some("POST")),
+    ] {
+        let answer = world.send(verb, path, "").await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("allow")),
+            (status, allow),
+            "{verb} {path}"
+        );
+        if verb != "HEAD" {
+            assert_eq!(answer.json()["code"], if status == 404 { 5 } else { 12 });
+        }
+    }
+    let get = world.get("/v1/all/1").await;
+    let head = world.send("HEAD", "/v1/all/1", "").await;
+    assert_eq!((head.status.as_u16(), head.text()), (200, ""));
+    assert_eq!(
+        head.header("content-length"),
+        Some(get.body.len().to_string().as_str())
+    );
+}
+
+#[tokio::test]
+async fn unpopulated_fields_are_written_and_names_are_a_choice() {
+    let world = World::new().await;
+    let json = world.get("/v1/raw-less").await;
+    assert_eq!(json.status, 404);
+    let all = world.get("/v1/all/1").await.json();
+    assert_eq!(all["numbers"], json!([]));
+    assert_eq!(all["inner"], Value::Null);
+    assert!(all.get("left").is_none(), "an unset oneof is not written");
+    let print = PrintOptions {
+        proto_names: true,
+        ..PrintOptions::default()
+    };
+    let world = World::with(|service| {
+        service.json(JsonOptions {
+            print,
+            ..JsonOptions::default()
+        })
+    })
+    .await;
+    let answer = world.send("PATCH", "/v1/all/1?update_mask=name", "").await;
+    assert_eq!(
+        answer.json(),
+        json!({"all": {"id": "1"}, "update_mask": "name"})
+    );
+}
+
+#[tokio::test]
+async fn a_strict_server_names_unknown_fields() {
+    let mut options = JsonOptions::default();
+    options.parse.unknown_fields = UnknownFields::Reject;
+    let world = World::with(|service| service.json(options)).await;
+    for (verb, path, body, place) in [
+        (
+            "POST",
+            "/v1/all",
+            r#"{"inner":{"list":[],"nobody":1}}"#,
+            "inner",
+        ),
+        ("POST", "/v1/all", r#"{"kind":"OVAL"}"#, "kind"),
+        ("GET", "/v1/all/1?nobody=1", "", "nobody"),
+    ] {
+        let answer = world.send(verb, path, body).await;
+        assert_eq!(answer.status, 400, "{verb} {path}");
+        assert!(
+            answer.json()["message"].as_str().unwrap().contains(place),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_status_becomes_its_http_status() {
+    let world = World::new().await;
+    let expected = [
+        499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+    ];
+    for (code, expected) in (1..).zip(expected) {
+        let answer = world.get(&format!("/v1/fail/{code}?name=why%20not")).await;
+        assert_eq!(answer.status, expected, "code {code}");
+        assert_eq!(
+            answer.json(),
+            json!({"code": code, "message": "why not", "details": []})
+        );
+        assert_eq!(answer.header("grpc-trailer-cost"), Some("3"));
+    }
+}
+
+#[tokio::test]
+async fn headers_cross_over_both_ways() {
+    let world = World::new().await;
+    let request = Request::get("/v1/all/1")
+        .header("host", "shop.example")
+        .header("grpc-metadata-tenant", "blue")
+        .header("grpc-metadata-trace-bin", "AAEC")
+        .header("authorization", "Bearer t")
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        .header("x-secret-internal", "1")
+        .header("user-agent", "curl/8")
+        .body(Full::default())
+        .unwrap();
+    let answer = world.http(request).await;
+    for (name, expected) in [
+        ("grpc-metadata-tenant", Some("blue")),
+        ("grpc-metadata-trace-bin", Some("AAEC")),
+        ("grpc-metadata-authorization", Some("Bearer t")),
+        ("grpc-metadata-grpcgateway-user-agent", Some("curl/8")),
+        ("grpc-metadata-grpcgateway-host", Some("shop.example")),
+        (
+            "grpc-metadata-traceparent",
+            Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ),
+        ("grpc-metadata-x-secret-internal", None),
+        ("grpc-trailer-cost", Some("3")),
+    ] {
+        assert_eq!(answer.header(name), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_stream_is_a_line_for_each_message() {
+    let world = World::new().await;
+    let answer = world.get("/v1/stream/3?id=x").await;
+    let lines: Vec<Value> = answer
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        populated(&lines[0]["result"]),
+        json!({"id": "x", "number": 3})
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert!(answer.text().ends_with("}\n"));
+
+    let answer = world.get("/v1/stream/2?small=8&name=full").await;
+    assert_eq!(answer.status, 200);
+    let last: Value = serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
+    assert_eq!(
+        last,
+        json!({"error": {"code": 8, "message": "full", "details": []}})
+    );
+    assert!(answer.whole);
+
+    let answer = world.get("/v1/stream/0?small=8&name=full").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["code"].as_i64()),
+        (429, Some(8))
+    );
+    let answer = world.get("/v1/stream/0").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
+
+    let request = Request::get("/v1/stream/1")
+        .header("host", "t")
+        .header("accept", "application/x-ndjson");
+    let answer = world.http(request.body(Full::default()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_when_the_service_pauses_and_not_message_by_message() {
+    let world = World::new().await;
+    let mut sender = crate::world::http1(world.addr()).await;
+    let get = |path: &str| {
+        Request::get(path)
+            .header("host", "t")
+            .body(Full::default())
+            .unwrap()
+    };
+    let mut stalled = soon(sender.send_request(get("/v1/stall")))
+        .await
+        .unwrap()
+        .into_body();
+    let first = soon(stalled.frame())
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
+    assert!(
+        first.starts_with(b"{\"result\":"),
+        "what was said arrives while the service pauses"
+    );
+
+    let mut sender = crate::world::http1(world.addr()).await;
+    let mut many = sender
+        .send_request(get("/v1/stream/2000"))
+        .await
+        .unwrap()
+        .into_body();
+    let (mut frames, mut lines) = (0, 0);
+    while let Some(frame) = soon(many.frame()).await {
+        let data = frame.unwrap().into_data().unwrap();
+        frames += 1;
+        lines += data.iter().filter(|byte| **byte == b'\n').count();
+    }
+    assert_eq!(lines, 2_000);
+    assert!(frames < 200, "{frames} writes for 2000 messages");
+}
+
+#[tokio::test]
+async fn raw_bodies_are_passed_on_untouched() {
+    let world = World::new().await;
+    let answer = world.get("/v1/raw/b%7B%7D").await;
+    assert_eq!(
+        (answer.text(), answer.header("content-type")),
+        ("b{}", Some("text/css"))
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_is_documents_in_a_row() {
+    let world = World::new().await;
+    check(
+        &world,
+        "POST",
+        "/v1/collect",
+        "{\"id\":\"1\"}\n{\"name\":\"n\"}{\"numbers\":[4]}",
+        json!({"id": "1", "name": "n", "numbers": [4]}),
+    )
+    .await;
+    check(&world, "POST", "/v1/collect", "", json!({})).await;
+    let answer = world
+        .send("POST", "/v1/both", "{\"id\":\"1\"}\n{\"id\":\"2\"}")
+        .await;
+    let ids: Vec<Value> = answer
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["result"]["id"].clone())
+        .collect();
+    assert_eq!(ids, ["1", "2"]);
+    let answer = world
+        .send("POST", "/v1/collect", "{\"id\":\"1\"}\n{\"number\":\"x\"}")
+        .await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("message 1 of the body: number"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
+async fn a_bidi_call_over_http_2_answers_while_it_is_asked() {
+    let world = World::new().await;
+    let stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let (ask, asked) =
+        tokio::sync::mpsc::channel::<Result<http_body::Frame<Bytes>, std::convert::Infallible>>(1);
+    let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(asked));
+    let request = Request::post("http://t/v1/both").body(body).unwrap();
+    let say = async |text: &'static str| {
+        ask.send(Ok(http_body::Frame::data(Bytes::from_static(
+            text.as_bytes(),
+        ))))
+        .await
+        .unwrap()
+    };
+    say("{\"id\":\"1\"}").await;
+    let mut answers = soon(sender.send_request(request))
+        .await
+        .unwrap()
+        .into_body();
+    let mut next = async || {
+        soon(answers.frame())
+            .await
+            .map(|frame| frame.unwrap().into_data().unwrap_or_default())
+    };
+    assert!(next().await.unwrap().starts_with(br#"{"result":{"id":"1""#));
+    say("{\"id\":").await;
+    say("\"2\"}").await;
+    assert!(next().await.unwrap().starts_with(br#"{"result":{"id":"2""#));
+    drop(ask);
+    // HTTP/2 may end a body with an empty frame.
+    assert!(next().await.is_none_or(|data| data.is_empty()));
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_refused_whichever_side_they_come_from() {
+    let options = || JsonOptions {
+        max_request: 100,
+        max_response: 100,
+        ..JsonOptions::default()
+    };
+    let world = World::with(|service| service.json(options())).await;
+    let big = format!("{{\"id\":\"{}\"}}", "x".repeat(100));
+    let answer = world.send("POST", "/v1/all", &big).await;
+    assert_eq!(answer.status, 413);
+    assert!(
+        answer.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("100 bytes")
+    );
+    assert_eq!(world.send("POST", "/v1/collect", &big).await.status, 413);
+    let answer = world.get(&format!("/v1/all/{}", "x".repeat(100))).await;
+    assert_eq!(answer.status, 502);
+    assert!(
+        answer.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("the limit is 100")
+    );
+    let request = Request::post("/v1/all")
+        .header("host", "t")
+        .header("content-encoding", "gzip");
+    assert_eq!(
+        world
+            .http(request.body(Full::from("x")).unwrap())
+            .await
+            .status,
+        415
+    );
+}
+
+#[tokio::test]
+async fn json_over_http_2_is_the_same() {
+    let world = World::new().await;
+    let stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://t/v1/all/1")
+        .body(Full::<Bytes>::default())
+        .unwrap();
+    let answer = Answer::of(sender.send_request(request).await.unwrap()).await;
+    assert_eq!(populated(&answer.json()), json!({"id": "1"}));
+}

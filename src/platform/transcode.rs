@@ -1,0 +1,274 @@
+//! HTTP/JSON in front of gRPC, by the `google.api.http` rules of the descriptors. Requests become wire bytes
+//! and answers JSON without a tree in between, and no socket lies between the two sides.
+//! Deliberately absent: what the gRPC side is. In a server it is the services themselves.
+
+mod answer;
+mod frame;
+mod headers;
+mod openapi;
+mod request;
+mod status;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use reflect::{
+    Lookup, Match, ParseOptions, PrintOptions, Router, Schema, UnknownFields, rule::Unbound,
+};
+use tonic::{Code, Status, body::Body};
+use tower::ServiceExt as _;
+
+use crate::server::{ServerError, Stack};
+use answer::{Form, Lines};
+pub(crate) use status::{JsonStatus, refusal, wrong_verb};
+
+/// A request's body must have come within this time when the caller set no deadline.
+const BODY: Duration = Duration::from_secs(60);
+
+/// How JSON is read and written, and how large bodies may be.
+#[derive(Clone, Debug)]
+pub struct JsonOptions {
+    /// How answers are written. By default in lowerCamelCase with unpopulated fields, `null` among them.
+    pub print: PrintOptions,
+    /// How requests are read. By default unknown fields are dropped; `Reject` answers 400 and names them.
+    pub parse: ParseOptions,
+    /// The largest request, or message of a stream of requests, in bytes; more is answered 413.
+    pub max_request: usize,
+    /// The largest message taken from a service, in bytes; more is answered 502.
+    pub max_response: usize,
+}
+
+impl Default for JsonOptions {
+    fn default() -> Self {
+        // gRPC's own default limit.
+        const MOST: usize = 4 << 20;
+        Self {
+            print: PrintOptions {
+                emit_defaults: true,
+                emit_null: true,
+                ..PrintOptions::default()
+            },
+            parse: ParseOptions {
+                unknown_fields: UnknownFields::Drop,
+                ..ParseOptions::default()
+            },
+            max_request: MOST,
+            max_response: MOST,
+        }
+    }
+}
+
+/// What the rules say of a verb and a path.
+pub(crate) enum Found {
+    Method(Arc<Match>),
+    NotFound,
+    /// The path exists, for these verbs.
+    WrongVerb(Vec<Method>),
+    /// The path cannot be read; the text says why.
+    Malformed(String),
+}
+
+impl Found {
+    /// The gRPC method that it leads to.
+    pub(crate) fn method(&self) -> Option<&str> {
+        match self {
+            Self::Method(found) => Some(found.method().path()),
+            _ => None,
+        }
+    }
+}
+
+/// Every rule of a server's services.
+pub(crate) struct Transcoder {
+    schema: Schema,
+    router: Router,
+    parse: Arc<ParseOptions>,
+    print: Arc<PrintOptions>,
+    max_request: usize,
+    max_response: usize,
+    openapi: OnceLock<Bytes>,
+}
+
+impl Transcoder {
+    /// `set` is a serialised `FileDescriptorSet`, `served` the full names of the services that answer here.
+    pub(crate) fn new(
+        set: &[u8],
+        served: &[String],
+        options: JsonOptions,
+    ) -> Result<Self, ServerError> {
+        let schema =
+            Schema::from_descriptor_set(set).map_err(|cause| ServerError::Descriptors {
+                cause: cause.to_string(),
+            })?;
+        // Health and reflection have no rules and speak gRPC alone; /healthz is for the rest.
+        let api = served
+            .iter()
+            .filter(|name| !name.starts_with("grpc."))
+            .filter_map(|name| schema.service(name));
+        let methods: Vec<_> = api
+            .flat_map(|service| service.methods().collect::<Vec<_>>())
+            .collect();
+        let (router, faults) = Router::of_methods(methods, Unbound::Post);
+        for fault in faults {
+            tracing::warn!(%fault, "an HTTP rule is left out");
+        }
+        Ok(Self {
+            schema,
+            router,
+            parse: Arc::new(options.parse),
+            print: Arc::new(options.print),
+            max_request: options.max_request,
+            max_response: options.max_response,
+            openapi: OnceLock::new(),
+        })
+    }
+
+    /// The path of every method that there is, those without rules included.
+    pub(crate) fn methods(&self) -> Vec<String> {
+        let services = self.schema.services();
+        services
+            .flat_map(|service| {
+                service
+                    .methods()
+                    .map(|m| m.path().to_owned())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// The OpenAPI document of every rule.
+    pub(crate) fn openapi(&self) -> Bytes {
+        self.openapi
+            .get_or_init(|| openapi::document(&self.schema, &self.router, &self.print).into())
+            .clone()
+    }
+
+    pub(crate) fn find(&self, verb: &Method, path: &str) -> Found {
+        match self.router.lookup(verb.as_str(), path) {
+            Lookup::Found(found) => Found::Method(Arc::from(found)),
+            Lookup::NotFound => Found::NotFound,
+            Lookup::MethodNotAllowed { allow } => {
+                Found::WrongVerb(allow.iter().filter_map(|verb| verb.parse().ok()).collect())
+            }
+            Lookup::Malformed(cause) => Found::Malformed(cause),
+        }
+    }
+
+    /// Answers a request by a call of `grpc`.
+    pub(crate) async fn call(
+        &self,
+        found: &Found,
+        request: Request<Body>,
+        grpc: Stack,
+    ) -> Response<Body> {
+        match found {
+            Found::Method(found) => self
+                .transcode(found, request, grpc)
+                .await
+                .unwrap_or_else(|status| refusal(&status)),
+            Found::NotFound => status::no_such_path(request.uri().path()),
+            Found::WrongVerb(allowed) => wrong_verb(allowed),
+            Found::Malformed(cause) => {
+                refusal(&JsonStatus::bare(&Status::invalid_argument(cause.as_str())))
+            }
+        }
+    }
+
+    async fn transcode(
+        &self,
+        found: &Arc<Match>,
+        request: Request<Body>,
+        grpc: Stack,
+    ) -> Result<Response<Body>, JsonStatus> {
+        let (parts, body) = request.into_parts();
+        if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING)
+            && coding != "identity"
+        {
+            let status = Status::invalid_argument(
+                "content-encoding: a compressed request cannot be read here",
+            );
+            return Err(JsonStatus::bare(&status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let fault = Arc::new(OnceLock::new());
+        let body = if found.method().client_streaming() {
+            let reading = request::Reading {
+                found: Arc::clone(found),
+                query: query.to_owned(),
+                parse: Arc::clone(&self.parse),
+                most: self.max_request,
+            };
+            Body::new(request::Requests::new(body, reading, Arc::clone(&fault)))
+        } else {
+            let json = read(body, self.max_request).await?;
+            let mut wire = Vec::with_capacity(json.len() + 64);
+            let start = frame::open(&mut wire);
+            found
+                .bind(query, &json, &self.parse, &mut wire)
+                .map_err(|error| JsonStatus::bare(&Status::invalid_argument(error.to_string())))?;
+            frame::close(&mut wire, start).map_err(|status| JsonStatus::bare(&status))?;
+            Body::new(Full::new(Bytes::from(wire)))
+        };
+        let mut call = Request::new(body);
+        *call.method_mut() = Method::POST;
+        *call.version_mut() = Version::HTTP_2;
+        *call.headers_mut() = headers::to_grpc(&parts.headers);
+        *call.uri_mut() = found
+            .method()
+            .path()
+            .parse()
+            .map_err(|_| JsonStatus::bare(&Status::internal("the method's name is no path")))?;
+        // Identity, deadline, peer and what layers have left there reach the handler as they do over gRPC.
+        *call.extensions_mut() = parts.extensions;
+        let Ok(response) = grpc.oneshot(call).await;
+        let form = Form {
+            found: Arc::clone(found),
+            print: Arc::clone(&self.print),
+            most: self.max_response,
+            lines: lines(parts.headers.get(header::ACCEPT)),
+        };
+        let response = form.answer(response).await;
+        if let Some(fault) = fault.get() {
+            // What was wrong with the stream of requests says more than what the service made of it.
+            if !found.method().server_streaming() {
+                let status = JsonStatus::bare(fault);
+                let is_large = fault.code() == Code::ResourceExhausted;
+                return Err(if is_large {
+                    status.with_http(StatusCode::PAYLOAD_TOO_LARGE)
+                } else {
+                    status
+                });
+            }
+        }
+        Ok(if parts.method == Method::HEAD {
+            answer::without_body(response)
+        } else {
+            response
+        })
+    }
+}
+
+async fn read(body: Body, most: usize) -> Result<Bytes, JsonStatus> {
+    tokio::time::timeout(BODY, answer::collect(body, most))
+        .await
+        .unwrap_or_else(|_| {
+            let late = Status::deadline_exceeded("the request's body did not come in time");
+            Err(JsonStatus::bare(&late).with_http(StatusCode::REQUEST_TIMEOUT))
+        })
+}
+
+fn lines(accept: Option<&HeaderValue>) -> Lines {
+    let accepts = accept
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    if accepts.contains("application/x-ndjson") {
+        Lines::NdJson
+    } else {
+        Lines::Json
+    }
+}

@@ -1,0 +1,400 @@
+//! From a gRPC answer to an HTTP one. A unary answer is one JSON value; a stream is a line of JSON for each
+//! message, written together while more are at hand and sent as soon as the service pauses.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
+use reflect::{Match, PrintOptions, Schema};
+use tonic::{Code, Status, body::Body};
+
+use super::{
+    frame::{FrameError, Frames},
+    headers,
+    status::{JsonStatus, refusal},
+};
+use crate::server::Answered;
+
+/// Lines are sent when so much has been written, even if more are at hand.
+const CHUNK: usize = 32 << 10;
+
+/// How answers of one method are written.
+#[derive(Clone)]
+pub(crate) struct Form {
+    pub(crate) found: Arc<Match>,
+    pub(crate) print: Arc<PrintOptions>,
+    /// The largest message that is taken from the service, bytes.
+    pub(crate) most: usize,
+    /// Whether the caller asked for `application/x-ndjson`.
+    pub(crate) lines: Lines,
+}
+
+/// What a stream of JSON lines is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// `application/json`, as the reference has it.
+    Json,
+    /// `application/x-ndjson`, when the caller accepts that.
+    NdJson,
+}
+
+/// `google.api.HttpBody`: bytes of a type of their own, not to be written as JSON.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HttpBody {
+    #[prost(string, tag = "1")]
+    content_type: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    data: Bytes,
+}
+
+impl Form {
+    /// The HTTP answer for a gRPC one.
+    pub(crate) async fn answer(self, response: Response<Body>) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        // A refused call has its status where others have their metadata.
+        if let Some(status) = Status::from_header_map(&parts.headers)
+            && status.code() != Code::Ok
+        {
+            return self.failed(&parts.headers, &status, None);
+        }
+        let incoming = Incoming {
+            body,
+            frames: Frames::new(self.most),
+            end: None,
+            over_limit: false,
+        };
+        if self.found.method().server_streaming() {
+            self.stream(parts, incoming).await
+        } else {
+            self.unary(parts, incoming).await
+        }
+    }
+
+    async fn unary(self, parts: Parts, mut incoming: Incoming) -> Response<Body> {
+        let (message, extra) = match incoming.message().await {
+            Ok(Some(message)) => (message, incoming.message().await),
+            Ok(None) => {
+                let fault = Status::internal("the service answered without a message");
+                return self.failed(&parts.headers, &fault, None);
+            }
+            Err(status) => return self.failed(&parts.headers, &status, Some(&incoming)),
+        };
+        match extra {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let fault = Status::internal("the service answered a unary call with two messages");
+                return self.failed(&parts.headers, &fault, None);
+            }
+            Err(status) => return self.failed(&parts.headers, &status, Some(&incoming)),
+        }
+        let mut json = Vec::with_capacity(message.len() * 3 + 64);
+        let kind = match self.write_bare(&message, &mut json) {
+            Ok(kind) => kind,
+            Err(status) => return self.failed(&parts.headers, &status, None),
+        };
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(json))));
+        let into = response.headers_mut();
+        headers::to_http(&parts.headers, into);
+        if let Some(trailers) = &incoming.end {
+            headers::trailers_to_http(trailers, into);
+        }
+        into.insert(header::CONTENT_TYPE, kind);
+        response.extensions_mut().insert(Answered(Code::Ok));
+        response
+    }
+
+    async fn stream(self, parts: Parts, mut incoming: Incoming) -> Response<Body> {
+        // Waiting for the first message lets a call that fails at once be a real HTTP error.
+        let first = match incoming.message().await {
+            Ok(first) => first,
+            Err(status) => return self.failed(&parts.headers, &status, Some(&incoming)),
+        };
+        let mut chunk = Vec::with_capacity(256);
+        let mut kind = self.kind();
+        if let Some(message) = &first {
+            if self.is_raw()
+                && let Ok(body) = HttpBody::decode(&**message)
+            {
+                kind = raw_kind(&body);
+            }
+            if let Err(status) = self.write_line(message, &mut chunk) {
+                return self.failed(&parts.headers, &status, None);
+            }
+        }
+        let body = Streamed {
+            form: self,
+            incoming,
+            chunk,
+            ended: first.is_none(),
+        };
+        let mut response = Response::new(Body::new(body));
+        let into = response.headers_mut();
+        headers::to_http(&parts.headers, into);
+        into.insert(header::CONTENT_TYPE, kind);
+        // A proxy that holds lines back would make a watch look dead.
+        into.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
+    fn failed(
+        &self,
+        metadata: &HeaderMap,
+        status: &Status,
+        incoming: Option<&Incoming>,
+    ) -> Response<Body> {
+        let mut json = JsonStatus::new(status, self.schema());
+        if incoming.is_some_and(|incoming| incoming.over_limit) {
+            json = json.with_http(StatusCode::BAD_GATEWAY);
+        }
+        let mut response = refusal(&json);
+        let kind = response.headers_mut().remove(header::CONTENT_TYPE);
+        headers::to_http(metadata, response.headers_mut());
+        if let Some(trailers) = incoming.and_then(|incoming| incoming.end.as_ref()) {
+            headers::trailers_to_http(trailers, response.headers_mut());
+        }
+        if let Some(kind) = kind {
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
+        response
+    }
+
+    fn schema(&self) -> &Schema {
+        self.found.method().schema()
+    }
+
+    fn kind(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.lines {
+            Lines::Json => "application/json",
+            Lines::NdJson => "application/x-ndjson",
+        })
+    }
+
+    fn is_raw(&self) -> bool {
+        self.found.rule().response_body.is_none()
+            && self.found.method().output().full_name() == "google.api.HttpBody"
+    }
+
+    /// A message by itself, and its content type.
+    fn write_bare(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<HeaderValue, Status> {
+        if self.is_raw() {
+            let body =
+                HttpBody::decode(&**message).map_err(|cause| unreadable(&cause.to_string()))?;
+            out.extend_from_slice(&body.data);
+            return Ok(raw_kind(&body));
+        }
+        self.write(message, out)?;
+        Ok(HeaderValue::from_static("application/json"))
+    }
+
+    fn write_line(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
+        if self.is_raw() {
+            // Bytes of a type of their own are passed on untouched, without a wrapping or newlines.
+            return self.write_bare(message, out).map(|_| ());
+        }
+        let before = out.len();
+        out.extend_from_slice(br#"{"result":"#);
+        self.write(message, out)
+            .inspect_err(|_| out.truncate(before))?;
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+
+    fn write(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
+        self.found
+            .response(message, &self.print, out)
+            .map_err(|cause| unreadable(&cause.to_string()))
+    }
+
+    fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
+        if self.is_raw() {
+            // The bytes so far are not JSON; an error among them would be read as more of them.
+            return;
+        }
+        out.extend_from_slice(br#"{"error":"#);
+        out.extend_from_slice(&JsonStatus::new(status, self.schema()).json);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn unreadable(cause: &str) -> Status {
+    Status::internal(format!(
+        "the service's answer cannot be written as JSON: {cause}"
+    ))
+}
+
+fn raw_kind(body: &HttpBody) -> HeaderValue {
+    let fallback = HeaderValue::from_static("application/octet-stream");
+    if body.content_type.is_empty() {
+        fallback
+    } else {
+        HeaderValue::from_str(&body.content_type).unwrap_or(fallback)
+    }
+}
+
+/// The messages of a gRPC answer.
+struct Incoming {
+    body: Body,
+    frames: Frames,
+    /// The trailers, once they have come.
+    end: Option<HeaderMap>,
+    /// Set when a message was over our limit, which is no fault of the caller's: 502.
+    over_limit: bool,
+}
+
+impl Incoming {
+    async fn message(&mut self) -> Result<Option<Bytes>, Status> {
+        std::future::poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The next message; `None` after the last one of a call that succeeded.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        loop {
+            match self.frames.next() {
+                Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                Ok(None) => {}
+                Err(error) => {
+                    self.over_limit = matches!(error, FrameError::TooLarge { .. });
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(status)) => return Poll::Ready(Err(status)),
+                None => return Poll::Ready(self.ended()),
+            };
+            match frame.into_data() {
+                Ok(data) => self.frames.push(&data),
+                Err(frame) => self.end = frame.into_trailers().ok().or(self.end.take()),
+            }
+        }
+    }
+
+    fn ended(&self) -> Result<Option<Bytes>, Status> {
+        match self.end.as_ref().and_then(Status::from_header_map) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            Some(_) if self.frames.is_cut_off() => {
+                Err(Status::internal("the service's last message was cut off"))
+            }
+            Some(_) => Ok(None),
+            None => Err(Status::unknown(
+                "the service's answer ended without a status",
+            )),
+        }
+    }
+}
+
+/// A stream of JSON lines.
+struct Streamed {
+    form: Form,
+    incoming: Incoming,
+    /// Lines that wait to be sent.
+    chunk: Vec<u8>,
+    ended: bool,
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        while !this.ended && this.chunk.len() < CHUNK {
+            match this.incoming.poll_message(cx) {
+                Poll::Ready(Ok(Some(message))) => {
+                    if let Err(status) = this.form.write_line(&message, &mut this.chunk) {
+                        this.end(&status);
+                    }
+                }
+                Poll::Ready(Ok(None)) => this.ended = true,
+                Poll::Ready(Err(status)) => this.end(&status),
+                Poll::Pending if this.chunk.is_empty() => return Poll::Pending,
+                // The service pauses: its caller must not wait for what it has said already.
+                Poll::Pending => break,
+            }
+        }
+        if this.chunk.is_empty() {
+            return Poll::Ready(None);
+        }
+        let next = Vec::with_capacity(this.chunk.len().min(CHUNK));
+        let chunk = std::mem::replace(&mut this.chunk, next);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(chunk)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.chunk.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Streamed {
+    fn end(&mut self, status: &Status) {
+        self.form.write_error(status, &mut self.chunk);
+        self.ended = true;
+        // The call ends now, not when the caller lets go of the answer.
+        self.incoming.body = Body::empty();
+    }
+}
+
+/// An answer to HEAD: the headers of the answer to GET, its length among them.
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts
+            .headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// The whole body of a request, or its status: 413 over `most` bytes.
+pub(crate) async fn collect(mut body: Body, most: usize) -> Result<Bytes, JsonStatus> {
+    let too_large = || {
+        let status = Status::resource_exhausted(format!(
+            "the request's body is over the limit of {most} bytes"
+        ));
+        JsonStatus::bare(&status).with_http(StatusCode::PAYLOAD_TOO_LARGE)
+    };
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|status| {
+            let cut = Status::invalid_argument(format!(
+                "the request's body was cut off: {}",
+                status.message()
+            ));
+            JsonStatus::bare(&cut)
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        match first.take() {
+            // Nearly every body comes in one piece, which then need not be copied.
+            None if whole.is_empty() => first = Some(data),
+            None => whole.extend_from_slice(&data),
+            Some(first) => {
+                whole.extend_from_slice(&first);
+                whole.extend_from_slice(&data);
+            }
+        }
+        if whole.len() + first.as_ref().map_or(0, Bytes::len) > most {
+            return Err(too_large());
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}

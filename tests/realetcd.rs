@@ -1,0 +1,274 @@
+//! A real etcd, or a cluster of three, each with a directory and loopback ports of its own.
+//!
+//! Ended by its process id when dropped. A machine without etcd fails the test and is told what to
+//! install; no test is skipped for it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const MISSING: &str =
+    "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
+
+/// How long a member may take to serve; a busy machine takes its time.
+const START: Duration = Duration::from_secs(60);
+
+/// One member: a process that can be killed, frozen, restarted and wiped.
+#[derive(Debug)]
+pub struct RealEtcd {
+    name: String,
+    directory: TempDir,
+    client: SocketAddr,
+    peer: SocketAddr,
+    cluster: String,
+    extra: Vec<String>,
+    process: Mutex<Option<Child>>,
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free loopback port")
+}
+
+impl RealEtcd {
+    /// Starts a cluster of one and waits until it serves.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further arguments for etcd, such as `--quota-backend-bytes=…`.
+    pub async fn start_with(extra: &[&str]) -> Self {
+        let mut member = Self::prepare("one".to_owned(), extra);
+        member.cluster = format!("one=http://{}", member.peer);
+        member.spawn();
+        member.ready().await;
+        member
+    }
+
+    fn prepare(name: String, extra: &[&str]) -> Self {
+        Self {
+            name,
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            client: free_port(),
+            peer: free_port(),
+            cluster: String::new(),
+            extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
+            process: Mutex::new(None),
+        }
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The address as an endpoint: `127.0.0.1:port`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.client.to_string()
+    }
+
+    /// Its name in the cluster.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn spawn(&self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("log"))
+            .expect("a log file");
+        let child = Command::new("etcd")
+            .args(["--name", &self.name])
+            .arg("--data-dir")
+            .arg(self.data())
+            .arg(format!("--listen-client-urls=http://{}", self.client))
+            .arg(format!("--advertise-client-urls=http://{}", self.client))
+            .arg(format!("--listen-peer-urls=http://{}", self.peer))
+            .arg(format!("--initial-advertise-peer-urls=http://{}", self.peer))
+            .arg(format!("--initial-cluster={}", self.cluster))
+            .args(["--logger=zap", "--log-level=warn"])
+            .args(&self.extra)
+            .env("ETCD_UNSUPPORTED_ARCH", std::env::consts::ARCH)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run etcd: {error}; {MISSING}"));
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+    }
+
+    /// Waits until it serves and knows a leader.
+    pub async fn ready(&self) {
+        let deadline = Instant::now() + START;
+        while !self.healthy().await {
+            let exited = {
+                let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+                process.as_mut().and_then(|child| child.try_wait().ok().flatten())
+            };
+            if let Some(status) = exited {
+                panic!("etcd ended at once ({status}):\n{}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "etcd does not serve after {START:?}:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn healthy(&self) -> bool {
+        let answer = tokio::time::timeout(Duration::from_secs(2), self.http("/health")).await;
+        matches!(answer, Ok(Some(text)) if text.contains("\"health\":\"true\""))
+    }
+
+    /// A page of etcd's plain HTTP, such as `/metrics`; `None` when it does not answer.
+    pub async fn http(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.client).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: etcd\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        String::from_utf8(answer).ok()
+    }
+
+    /// What it has written to its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Kills the process at once, as a crash does. Its data stays.
+    pub fn kill(&self) {
+        let child = self
+            .process
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(mut child) = child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again, on the same ports and data, without waiting until it serves.
+    pub fn revive(&self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// Kills it, deletes its data, and starts it anew on the same ports.
+    pub async fn wipe(&self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(self.data());
+        self.spawn();
+        self.ready().await;
+    }
+
+    /// Freezes the process: its sockets stay open, and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(child) = process.as_ref() {
+            let status = Command::new("sh")
+                .arg("-c")
+                .arg(format!("kill -{name} {}", child.id()))
+                .status()
+                .expect("a shell to send a signal");
+            assert!(status.success(), "cannot send SIG{name} to etcd");
+        }
+    }
+
+    /// Runs `etcdctl` against this member and gives what it printed.
+    pub async fn etcdctl(&self, arguments: &[&str]) -> String {
+        etcdctl(&[self.endpoint()], arguments).await
+    }
+}
+
+impl Drop for RealEtcd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Three members of one cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The members, in the order of their endpoints.
+    pub members: Vec<RealEtcd>,
+}
+
+impl Cluster {
+    /// Starts three members and waits until each serves.
+    pub async fn start() -> Self {
+        let mut members: Vec<_> = (1..=3)
+            .map(|number| RealEtcd::prepare(format!("m{number}"), &[]))
+            .collect();
+        let cluster = members
+            .iter()
+            .map(|member| format!("{}=http://{}", member.name, member.peer))
+            .collect::<Vec<_>>()
+            .join(",");
+        for member in &mut members {
+            member.cluster.clone_from(&cluster);
+            member.spawn();
+        }
+        for member in &members {
+            member.ready().await;
+        }
+        Self { members }
+    }
+
+    /// Where clients reach them.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        self.members.iter().map(RealEtcd::endpoint).collect()
+    }
+
+    /// Runs `etcdctl` with all members as endpoints.
+    pub async fn etcdctl(&self, arguments: &[&str]) -> String {
+        etcdctl(&self.endpoints(), arguments).await
+    }
+}
+
+/// Runs `etcdctl` and gives what it printed; fails the test when it failed.
+pub async fn etcdctl(endpoints: &[String], arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .arg(format!("--endpoints={}", endpoints.join(",")))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("cannot run etcdctl: {error}; {MISSING}"));
+    assert!(
+        output.status.success(),
+        "etcdctl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
