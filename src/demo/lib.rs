@@ -5,10 +5,12 @@ mod ending;
 mod fault;
 mod options;
 mod order;
+mod peers;
 mod run;
 mod settings;
 mod store;
 mod user;
+mod watching;
 
 pub use options::{Options, Parent, Token};
 pub use platform::{Prefixes, platform::Serving};

@@ -1,4 +1,4 @@
-//! `order.v1.OrderService`: orders in this instance's memory. Whether a buyer exists is asked of the service
+//! `order.v1.OrderService`: orders in the memory of the instances. Whether a buyer exists is asked of the service
 //! `user`, through discovery, within the hot deadline `timeout.write`.
 
 use std::{
@@ -8,7 +8,9 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use platform::Platform;
 use tokio_stream::Stream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
@@ -16,13 +18,16 @@ use crate::{
     pb::{
         order::{
             ChatRequest, ChatResponse, CreateRequest, GetRequest, ImportResponse, Item,
-            ListRequest, ListResponse, Order, Status as Progress, import_response::Failure,
+            ListRequest, ListResponse, Order, Status as Progress, WatchRequest,
+            import_response::Failure, order_service_client::OrderServiceClient,
             order_service_server::OrderService,
         },
         user::{self, user_service_client::UserServiceClient},
     },
+    peers::{self, Ask},
     settings::{Plain, Settings},
-    store::{PageRequest, Store},
+    store::{Age, Change, PageRequest, Record, Store, age},
+    watching::{self, From, Told, draining},
 };
 
 /// The way to the user service.
@@ -42,6 +47,7 @@ pub(crate) struct Orders {
     token: Option<Token>,
     settings: Settings,
     instance: Arc<str>,
+    peers: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Orders {
@@ -58,36 +64,41 @@ impl Orders {
             token,
             settings,
             instance: instance.into(),
+            peers: None,
         }
+    }
+
+    /// The same, told of what the other instances of this service keep.
+    pub(crate) fn among(mut self, platform: &Platform) -> Self {
+        let (me, store) = (self.instance.to_string(), Arc::clone(&self.store));
+        let (view, ask) = (
+            platform.instances(platform.service()),
+            ask(self.token.clone()),
+        );
+        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask)));
+        self
     }
 
     async fn place(&self, request: CreateRequest) -> Result<Order, Status> {
         let total_quantity = checked(&request)?;
         let buyer = self.buyer(&request.user_id).await?;
-        self.store.create(|number| {
-            let id = format!("{number}-{}", self.instance);
-            let order = Order {
-                id: id.clone(),
-                user_id: request.user_id,
-                items: request.items,
-                created_at: Some(SystemTime::now().into()),
-                status: Progress::Placed.into(),
-                user_name: buyer.name,
-                total_quantity,
-            };
-            (id, order)
+        self.store.create(|number| Order {
+            // The instance is part of the id because each instance counts for itself.
+            id: format!("{number:x}-{}", self.instance),
+            user_id: request.user_id,
+            items: request.items,
+            created_at: Some(SystemTime::now().into()),
+            status: Progress::Placed.into(),
+            user_name: buyer.name,
+            total_quantity,
         })
     }
 
     async fn buyer(&self, id: &str) -> Result<user::User, Status> {
         let timeout = self.settings.write_timeout.get();
-        let mut request = Request::new(user::GetRequest { id: id.to_owned() });
+        let mut request =
+            peers::with_token(user::GetRequest { id: id.to_owned() }, self.token.as_ref());
         request.set_timeout(timeout);
-        if let Some(token) = &self.token
-            && let Ok(value) = format!("Bearer {}", token.0).parse()
-        {
-            request.metadata_mut().insert("authorization", value);
-        }
         let mut users = self.users.clone();
         // The header asks the other side to give up in time; this holds when it does not listen.
         let answer = tokio::time::timeout(timeout, users.get(request)).await;
@@ -204,6 +215,24 @@ impl OrderService for Orders {
         Ok(Response::new(outcome))
     }
 
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<Order, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let from = if request.get_ref().include_existing {
+            From::Everything
+        } else {
+            From::Now
+        };
+        let told = watching::watch(&self.store, from, draining(&request));
+        Ok(Response::new(Box::pin(told.map(|told| match told? {
+            Told::Existing(order)
+            | Told::Changed(Change::Created(order) | Change::Updated(order)) => Ok(order),
+        }))))
+    }
+
     type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatResponse, Status>> + Send>>;
 
     async fn chat(
@@ -211,12 +240,50 @@ impl OrderService for Orders {
         request: Request<Streaming<ChatRequest>>,
     ) -> Result<Response<Self::ChatStream>, Status> {
         let orders = self.clone();
+        let draining = draining(&request);
         let replies = request
             .into_inner()
             .zip(futures::stream::iter(1_i64..))
             .map(move |(said, number)| said.map(|said| orders.reply(&said.text, number)));
-        Ok(Response::new(Box::pin(replies)))
+        // A chat has no end of its own that a drain could wait for.
+        Ok(Response::new(Box::pin(watching::until_drained(
+            draining, replies,
+        ))))
     }
+}
+
+impl Record for Order {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn created_at(&self) -> Age {
+        age(self.created_at.as_ref())
+    }
+
+    /// Orders do not change.
+    fn updated_at(&self) -> Age {
+        age(self.created_at.as_ref())
+    }
+}
+
+/// Asks a peer for its orders.
+fn ask(token: Option<Token>) -> Ask<Order> {
+    Arc::new(move |channel| {
+        let request = peers::with_token(
+            WatchRequest {
+                include_existing: true,
+            },
+            token.as_ref(),
+        );
+        Box::pin(async move {
+            Ok(OrderServiceClient::new(channel)
+                .watch(request)
+                .await?
+                .into_inner()
+                .boxed())
+        })
+    })
 }
 
 /// The sum of the quantities of an order that can be placed.
@@ -247,9 +314,10 @@ fn checked(request: &CreateRequest) -> Result<i64, Status> {
     Ok(total)
 }
 
-fn seed() -> impl Iterator<Item = (String, Order)> {
+fn seed() -> impl Iterator<Item = Order> {
     const FIRST_DAY: u64 = 1_769_904_000;
-    const ORDERS: [(&str, &str, &[(&str, i32)]); 3] = [
+    type Seed = (&'static str, &'static str, &'static [(&'static str, i32)]);
+    const ORDERS: [Seed; 3] = [
         ("1", "Ada", &[("ENGINE-1", 1), ("CARD-80", 500)]),
         ("2", "Grace", &[("MOTH-1", 1)]),
         ("1", "Ada", &[("LOOM-2", 2)]),
@@ -258,7 +326,7 @@ fn seed() -> impl Iterator<Item = (String, Order)> {
         .zip(ORDERS)
         .map(|(number, (user_id, user_name, items))| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + number * 3_600);
-            let order = Order {
+            Order {
                 id: number.to_string(),
                 user_id: user_id.to_owned(),
                 items: items
@@ -272,8 +340,7 @@ fn seed() -> impl Iterator<Item = (String, Order)> {
                 status: Progress::Shipped.into(),
                 user_name: user_name.to_owned(),
                 total_quantity: items.iter().map(|&(_, quantity)| i64::from(quantity)).sum(),
-            };
-            (order.id.clone(), order)
+            }
         })
 }
 

@@ -46,10 +46,11 @@ pub async fn run_order(options: Options) -> Result<(), Error> {
 pub async fn start_user(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("user", &options).await?;
     let settings = Settings::live(platform.config())?;
+    let users = Users::new(&id, settings.clone()).among(&platform, options.token.clone());
     let service = Service::new();
-    let faults = Faults::new(&id, settings.clone(), service.health());
+    let faults = Faults::new(&id, settings, service.health());
     let service = service
-        .grpc(UserServiceServer::new(Users::new(&id, settings)))
+        .grpc(UserServiceServer::new(users))
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);
@@ -64,15 +65,11 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("order", &options).await?;
     let settings = Settings::live(platform.config())?;
     let users = UserClient::new(platform.channel("user"));
+    let orders = Orders::new(&id, settings.clone(), users, options.token.clone()).among(&platform);
     let service = Service::new();
-    let faults = Faults::new(&id, settings.clone(), service.health());
+    let faults = Faults::new(&id, settings, service.health());
     let service = service
-        .grpc(OrderServiceServer::new(Orders::new(
-            &id,
-            settings,
-            users,
-            options.token.clone(),
-        )))
+        .grpc(OrderServiceServer::new(orders))
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);

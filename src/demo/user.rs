@@ -1,4 +1,4 @@
-//! `user.v1.UserService`: a dozen users to begin with, and those created later, in this instance's memory.
+//! `user.v1.UserService`: a dozen users to begin with, and those created later, in the memory of the instances.
 
 use std::{
     pin::Pin,
@@ -6,18 +6,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use platform::server::Draining;
-use tokio::sync::broadcast::{self, error::RecvError};
+use futures::StreamExt as _;
+use platform::Platform;
 use tokio_stream::Stream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    options::Token,
     pb::user::{
         Address, CreateRequest, GetRequest, ListRequest, ListResponse, UpdateRequest, User,
-        WatchRequest, WatchResponse, user_service_server::UserService, watch_response::Kind,
+        WatchRequest, WatchResponse, user_service_client::UserServiceClient,
+        user_service_server::UserService, watch_response::Kind,
     },
+    peers::{self, Ask},
     settings::Settings,
-    store::{Change, PageRequest, Store},
+    store::{Age, Change, PageRequest, Record, Store, age},
+    watching::{self, From, Told, draining},
 };
 
 mod mask;
@@ -32,6 +37,7 @@ pub(crate) struct Users {
     store: Arc<Store<User>>,
     settings: Settings,
     instance: Arc<str>,
+    peers: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Users {
@@ -40,7 +46,16 @@ impl Users {
             store: Arc::new(Store::new(seed())),
             settings,
             instance: instance.into(),
+            peers: None,
         }
+    }
+
+    /// The same, told of what the other instances of this service keep.
+    pub(crate) fn among(mut self, platform: &Platform, token: Option<Token>) -> Self {
+        let (me, store) = (self.instance.to_string(), Arc::clone(&self.store));
+        let view = platform.instances(platform.service());
+        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask(token))));
+        self
     }
 
     /// The user as callers see it at this moment: the greeting follows the config, it is not stored.
@@ -100,15 +115,14 @@ impl UserService for Users {
         })?;
         let created = self.store.create(|number| {
             // The instance is part of the id because each instance counts for itself.
-            let id = format!("{number}-{}", self.instance);
-            (
-                id.clone(),
-                User {
-                    id,
-                    created_at: Some(SystemTime::now().into()),
-                    ..user
-                },
-            )
+            let id = format!("{number:x}-{}", self.instance);
+            let now = Some(SystemTime::now().into());
+            User {
+                id,
+                created_at: now,
+                updated_at: now,
+                ..user
+            }
         })?;
         Ok(Response::new(self.dress(created)))
     }
@@ -118,9 +132,13 @@ impl UserService for Users {
         let patch = user.ok_or_else(|| Status::invalid_argument("user: missing"))?;
         let paths = mask::paths(&patch, update_mask)?;
         let id = patch.id.clone();
-        let updated = self
-            .store
-            .update(&id, |user| checked(mask::apply(user, &patch, &paths)?))?;
+        let updated = self.store.update(&id, |user| {
+            let updated_at = Some(SystemTime::now().into());
+            checked(User {
+                updated_at,
+                ..mask::apply(user, &patch, &paths)?
+            })
+        })?;
         Ok(Response::new(
             self.dress(updated.ok_or_else(|| unknown(&id))?),
         ))
@@ -132,70 +150,68 @@ impl UserService for Users {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let draining = request.extensions().get::<Draining>().cloned();
-        let (existing, changes) = self.store.watch();
-        let existing = if request.get_ref().include_existing {
-            existing
+        let from = if request.get_ref().include_existing {
+            From::Everything
         } else {
-            Vec::new()
+            From::Now
         };
-        let first: Vec<_> = existing
-            .into_iter()
-            .map(|user| Ok(self.event(Kind::Existing, user)))
-            .collect();
         let users = self.clone();
-        let later = futures::stream::unfold(Some((changes, draining)), move |state| {
-            let users = users.clone();
-            async move { users.next_event(state?).await }
-        });
-        Ok(Response::new(Box::pin(futures::StreamExt::chain(
-            futures::stream::iter(first),
-            later,
-        ))))
+        let told = watching::watch(&self.store, from, draining(&request));
+        Ok(Response::new(Box::pin(told.map(move |told| {
+            let (kind, user) = match told? {
+                Told::Existing(user) => (Kind::Existing, user),
+                Told::Changed(Change::Created(user)) => (Kind::Created, user),
+                Told::Changed(Change::Updated(user)) => (Kind::Updated, user),
+            };
+            Ok(WatchResponse {
+                kind: kind.into(),
+                user: Some(users.dress(user)),
+            })
+        }))))
     }
 }
 
-/// What a watcher waits on: the next change, or the end of the instance.
-type Watching = (broadcast::Receiver<Change<User>>, Option<Draining>);
-
-impl Users {
-    fn event(&self, kind: Kind, user: User) -> WatchResponse {
-        WatchResponse {
-            kind: kind.into(),
-            user: Some(self.dress(user)),
-        }
+impl Record for User {
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    /// The next change; a stream that cannot go on says why, once, and ends.
-    async fn next_event(
-        &self,
-        (mut changes, draining): Watching,
-    ) -> Option<(Result<WatchResponse, Status>, Option<Watching>)> {
-        let drained = async {
-            match &draining {
-                Some(draining) => draining.begun().await,
-                None => std::future::pending().await,
-            }
-        };
-        let change = tokio::select! {
-            change = changes.recv() => change,
-            () = drained => {
-                let gone = Status::unavailable("this instance is going away. Watch again on another");
-                return Some((Err(gone), None));
-            }
-        };
-        let event = match change {
-            Ok(Change::Created(user)) => self.event(Kind::Created, user),
-            Ok(Change::Updated(user)) => self.event(Kind::Updated, user),
-            Err(RecvError::Lagged(missed)) => {
-                let message =
-                    format!("{missed} changes came faster than they were read. Watch again");
-                return Some((Err(Status::data_loss(message)), None));
-            }
-            Err(RecvError::Closed) => return None,
-        };
-        Some((Ok(event), Some((changes, draining))))
+    fn created_at(&self) -> Age {
+        age(self.created_at.as_ref())
     }
+
+    fn updated_at(&self) -> Age {
+        age(self.updated_at.as_ref())
+    }
+}
+
+/// Asks a peer for its users.
+fn ask(token: Option<Token>) -> Ask<User> {
+    Arc::new(move |channel| {
+        let request = peers::with_token(
+            WatchRequest {
+                include_existing: true,
+            },
+            token.as_ref(),
+        );
+        Box::pin(async move {
+            let told = UserServiceClient::new(channel)
+                .watch(request)
+                .await?
+                .into_inner();
+            let users = told.filter_map(|told| async {
+                // The greeting is the peer's; ours follows our config.
+                let user = told.map(|told| {
+                    told.user.map(|user| User {
+                        greeting: None,
+                        ..user
+                    })
+                });
+                user.transpose()
+            });
+            Ok(users.boxed())
+        })
+    })
 }
 
 fn unknown(id: &str) -> Status {
@@ -215,7 +231,7 @@ fn checked(user: User) -> Result<User, Status> {
     Err(Status::invalid_argument(fault))
 }
 
-fn seed() -> impl Iterator<Item = (String, User)> {
+fn seed() -> impl Iterator<Item = User> {
     const NAMES: [(&str, &str, &str); 12] = [
         ("Ada", "London", "GB"),
         ("Grace", "New York", "US"),
@@ -232,7 +248,7 @@ fn seed() -> impl Iterator<Item = (String, User)> {
     ];
     (1_u64..).zip(NAMES).map(|(number, (name, city, country))| {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(FIRST_DAY + (number - 1) * 86_400);
-        let user = User {
+        User {
             id: number.to_string(),
             name: name.to_owned(),
             email: format!("{}@example.org", name.to_lowercase()),
@@ -244,7 +260,7 @@ fn seed() -> impl Iterator<Item = (String, User)> {
                 country: country.to_owned(),
             }),
             greeting: None,
-        };
-        (user.id.clone(), user)
+            updated_at: Some(at.into()),
+        }
     })
 }

@@ -36,6 +36,8 @@ use crate::settings::Global;
     version,
     about,
     max_term_width = 100,
+    // One help text, a line for each flag, whether it is asked for with -h or --help.
+    disable_help_flag = true,
     after_help = "\
 Examples:
   msctl demo                                       a fleet on this machine, and the console over it
@@ -46,7 +48,9 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 not found, 5 refused, 6 etcd unreachable,
 64 + code for a gRPC status.
-Settings: $XDG_CONFIG_HOME/msctl/config.yaml holds contexts; see 'msctl context --help'."
+Settings: $XDG_CONFIG_HOME/msctl/config.yaml holds contexts; see 'msctl context --help'.
+Environment: MSCTL_CONTEXT, MSCTL_ENDPOINTS, MSCTL_USER, MSCTL_PASSWORD, MSCTL_CACERT, MSCTL_CERT,
+MSCTL_KEY, MSCTL_TIMEOUT, MSCTL_OUTPUT, MSCTL_THEME, MSCTL_AUTHOR, NO_COLOR."
 )]
 pub struct Cli {
     /// Flags of every command.
@@ -109,7 +113,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Call(_) => Format::Json,
         _ => Format::Table,
     });
-    let mut report = Report::new(format, cli.global.color, cli.global.verbosity());
+    let errors = cli.global.output.unwrap_or(Format::Table);
+    let mut report = Report::new(format, errors, cli.global.color, cli.global.verbosity());
     match run(&cli, &mut report) {
         Ok(()) => 0,
         Err(failure) => {

@@ -55,6 +55,7 @@ pub enum Verbosity {
 /// The two streams of one command, with what may be done on each.
 pub struct Report {
     format: Format,
+    errors: Format,
     verbosity: Verbosity,
     out_palette: Palette,
     err_palette: Palette,
@@ -64,13 +65,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report on this process's stdout and stderr.
+    /// A report on this process's stdout and stderr; errors may have a format of their own.
     #[must_use]
-    pub fn new(format: Format, color: Color, verbosity: Verbosity) -> Self {
+    pub fn new(format: Format, errors: Format, color: Color, verbosity: Verbosity) -> Self {
         let out_is_terminal = io::stdout().is_terminal();
         let err_is_terminal = io::stderr().is_terminal();
         Self {
             format,
+            errors,
             verbosity,
             out_palette: Palette::choose(color, out_is_terminal),
             err_palette: Palette::choose(color, err_is_terminal),
@@ -281,7 +283,7 @@ impl Report {
 
     /// Prints what went wrong, on stderr.
     pub fn failure(&self, failure: &Failure) {
-        failure.print(self.format, self.err_palette);
+        failure.print(self.errors, self.err_palette);
     }
 
     fn yaml<T: Serialize>(&mut self, item: &T) -> Result<(), Failure> {

@@ -203,7 +203,10 @@ fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
 #[must_use]
 pub fn failure(error: &etcd::Error, context: &Context) -> Failure {
     use etcd::Error as E;
-    let text = error.to_string();
+    let mut text = error.to_string();
+    for endpoint in &context.endpoints {
+        text = text.replace(endpoint, host_port(endpoint));
+    }
     match error {
         E::Unreachable { endpoints, cause } => {
             let members: Vec<&str> = endpoints.iter().map(|member| host_port(member)).collect();

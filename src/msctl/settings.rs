@@ -24,7 +24,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_CONTEXT",
+        env = "MSCTL_CONTEXT", hide_env = true,
         value_name = "NAME",
         help_heading = "Fleet"
     )]
@@ -33,7 +33,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_ENDPOINTS",
+        env = "MSCTL_ENDPOINTS", hide_env = true,
         value_name = "URL",
         value_delimiter = ',',
         help_heading = "Fleet"
@@ -43,8 +43,8 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_USER",
-        hide_env_values = true,
+        env = "MSCTL_USER", hide_env = true,
+        
         value_name = "USER",
         help_heading = "Fleet"
     )]
@@ -53,7 +53,7 @@ pub struct Global {
     #[arg(
         long = "cacert",
         id = "etcd_cacert",
-        env = "MSCTL_CACERT",
+        env = "MSCTL_CACERT", hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
@@ -62,7 +62,7 @@ pub struct Global {
     #[arg(
         long = "cert",
         id = "etcd_cert",
-        env = "MSCTL_CERT",
+        env = "MSCTL_CERT", hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
@@ -71,20 +71,20 @@ pub struct Global {
     #[arg(
         long = "key",
         id = "etcd_key",
-        env = "MSCTL_KEY",
+        env = "MSCTL_KEY", hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
     pub key: Option<PathBuf>,
     /// How long one request to etcd may take
-    #[arg(long, global = true, env = "MSCTL_TIMEOUT", value_name = "TIME", value_parser = duration, help_heading = "Fleet")]
+    #[arg(long, global = true, env = "MSCTL_TIMEOUT", hide_env = true, value_name = "TIME", value_parser = duration, help_heading = "Fleet")]
     pub timeout: Option<Duration>,
     /// Output format; streams and calls write one JSON document after the other
     #[arg(
         short,
         long,
         global = true,
-        env = "MSCTL_OUTPUT",
+        env = "MSCTL_OUTPUT", hide_env = true,
         value_enum,
         value_name = "FORMAT",
         help_heading = "Output"
@@ -109,6 +109,9 @@ pub struct Global {
         help_heading = "Output"
     )]
     pub quiet: bool,
+    /// Print help
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help_heading = "Output")]
+    pub help: Option<bool>,
     /// Say what is being done
     #[arg(short, long, global = true, help_heading = "Output")]
     pub verbose: bool,

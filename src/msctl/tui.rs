@@ -27,12 +27,16 @@ pub mod event;
 pub mod key;
 pub mod keymap;
 pub mod outside;
+pub mod picture;
 pub mod state;
 pub mod term;
 pub mod text;
 pub mod theme;
 pub mod update;
 pub mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use state::View;
 

@@ -35,7 +35,8 @@ const BODY: Duration = Duration::from_secs(60);
 pub struct JsonOptions {
     /// How answers are written. By default in lowerCamelCase with unpopulated fields, `null` among them.
     pub print: PrintOptions,
-    /// How requests are read. By default unknown fields are dropped; `Reject` answers 400 and names them.
+    /// How requests are read. By default unknown fields are dropped, and only they; `Reject` answers
+    /// 400 and names them.
     pub parse: ParseOptions,
     /// The largest request, or message of a stream of requests, in bytes; more is answered 413.
     pub max_request: usize,
@@ -54,7 +55,7 @@ impl Default for JsonOptions {
                 ..PrintOptions::default()
             },
             parse: ParseOptions {
-                unknown_fields: UnknownFields::Drop,
+                unknown_fields: UnknownFields::DropFields,
                 ..ParseOptions::default()
             },
             max_request: MOST,
@@ -66,7 +67,7 @@ impl Default for JsonOptions {
 /// What the rules say of a verb and a path.
 pub(crate) enum Found {
     Method(Arc<Match>),
-    NotFound,
+    Nowhere,
     /// The path exists, for these verbs.
     WrongVerb(Vec<Method>),
     /// The path cannot be read; the text says why.
@@ -151,7 +152,7 @@ impl Transcoder {
     pub(crate) fn find(&self, verb: &Method, path: &str) -> Found {
         match self.router.lookup(verb.as_str(), path) {
             Lookup::Found(found) => Found::Method(Arc::from(found)),
-            Lookup::NotFound => Found::NotFound,
+            Lookup::NotFound => Found::Nowhere,
             Lookup::MethodNotAllowed { allow } => {
                 Found::WrongVerb(allow.iter().filter_map(|verb| verb.parse().ok()).collect())
             }
@@ -171,7 +172,7 @@ impl Transcoder {
                 .transcode(found, request, grpc)
                 .await
                 .unwrap_or_else(|status| refusal(&status)),
-            Found::NotFound => status::no_such_path(request.uri().path()),
+            Found::Nowhere => status::no_such_path(request.uri().path()),
             Found::WrongVerb(allowed) => wrong_verb(allowed),
             Found::Malformed(cause) => {
                 refusal(&JsonStatus::bare(&Status::invalid_argument(cause.as_str())))

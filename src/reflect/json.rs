@@ -28,6 +28,9 @@ pub enum UnknownFields {
     Reject,
     /// Left out, and so are enum values with an unknown name.
     Drop,
+    /// Left out; an enum value with an unknown name is still an error, since dropping it would
+    /// make elements of lists vanish.
+    DropFields,
 }
 
 /// How JSON is read.

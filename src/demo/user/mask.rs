@@ -36,7 +36,7 @@ pub(super) fn apply(mut user: User, patch: &User, paths: &[String]) -> Result<Us
             "email" => user.email.clone_from(&patch.email),
             "tags" => user.tags.clone_from(&patch.tags),
             "address" => user.address.clone_from(&patch.address),
-            "id" | "created_at" | "greeting" => {
+            "id" | "created_at" | "updated_at" | "greeting" => {
                 return Err(Status::invalid_argument(format!(
                     "update_mask: {path} is set by the server"
                 )));
@@ -109,11 +109,11 @@ mod tests {
         }
     }
 
-    fn check(patch: User, mask: &[&str], expected: Result<User, &str>) {
+    fn check(patch: &User, mask: &[&str], expected: Result<User, &str>) {
         let mask = FieldMask {
             paths: mask.iter().map(|path| (*path).to_owned()).collect(),
         };
-        let result = paths(&patch, Some(mask)).and_then(|paths| apply(ada(), &patch, &paths));
+        let result = paths(patch, Some(mask)).and_then(|paths| apply(ada(), patch, &paths));
         match (result, expected) {
             (Ok(user), Ok(expected)) => assert_eq!(user, expected),
             (Err(error), Err(word)) => assert!(error.message().contains(word), "{error}"),
@@ -129,7 +129,7 @@ mod tests {
             ..User::default()
         };
         check(
-            patch.clone(),
+            &patch,
             &["name"],
             Ok(User {
                 name: "Eve".into(),
@@ -137,7 +137,7 @@ mod tests {
             }),
         );
         check(
-            patch.clone(),
+            &patch,
             &["address"],
             Ok(User {
                 address: None,
@@ -145,7 +145,7 @@ mod tests {
             }),
         );
         check(
-            patch.clone(),
+            &patch,
             &[],
             Ok(User {
                 name: "Eve".into(),
@@ -154,7 +154,7 @@ mod tests {
             }),
         );
         check(
-            patch.clone(),
+            &patch,
             &["*"],
             Ok(User {
                 name: "Eve".into(),
@@ -162,9 +162,9 @@ mod tests {
                 ..User::default()
             }),
         );
-        check(patch.clone(), &["created_at"], Err("set by the server"));
-        check(patch, &["nick"], Err("\"nick\""));
-        check(User::default(), &[], Err("nothing to change"));
+        check(&patch, &["created_at"], Err("set by the server"));
+        check(&patch, &["nick"], Err("\"nick\""));
+        check(&User::default(), &[], Err("nothing to change"));
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         };
         let mut moved = ada();
         moved.address.as_mut().unwrap().city = "Turin".into();
-        check(patch.clone(), &["address.city"], Ok(moved));
-        check(patch, &["address.planet"], Err("address.planet"));
+        check(&patch, &["address.city"], Ok(moved));
+        check(&patch, &["address.planet"], Err("address.planet"));
     }
 }

@@ -173,11 +173,19 @@ fn rows(schema: &Schema, service: &str) -> Vec<Row> {
                 kind: method.kind(),
                 input: method.input().full_name().to_owned(),
                 output: method.output().full_name().to_owned(),
-                comment: comment.trim().lines().next().unwrap_or("").to_owned(),
+                comment: first_sentence(comment),
             });
         }
     }
     rows
+}
+
+fn first_sentence(comment: &str) -> String {
+    let text = comment.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.split_once(". ") {
+        Some((first, _)) => format!("{first}."),
+        None => text,
+    }
 }
 
 fn kind(kind: MethodKind) -> &'static str {

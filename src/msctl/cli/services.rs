@@ -23,7 +23,7 @@ Examples:
   msctl services order                    one line an instance
   msctl services -o json | jq '.[] | select(.health.status != \"serving\") | .instance'
   msctl services --watch                  one JSON document for each change, until interrupted
-  msctl services --probe never --ttl never -o ndjson     the registry alone, as fast as etcd gives it")]
+  msctl services --probe never --ttl never -o ndjson     the registry alone, fast")]
 pub struct Services {
     /// One service only
     name: Option<String>,

@@ -28,7 +28,7 @@ pub struct Tui {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Look {
     /// Colours and glyphs: dark, light, 16, none, ascii [default: as the terminal can]
-    #[arg(long, env = "MSCTL_THEME", value_name = "NAME", value_parser = theme)]
+    #[arg(long, env = "MSCTL_THEME", hide_env = true, value_name = "NAME", value_parser = theme)]
     theme: Option<Theme>,
 }
 

@@ -71,9 +71,47 @@ pub async fn schema(server: &Server, source: &Source) -> Result<Schema, Failure>
 /// # Errors
 /// Kind `NotFound` with the name that was probably meant, or `Usage` with the candidates.
 pub fn method(schema: &Schema, symbol: &str) -> Result<Method, Failure> {
-    schema
-        .find_method(symbol)
-        .map_err(|error| find_failure(&error))
+    resolve(schema, symbol).map_err(|error| find_failure(&error))
+}
+
+fn resolve(schema: &Schema, symbol: &str) -> Result<Method, FindError> {
+    match schema.find_method(symbol) {
+        Err(FindError::Ambiguous { query, mut candidates }) => {
+            // Health and reflection are on every server; who does not name them means the others.
+            let own = candidates.iter().filter(|candidate| !candidate.starts_with("grpc."));
+            let own: Vec<String> = own.cloned().collect();
+            if let [one] = own.as_slice() {
+                return schema.find_method(one);
+            }
+            if !own.is_empty() {
+                candidates = own;
+            }
+            Err(FindError::Ambiguous { query, candidates })
+        }
+        Err(error) => Err(of_one_service(schema, symbol, error)),
+        found => found,
+    }
+}
+
+/// A bare name that is near a method of some service was meant for that service.
+fn of_one_service(schema: &Schema, symbol: &str, error: FindError) -> FindError {
+    let FindError::Unknown { suggestion: Some(meant), .. } = &error else {
+        return error;
+    };
+    let Some((service, method)) = meant.rsplit_once('.') else {
+        return error;
+    };
+    let Some(found) = schema.service(service).filter(|_| !symbol.contains(['.', '/'])) else {
+        return error;
+    };
+    let mut methods: Vec<String> = found.methods().map(|m| m.name().to_owned()).collect();
+    methods.sort();
+    FindError::NoMethod {
+        service: service.to_owned(),
+        method: symbol.to_owned(),
+        suggestion: Some(method.to_owned()),
+        methods,
+    }
 }
 
 /// What could not be found in a schema, as the console says it.
@@ -201,8 +239,7 @@ async fn search(
         let instances = instances(session, name).await.ok()?;
         let server = connect_any(name, &instances, reach).await.ok()?;
         let schema = schema(&server, source).await.ok()?;
-        let method = schema.find_method(text);
-        Some((name.clone(), server, method))
+        Some((name.clone(), server, resolve(&schema, text)))
     });
     let answers: Vec<_> = futures::stream::iter(asked)
         .buffer_unordered(ASKED_AT_ONCE)
@@ -213,7 +250,9 @@ async fn search(
     for (name, server, method) in answers {
         match method {
             Ok(method) => found.push((name, Found { server, method })),
-            Err(error @ FindError::NoMethod { .. }) => return Err(find_failure(&error)),
+            Err(error @ FindError::NoMethod { .. }) if parts > 1 => {
+                return Err(find_failure(&error));
+            }
             Err(_) => {}
         }
     }

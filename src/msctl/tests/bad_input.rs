@@ -8,7 +8,8 @@ use crate::world::{Done, World, command, over_both, run};
 fn told(world: &World, arguments: &[&str], stdin: &[u8]) -> String {
     let done = world.msctl_with(arguments, stdin);
     let mut text = String::new();
-    writeln!(text, "$ msctl {}", arguments.join(" ")).unwrap();
+    let line = arguments.join(" ").replace('\u{202e}', "\\u{202e}");
+    writeln!(text, "$ msctl {line}").unwrap();
     text.push_str(&world.plain(&done.out));
     text.push_str(&world.plain(&done.err));
     writeln!(text, "[{}]\n", done.code).unwrap();
@@ -131,6 +132,15 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn an_etcd_that_is_away_is_told_to_machines_as_an_object() {
+    let done = unreachable("127.0.0.1:1", &["services", "-o", "json", "--probe", "never", "--ttl", "never"]);
+    assert_eq!(done.code, 6);
+    let error: serde_json::Value = serde_json::from_str(&done.err).unwrap();
+    assert_eq!(error["code"], "unreachable");
+    assert_eq!(error["message"], "etcd 127.0.0.1:1: connection refused");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod config;
+mod demo;
 mod help;
 mod services;
 mod settings;

@@ -79,6 +79,15 @@ pub fn latency(time: Duration) -> String {
     }
 }
 
+/// Time that is left: `6.8s`, `41.0s`, `58m`.
+pub fn left(seconds: f64) -> String {
+    if seconds < 100.0 {
+        format!("{seconds:.1}s")
+    } else {
+        fleet::finding::age(Duration::from_secs_f64(seconds))
+    }
+}
+
 /// A size in bytes with a binary unit: `812 B`, `1.5 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

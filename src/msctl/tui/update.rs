@@ -66,6 +66,8 @@ fn shows_time(state: &State) -> bool {
 }
 
 fn press(state: &mut State, key: Key) -> Vec<Effect> {
+    // Keys typed faster than frames are drawn find the rows they would have seen.
+    state.settle();
     state.changed = true;
     let scopes = state.scopes();
     state.pending.push(key);

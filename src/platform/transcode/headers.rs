@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn request_headers_become_metadata() {
-        let table: [(&[(&str, &str)], &[(&str, &str)]); 9] = [
+        type Pairs = &'static [(&'static str, &'static str)];
+        let table: [(Pairs, Pairs); 9] = [
             (&[("grpc-metadata-tenant", "a")], &[("tenant", "a")]),
             (
                 &[("grpc-metadata-trace-bin", "AAE=")],

@@ -135,12 +135,12 @@ pub(crate) fn wrong_verb(allowed: &[Method]) -> Response<Body> {
 mod tests {
     use super::*;
 
-    fn check(status: &Status, http: u16, expected: serde_json::Value) {
+    fn check(status: &Status, http: u16, expected: &serde_json::Value) {
         let status = JsonStatus::bare(status);
         assert_eq!(status.http.as_u16(), http);
         assert_eq!(
             serde_json::from_slice::<serde_json::Value>(&status.json).unwrap(),
-            expected
+            *expected
         );
     }
 
@@ -189,7 +189,7 @@ mod tests {
         check(
             &Status::not_found("x \"y\""),
             404,
-            serde_json::json!({"code": 5, "message": "x \"y\"", "details": []}),
+            &serde_json::json!({"code": 5, "message": "x \"y\"", "details": []}),
         );
     }
 
@@ -199,7 +199,7 @@ mod tests {
         check(
             &status,
             404,
-            serde_json::json!({"code": 5, "message": "gone", "details": []}),
+            &serde_json::json!({"code": 5, "message": "gone", "details": []}),
         );
     }
 }

@@ -258,3 +258,34 @@ async fn an_instance_drains_without_a_failed_call() {
         ["/services/user/user-2"]
     );
 }
+
+#[tokio::test]
+async fn what_one_instance_is_told_all_know_and_it_outlives_that_instance() {
+    let mut world = World::with(2, None).await;
+    let (one, two) = (world.users[0].local_addr(), world.users[1].local_addr());
+    let eve = world
+        .post(one, "/v1/users", r#"{"name":"Eve"}"#)
+        .await
+        .json();
+    let path = format!("/v1/users/{}", eve["id"].as_str().unwrap());
+    until("the other instance knows Eve", async || {
+        world.get(two, &path).await.json() == eve
+    })
+    .await;
+    let changed = world
+        .send(two, "PATCH", &path, r#"{"name":"Eva"}"#)
+        .await
+        .json();
+    until("the first one knows of the change", async || {
+        world.get(one, &path).await.json() == changed
+    })
+    .await;
+    drop(world.users.remove(0));
+    let late = demo::start_user(world.options("user-3")).await.unwrap();
+    until("a newcomer knows Eva", async || {
+        world.get(late.local_addr(), &path).await.json() == changed
+    })
+    .await;
+    let list = async |addr| world.get(addr, "/v1/users?pageSize=100").await.json();
+    assert_eq!(list(late.local_addr()).await, list(two).await);
+}

@@ -23,7 +23,7 @@ const READ_LIMIT: u64 = 16 << 20;
 
 /// Change values.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(override_usage = "msctl config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]...", after_help = "\
 Examples:
   msctl config set order/timeout.write 5s -m \"slow disk on b\"
   msctl config set order/timeout.write 5s order/page.size 50     both or none

@@ -2,7 +2,6 @@
 //! or with its owner, and answers with events stamped with the generation it was started in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use etcd::LeaseKeys;
 use fleet::release::Author;
@@ -301,5 +300,3 @@ async fn revoke(session: &Session, id: LeaseId) -> Result<(), String> {
     revoked.map_err(|error| session.failure(&error).to_string())
 }
 
-/// How long services may take to tell of their methods.
-const TELL: Duration = Duration::from_secs(5);

@@ -218,7 +218,7 @@ impl ConfigPage {
         if self.scope.as_ref() != Some(&scope) {
             self.scope = Some(scope);
             self.keys.set_filter("");
-            self.keys.table.select(0, 0, |_| Arc::from(""));
+            self.keys.table.restart();
         }
         self.keys.outdate_now();
         self.pane = Pane::Keys;

@@ -99,6 +99,7 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
         let row = self.table.visible(rows.len()).start + line;
         if row < rows.len() {
             self.table.select(row, rows.len(), |row| key(&rows[row]));
+            self.table.go(Motion::Rows(0), rows.len(), |row| key(&rows[row]));
         }
     }
 

@@ -90,6 +90,7 @@ impl ServicesPage {
         let of = self.services.table.selected().filter(|_| !self.services.rows().is_empty());
         if self.pane == Pane::Services && of != self.of.as_ref() {
             self.of = of.cloned();
+            self.instances.table.restart();
             self.instances.set_filter("");
         }
         if self.instances.wants_build(now) {

@@ -32,6 +32,8 @@ pub enum Motion {
 #[derive(Clone, Debug)]
 pub struct Table<K> {
     selected: Option<K>,
+    /// Whether the user put the cursor where it is. Until then it stays on the first row.
+    placed: bool,
     cursor: usize,
     offset: usize,
     height: usize,
@@ -44,6 +46,7 @@ impl<K> Default for Table<K> {
     fn default() -> Self {
         Self {
             selected: None,
+            placed: false,
             cursor: 0,
             offset: 0,
             height: 1,
@@ -66,6 +69,7 @@ impl<K: Clone + Eq + Hash> Table<K> {
             Motion::Bottom => isize::MAX,
         };
         self.select(self.cursor.saturating_add_signed(by), len, keys);
+        self.placed = true;
     }
 
     /// Puts the cursor on a row, or the nearest there is.
@@ -78,11 +82,24 @@ impl<K: Clone + Eq + Hash> Table<K> {
     /// Puts the cursor on an item that may appear only later.
     pub fn select_key(&mut self, key: K) {
         self.selected = Some(key);
+        self.placed = true;
+    }
+
+    /// Forgets where the cursor was: another list shows.
+    pub fn restart(&mut self) {
+        self.selected = None;
+        self.placed = false;
+        self.cursor = 0;
+        self.offset = 0;
+        self.marks.clear();
     }
 
     /// Finds the cursor's item again after the rows changed. An item that is gone leaves the cursor
     /// at its place, on its successor.
     pub fn follow(&mut self, len: usize, keys: impl Fn(usize) -> K) {
+        if !self.placed {
+            return self.select(0, len, keys);
+        }
         if let Some(selected) = &self.selected {
             let here = self.cursor < len && keys(self.cursor) == *selected;
             if !here && let Some(found) = (0..len).find(|row| keys(*row) == *selected) {

@@ -20,6 +20,7 @@ pub(super) fn mouse(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     if state.size.0 < MINIMUM.0 || state.size.1 < MINIMUM.1 {
         return Vec::new();
     }
+    state.settle();
     state.changed = true;
     match mouse.kind {
         MouseKind::WheelUp => wheel(state, mouse, -WHEEL),
@@ -60,7 +61,7 @@ fn press(state: &mut State, mouse: Mouse) -> Vec<Effect> {
 }
 
 /// The page whose tab stands at a column. Tabs are drawn from column 1: ` 1 Services  2 Config …`.
-pub fn tab_at(column: u16) -> Option<View> {
+fn tab_at(column: u16) -> Option<View> {
     let mut x = 1;
     for (_, view) in View::TABS {
         let width = u16::try_from(view.title().len() + 2).unwrap_or(0);

@@ -203,6 +203,10 @@ fn tally(state: &State, service: &Service, key: &str, revision: i64) -> Option<T
     if state.directory.reporting() == 0 || service.len() > COUNTED {
         return None;
     }
+    let reports = service.instances().any(|instance| state.directory.status(instance).is_some());
+    if !reports {
+        return None;
+    }
     let mut tally = Tally { applied: 0, total: 0, refused: None, silent: Vec::new() };
     for instance in service.instances() {
         tally.total += 1;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::finding::{Severity, age};
+use fleet::finding::{Code, Severity, age};
 use fleet::{Health, Instance};
 
 use super::columns::{Column, Grid, Row};
@@ -159,12 +159,18 @@ pub(super) fn gauge(
         ..0.5 => Role::Warn,
         _ => Role::Good,
     };
-    let room = format!("{}s", seen.granted).len();
-    let left = format!("{left:.1}");
+    let granted = match seen.granted {
+        ..100 => format!("{}s", seen.granted),
+        long => text::left(long as f64),
+    };
+    let left = text::left(left);
+    // Short times share their unit: 6.8/10s.
+    let left = if seen.granted < 100 { left.trim_end_matches('s').to_owned() } else { left };
+    let room = if seen.granted < 100 { 4 } else { granted.len() };
     vec![
         Span::new(paint.gauge(part, cells), role),
         Span::plain(format!(" {left:>room$}")),
-        Span::dim(format!("/{}s", seen.granted)),
+        Span::dim(format!("/{granted}")),
     ]
 }
 
@@ -178,16 +184,23 @@ pub(super) fn why(paint: &mut Paint<'_>, area: Area, state: &State) {
     let found = findings::of_instance(&state.directory, instance, state.now.mono);
     paint.rule(rule, if found.is_empty() { "state" } else { "why" }, Role::Text);
     let rest = Area { x: rest.x + 3, width: rest.width.saturating_sub(4), ..rest };
-    let (rest, last) = rest.bottom(1);
     let mut lines: Vec<(String, Role)> = sentences(paint, state, instance);
     for finding in &found {
         let role = if finding.severity == Severity::Error { Role::Bad } else { Role::Warn };
-        lines.push((format!("{}. Next: {}.", finding.message, finding.next), role));
+        // The sentences tell of health already, with more to it.
+        let told = matches!(finding.code, Code::Hung | Code::Unreachable | Code::NotServing);
+        let (head, role) = if told {
+            (String::new(), Role::Text)
+        } else {
+            (format!("{}. ", capital(&finding.message)), role)
+        };
+        lines.push((format!("{head}{}.", capital(&finding.next)), role));
     }
     let mut y = rest.y;
+    let last = rest.y + rest.height - 1;
     for (line, role) in lines {
         for part in text::wrap(&line, usize::from(rest.width)) {
-            if y >= rest.y + rest.height {
+            if y >= last {
                 break;
             }
             paint.text(rest.x, y, rest.width, &part, role);
@@ -195,7 +208,16 @@ pub(super) fn why(paint: &mut Paint<'_>, area: Area, state: &State) {
         }
     }
     let keys = next_keys(state);
-    paint.spans(last.x, last.y, last.width, &keys);
+    paint.spans(rest.x, y, rest.width, &keys);
+}
+
+/// A sentence begins with a capital.
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => String::new(),
+    }
 }
 
 /// The evidence in sentences: since when, by which sign, and how the others are.

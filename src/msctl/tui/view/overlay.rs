@@ -108,8 +108,11 @@ pub(super) fn reader(paint: &mut Paint<'_>, body: Area, reader: &Reader) {
         reader.title.clone()
     };
     paint.rule(rule, &place, Role::Accent);
-    let shown = reader.lines.iter().skip(reader.scroll);
+    // Nothing is cut off here: long lines go on below.
+    let room = usize::from(rest.width.saturating_sub(4));
+    let shown = reader.lines.iter().skip(reader.scroll).take(usize::from(rest.height));
+    let shown = shown.flat_map(|line| text::wrap(&fleet::safe::escape(line), room));
     for (line, y) in shown.zip(rest.y..rest.y + rest.height) {
-        paint.text(rest.x + 3, y, rest.width.saturating_sub(4), line, Role::Text);
+        paint.text(rest.x + 3, y, rest.width.saturating_sub(4), &line, Role::Text);
     }
 }

@@ -88,7 +88,7 @@ fn row<'a>(marks: &'static Marks, state: &'a State, name: &'a ServiceName) -> Ro
     let ttl = state.directory.least_ttl(name, state.now.mono, TTL_ASKED_UP_TO);
     let ttl = ttl.map_or_else(
         || Span::dim("–"),
-        |ttl| Span::new(format!("{ttl:.1}s"), if ttl < 2.0 { Role::Warn } else { Role::Text }),
+        |ttl| Span::new(text::left(ttl), if ttl < 2.0 { Role::Warn } else { Role::Text }),
     );
     vec![
         vec![Span::plain(name.as_str())],

@@ -220,6 +220,7 @@ async fn what_is_wrong_is_a_400_that_names_the_place() {
         ("POST", "/v1/all", r#"{"id":"a","id":"b"}"#, "id"),
         ("POST", "/v1/all", r#"{"left":"a","right":1}"#, ""),
         ("POST", "/v1/all", r#"{"labels":{"a":1}}"#, "labels"),
+        ("POST", "/v1/all", r#"{"kind":"OVAL"}"#, "kind"),
         ("GET", "/v1/num/forty/ROUND", "", "number"),
         ("GET", "/v1/all/1?number=x", "", "number"),
         ("GET", "/v1/all/1?inner=x", "", "inner"),

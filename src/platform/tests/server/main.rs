@@ -1,5 +1,11 @@
 //! The server over real sockets: tonic and raw HTTP clients against a service that echoes what it was asked.
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic fails the test that asked"
+)]
 
 mod auth;
 mod drain;

@@ -191,3 +191,44 @@ async fn reflection_answers_v1alpha_as_well() {
     };
     assert_eq!(error.error_code, 5);
 }
+
+#[tokio::test]
+async fn the_openapi_document_tells_what_the_rules_take() {
+    let world = World::new().await;
+    let document = world.get("/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = &document["paths"];
+    for (path, verb) in [
+        ("/v1/all/{id}", "get"),
+        ("/v1/all/{id}:verb", "get"),
+        ("/v1/named/{inner.name}", "get"),
+        ("/v1/deep/{name}", "get"),
+        ("/v1/all", "post"),
+        ("/v1/all/{all.id}", "patch"),
+    ] {
+        assert!(
+            paths[path][verb].is_object(),
+            "{verb} {path} is not in {paths}"
+        );
+    }
+    let parameters = paths["/v1/all/{id}"]["get"]["parameters"]
+        .as_array()
+        .unwrap();
+    let named = |name: &str| parameters.iter().find(|one| one["name"] == name);
+    assert_eq!(named("id").unwrap()["in"], "path");
+    assert_eq!(named("big").unwrap()["schema"]["format"], "int64");
+    assert_eq!(named("kind").unwrap()["schema"]["enum"][1], "ROUND");
+    assert_eq!(named("inner.count").unwrap()["in"], "query");
+    assert!(named("labels").is_none() && named("list").is_none());
+    // Whatever is referred to is there.
+    let text = document.to_string();
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name} is missing"
+        );
+    }
+    let inner = &document["components"]["schemas"]["echo.v1.Inner"]["properties"];
+    assert_eq!(inner["words"]["type"], "array");
+}

@@ -1,0 +1,239 @@
+//! (state, keys, state): what keys do, through the real update.
+
+use fleet::{Change, Outcome, Revision};
+
+use super::*;
+use crate::tui::event::Deed;
+use crate::tui::state::overlay::Overlay;
+use crate::tui::state::services::Pane;
+use crate::tui::state::toast::Tone;
+use crate::tui::state::{View, config};
+
+fn console() -> State {
+    let mut state = blank(120, 40);
+    fleet(&mut state);
+    state
+}
+
+fn service(state: &State) -> String {
+    state.services.of().map(ToString::to_string).unwrap_or_default()
+}
+
+fn selected(state: &State) -> String {
+    state.services.instance().map(|i| i.record.id.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn keys_move_and_go_in_and_back() {
+    for (keys, pane, service_then, instance) in [
+        ("", Pane::Services, "order", "order-7f3a-1"),
+        ("j", Pane::Services, "user", "user-1"),
+        ("j k", Pane::Services, "order", "order-7f3a-1"),
+        ("G", Pane::Services, "audit", "audit-1"),
+        ("G g g", Pane::Services, "order", "order-7f3a-1"),
+        ("enter j j", Pane::Instances, "order", "order-7f3a-3"),
+        ("enter G enter", Pane::Detail, "order", "order-91c0-1"),
+        ("enter j enter esc", Pane::Instances, "order", "order-7f3a-2"),
+        ("enter j esc", Pane::Services, "order", "order-7f3a-2"),
+        ("tab j tab", Pane::Services, "order", "order-7f3a-2"),
+        ("enter / 9 1 c enter", Pane::Instances, "order", "order-91c0-1"),
+        ("2 1", Pane::Services, "order", "order-7f3a-1"),
+        ("enter j 2 [", Pane::Instances, "order", "order-7f3a-2"),
+        ("j g x", Pane::Services, "user", "user-1"),
+    ] {
+        let mut state = console();
+        press(&mut state, keys);
+        assert_eq!(state.view, View::Services, "{keys}");
+        assert_eq!((state.services.pane, service(&state)), (pane, service_then.into()), "{keys}");
+        assert_eq!(selected(&state), instance, "{keys}");
+    }
+}
+
+#[test]
+fn views_are_reached_by_digit_and_history() {
+    let mut state = console();
+    for (key, view) in [
+        ("2", View::Config),
+        ("3", View::Calls),
+        ("4", View::Leases),
+        ("5", View::Events),
+        ("6", View::Keys),
+        ("7", View::Doctor),
+        ("0", View::Overview),
+        ("M", View::Messages),
+        ("[", View::Overview),
+        ("[", View::Doctor),
+        ("]", View::Overview),
+        ("1", View::Services),
+    ] {
+        press(&mut state, key);
+        assert_eq!(state.view, view, "{key}");
+    }
+}
+
+#[test]
+fn a_filter_and_a_cursor_are_kept_over_a_change_of_page() {
+    let mut state = console();
+    press(&mut state, "/ u s e r enter 4 1");
+    assert_eq!(state.services.services.filter_text(), "user");
+    assert_eq!(service(&state), "user");
+    press(&mut state, "esc");
+    assert_eq!(state.services.services.filter_text(), "");
+    assert_eq!(service(&state), "user");
+}
+
+#[test]
+fn keys_typed_faster_than_frames_find_their_rows() {
+    let mut state = console();
+    for key in ["2", "j", "j", "enter", "G", "enter"] {
+        // No settle between: all in one batch, as a paste into the terminal is.
+        update(&mut state, at(41), Event::Key(key.parse().unwrap()));
+    }
+    let editing = state.config.editing.as_ref().expect("the last key is being edited");
+    assert_eq!(editing.key.to_string(), "order/timeout.write");
+}
+
+#[test]
+fn the_cursor_stays_on_its_instance_when_others_come_and_go() {
+    let mut state = console();
+    press(&mut state, "enter j");
+    let gone = Change::Delete {
+        key: "/services/order/order-7f3a-1".into(),
+        revision: Revision(18_300),
+    };
+    changed(&mut state, Source::Services, gone);
+    state.settle();
+    assert_eq!(selected(&state), "order-7f3a-2");
+}
+
+#[test]
+fn deregistering_asks_and_is_guarded_by_what_was_seen() {
+    let mut state = console();
+    let effects = press(&mut state, "enter j x");
+    assert!(effects.is_empty());
+    assert!(matches!(state.overlay, Some(Overlay::Question(_))));
+    assert!(press(&mut state, "n").is_empty());
+    assert!(state.overlay.is_none());
+    let effects = press(&mut state, "x y");
+    let [Effect::Commit { plan, deed: Deed::Deregister(what) }] = effects.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(what, "order-7f3a-2");
+    assert_eq!(plan.edits()[0].seen.revision(), Revision(712));
+}
+
+#[test]
+fn marked_instances_are_deregistered_together() {
+    let mut state = console();
+    let effects = press(&mut state, "enter space space x y");
+    let [Effect::Commit { plan, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(plan.edits().len(), 2);
+}
+
+#[test]
+fn a_read_only_context_refuses_before_it_asks() {
+    for keys in ["enter x", "2 j j enter enter", "2 j j enter x", "2 j j enter ctrl-s", "4 x"] {
+        let mut state = console();
+        state.context.access = Access::ReadOnly;
+        let effects = press(&mut state, keys);
+        assert!(effects.is_empty() && state.overlay.is_none(), "{keys}: {effects:?}");
+        let last = state.messages.newest().next().expect("a refusal");
+        assert_eq!(last.tone, Tone::Bad, "{keys}");
+        assert!(last.text.contains("read-only"), "{keys}: {}", last.text);
+    }
+}
+
+#[test]
+fn production_wants_the_name_of_the_context() {
+    let mut state = console();
+    state.context.stage = Stage::Production;
+    assert!(press(&mut state, "enter x y enter").is_empty());
+    assert!(press(&mut state, "x d e m o").is_empty());
+    assert_eq!(press(&mut state, "enter").len(), 1);
+}
+
+#[test]
+fn leaving_with_unsaved_changes_asks() {
+    let mut state = console();
+    assert_eq!(press(&mut state, "q"), [Effect::Quit]);
+    press(&mut state, "2 j j enter G enter ctrl-u 5 s enter");
+    assert!(press(&mut state, "q").is_empty());
+    assert!(press(&mut state, "n").is_empty());
+    assert_eq!(press(&mut state, "q y"), [Effect::Quit]);
+}
+
+#[test]
+fn the_palette_runs_what_it_finds() {
+    let mut state = console();
+    press(&mut state, ": l e a s e s enter");
+    assert_eq!(state.view, View::Leases);
+    press(&mut state, ": u s e r enter");
+    assert_eq!((state.view, service(&state)), (View::Services, "user".into()));
+    press(&mut state, ": t h e m e space a s c enter");
+    assert_eq!(state.theme_wish.as_deref(), Some("ascii"));
+}
+
+#[test]
+fn what_is_copied_names_the_row() {
+    let mut state = console();
+    assert_eq!(press(&mut state, "y"), [Effect::Copy("order".into())]);
+    let copied = press(&mut state, "enter y");
+    assert_eq!(copied, [Effect::Copy("order-7f3a-1 grpc://10.0.0.4:9000".into())]);
+    press(&mut state, "2 j j enter");
+    let secret = press(&mut state, "y");
+    assert_eq!(secret, [Effect::Copy(format!("order/db.password {}", fleet::config::secret::MASK))]);
+}
+
+#[test]
+fn an_answer_to_another_context_changes_nothing() {
+    let mut state = console();
+    state.generation = 1;
+    update(&mut state, at(42), health("order", "order-7f3a-1", fleet::Health::Hung, 0));
+    let key = "/services/order/order-7f3a-1".into();
+    assert_eq!(state.directory.state_of(&key), fleet::Health::Serving);
+}
+
+#[test]
+fn etcd_going_away_and_coming_back_is_said_once_and_loses_nothing() {
+    let mut state = console();
+    let stale = |cause: &str| Event::Feed(0, Feed::Stale(Source::Services, cause.into()));
+    update(&mut state, at(50), stale("connection refused"));
+    update(&mut state, at(51), Event::Feed(0, Feed::Stale(Source::Config, "refused".into())));
+    state.settle();
+    assert_eq!(state.services.services.rows().len(), 3);
+    press(&mut state, "enter j enter");
+    assert_eq!(selected(&state), "order-7f3a-2");
+    for source in [Source::Services, Source::Config] {
+        update(&mut state, at(60), Event::Feed(0, Feed::Fresh(source, Revision(18_204))));
+    }
+    let said: Vec<_> = state.messages.newest().map(|message| message.text.clone()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("etcd is back"));
+}
+
+#[test]
+fn a_proof_of_freshness_alone_draws_nothing() {
+    let mut state = console();
+    press(&mut state, "5");
+    state.changed = false;
+    let fresh = |source| Event::Feed(0, Feed::Fresh(source, Revision(18_204)));
+    for source in [Source::Services, Source::Config, Source::Status] {
+        update(&mut state, at(42), fresh(source));
+    }
+    for second in 43..60 {
+        update(&mut state, at(second), Event::Tick);
+        state.settle();
+    }
+    assert!(!state.changed);
+}
+
+#[test]
+fn a_write_whose_outcome_is_unknown_keeps_the_draft() {
+    let mut state = console();
+    press(&mut state, "2 j j enter G enter ctrl-u 5 s enter ctrl-s y");
+    let outcome = Ok(Outcome::Unknown { cause: "the link broke".into() });
+    update(&mut state, at(42), Event::Reply(0, Reply::Written(Deed::SaveConfig, outcome)));
+    assert_eq!(state.config.drafts.len(), 1);
+    assert_eq!(state.config.pane, config::Pane::Keys);
+    assert!(state.messages.newest().next().unwrap().text.contains("unknown"));
+}

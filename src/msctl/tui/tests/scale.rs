@@ -1,0 +1,69 @@
+//! A hundred thousand instances: what draws and what filters does not grow with them. Prints its
+//! figures; asserts only what no busy machine can blur: how many rows are made.
+
+use std::time::Instant;
+
+use super::*;
+
+/// A console over `services` services of `each` instances.
+fn large(services: usize, each: usize) -> State {
+    let mut state = blank(180, 50);
+    let mut lease = 0;
+    for service in 0..services {
+        let entries: Vec<Entry> = (0..each)
+            .map(|index| {
+                lease += 1;
+                instance(
+                    &format!("service-{service:03}"),
+                    &format!("service-{service:03}-{index:06}"),
+                    if index % 7 == 0 { "1.4.1" } else { "1.4.2" },
+                    4,
+                    "a",
+                    lease,
+                )
+            })
+            .collect();
+        let part = if service + 1 == services { Part::Last } else { Part::More };
+        let listed = Feed::Listed(Source::Services, Revision(9), entries, part);
+        update(&mut state, at(0), Event::Feed(0, listed));
+    }
+    for source in [Source::Config, Source::Status] {
+        let listed = Feed::Listed(source, Revision(9), Vec::new(), Part::Last);
+        update(&mut state, at(0), Event::Feed(0, listed));
+    }
+    state.now = at(2);
+    state.settle();
+    state
+}
+
+fn median(mut run: impl FnMut()) -> std::time::Duration {
+    let mut times: Vec<_> = (0..21)
+        .map(|_| {
+            let began = Instant::now();
+            run();
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_hundred_thousand_instances_draw_as_fast_as_a_hundred() {
+    for (services, each) in [(1, 100), (100, 1_000), (1, 100_000)] {
+        let mut state = large(services, each);
+        let look = look("dark");
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 180, 50));
+        let draw = median(|| view::draw(&state, &look, &mut buffer));
+        press(&mut state, "enter /");
+        let mut turn = false;
+        let filter = median(|| {
+            turn = !turn;
+            let key = if turn { "4" } else { "backspace" };
+            press(&mut state, key);
+        });
+        assert_eq!(state.services.instances.total(), each);
+        assert!(state.services.instances.visible().count() < 50);
+        eprintln!("{services} x {each} instances: draw {draw:?}, filter keystroke {filter:?}");
+    }
+}
