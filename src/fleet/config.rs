@@ -166,9 +166,14 @@ impl Layers {
         self.hidden.insert(path.into());
     }
 
-    /// Takes back every [`Layers::hide`].
-    pub fn unhide(&mut self) {
-        self.hidden.clear();
+    /// Takes back a [`Layers::hide`].
+    pub fn unhide(&mut self, path: &str) {
+        self.hidden.remove(path);
+    }
+
+    /// The keys that are left out.
+    pub fn hidden(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hidden.iter()
     }
 
     /// Replaces a layer by a document: each member of its top mapping becomes a key.

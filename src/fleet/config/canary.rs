@@ -212,7 +212,10 @@ impl Canary {
 /// Takes the canary off a service's layers.
 pub fn lift(layers: &mut Layers) {
     layers.clear(Layer::Canary);
-    layers.unhide();
+    let hidden: Vec<_> = layers.hidden().cloned().collect();
+    for path in hidden {
+        layers.unhide(&path);
+    }
 }
 
 impl Standing {

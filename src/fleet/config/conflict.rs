@@ -158,7 +158,8 @@ pub(crate) fn means_the_same(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
 }
 
 /// The value a write leaves behind.
-pub(crate) fn written(write: &Write) -> Option<&Arc<[u8]>> {
+#[must_use]
+pub fn written(write: &Write) -> Option<&Arc<[u8]>> {
     match write {
         Write::Put { value, .. } => Some(value),
         Write::Delete => None,

@@ -1,6 +1,7 @@
 //! Writes a tree, and reads each value back before it is believed: the first notation that comes
 //! back as the same text is taken, from the plainest to the one that always does.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -11,6 +12,7 @@ use super::{BINARY, Leaf, MASKED, RAW, from_yaml};
 use crate::config::diff::Secrets;
 use crate::config::{ConfigKey, Scope};
 use crate::kv::{Entry, Key, Prefix};
+use crate::safe::escape;
 
 /// A written tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +75,13 @@ fn member(key: &ConfigKey, value: &[u8]) -> String {
     };
     let notations: [fn(&str, &str) -> Option<String>; 4] =
         [on_one_line, after_its_sign, below, literally];
+    // What could move a terminal's cursor is never written as it is.
+    let shows = text
+        .split(['\n', '\t'])
+        .all(|part| matches!(escape(part), Cow::Borrowed(_)));
     notations
         .iter()
+        .filter(|_| shows)
         .filter_map(|notation| notation(&path, text))
         .find(|lines| comes_back(key, lines, text))
         .unwrap_or_else(|| format!("  {path}: !{RAW} {}\n", quoted(text)))
