@@ -21,6 +21,10 @@ use map::{Entry, print_key};
 /// Indentation grows no further than this, or deep nesting would make the text quadratic.
 const MAX_INDENT_LEVELS: usize = 64;
 
+/// How often a message's bytes may be copied, on average, because parts of it come in parts again:
+/// senders do it hardly ever, and hostile nesting would otherwise cost the square of its size.
+const MERGE_FACTOR: usize = 8;
+
 pub(crate) struct Printer<'s, 'a> {
     schema: &'s Inner,
     options: &'a PrintOptions,
@@ -30,6 +34,8 @@ pub(crate) struct Printer<'s, 'a> {
     found: Vec<Found>,
     /// Frames that have no bracket of their own: those below an `Any` shown in its message's.
     bare: usize,
+    /// Bytes that messages in parts may still take to be put together.
+    merge_left: usize,
 }
 
 /// One known field on the wire.
@@ -119,10 +125,12 @@ impl<'s, 'a> Printer<'s, 'a> {
             frames: Vec::new(),
             found: Vec::new(),
             bare: 0,
+            merge_left: 0,
         }
     }
 
     pub(crate) fn root(&mut self, table: &'s Table, wire: &'a [u8]) -> Result<(), JsonError> {
+        self.merge_left = MERGE_FACTOR * wire.len() + MERGE_FACTOR;
         let result = self.message(table, Data::Input(wire));
         self.run(result)
     }
@@ -134,6 +142,7 @@ impl<'s, 'a> Printer<'s, 'a> {
         slot: u16,
         wire: &'a [u8],
     ) -> Result<(), JsonError> {
+        self.merge_left = MERGE_FACTOR * wire.len() + MERGE_FACTOR;
         let result = self.lone_field(table, slot, wire);
         self.run(result)
     }
@@ -314,6 +323,20 @@ impl<'s, 'a> Printer<'s, 'a> {
         self.out.push(closer);
     }
 
+    /// Parts of one message merge exactly as if their bytes stood together.
+    fn merge(&mut self, parts: &[Raw], data: &Data<'a>) -> Printed<Data<'a>> {
+        let mut merged = Vec::new();
+        for raw in parts {
+            merged.extend_from_slice(raw.payload(data.bytes()));
+        }
+        let length = merged.len();
+        self.merge_left = self
+            .merge_left
+            .checked_sub(length)
+            .ok_or("too many messages inside each other come in parts")?;
+        Ok(Data::Merged(merged.into(), 0, length))
+    }
+
     fn push(&mut self, frame: Frame<'s, 'a>) -> Printed<()> {
         if self.frames.len() >= self.options.max_depth {
             let limit = self.options.max_depth;
@@ -452,13 +475,9 @@ impl<'s, 'a> Printer<'s, 'a> {
                     let part = data.part(&self.found[from].raw);
                     self.message(inner, part)?;
                 } else {
-                    // Parts of one message merge exactly as if their bytes stood together.
-                    let mut merged = Vec::new();
-                    for found in &self.found[from..to] {
-                        merged.extend_from_slice(found.raw.payload(data.bytes()));
-                    }
-                    let end = merged.len();
-                    self.message(inner, Data::Merged(merged.into(), 0, end))?;
+                    let parts: Vec<Raw> = self.found[from..to].iter().map(|f| f.raw).collect();
+                    let merged = self.merge(&parts, data)?;
+                    self.message(inner, merged)?;
                 }
                 Ok(true)
             }

@@ -64,7 +64,12 @@ impl<'s, 'a> Printer<'s, 'a> {
     }
 
     /// Reads an entry; `None` when its value is a closed enum's unknown number.
-    fn entry(&self, field: &Field, key: ScalarType, data: &Data<'a>) -> Printed<Option<Entry<'a>>> {
+    fn entry(
+        &mut self,
+        field: &Field,
+        key: ScalarType,
+        data: &Data<'a>,
+    ) -> Printed<Option<Entry<'a>>> {
         let mut entry = Entry {
             key: Key::Number(0),
             value: None,
@@ -96,18 +101,15 @@ impl<'s, 'a> Printer<'s, 'a> {
             }
         }
         if parts.len() > 1 {
-            let mut merged = Vec::new();
-            for raw in &parts {
-                merged.extend_from_slice(raw.payload(data.bytes()));
-            }
-            let end = merged.len();
+            let merged = self.merge(&parts, data)?;
+            let end = merged.bytes().len();
             entry.value = Some(Raw {
                 number: 2,
                 wire: wire::LEN,
                 a: 0,
                 b: end,
             });
-            entry.data = Data::Merged(merged.into(), 0, end);
+            entry.data = merged;
         }
         Ok(Some(entry))
     }

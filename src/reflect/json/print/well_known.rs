@@ -90,14 +90,7 @@ impl<'s, 'a> Printer<'s, 'a> {
                 self.found.truncate(base);
                 let part = match parts.as_slice() {
                     [only] => data.part(only),
-                    parts => {
-                        let mut merged = Vec::new();
-                        for raw in parts {
-                            merged.extend_from_slice(raw.payload(data.bytes()));
-                        }
-                        let end = merged.len();
-                        Data::Merged(merged.into(), 0, end)
-                    }
+                    parts => self.merge(parts, data)?,
                 };
                 self.message(inner, part)
             }
