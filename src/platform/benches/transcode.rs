@@ -122,15 +122,15 @@ fn behind_the_port(c: &mut Criterion) {
     };
     let mut group = c.benchmark_group("behind the port");
     group.bench_function("no call: /readyz", |b| {
-        b.to_async(&runtime).iter(|| call("GET", "/readyz", ""))
+        b.to_async(&runtime).iter(|| call("GET", "/readyz", ""));
     });
     group.bench_function("HTTP GET unary", |b| {
         b.to_async(&runtime)
-            .iter(|| call("GET", "/v1/all/7?name=x", ""))
+            .iter(|| call("GET", "/v1/all/7?name=x", ""));
     });
     group.bench_function("HTTP nested POST", |b| {
         b.to_async(&runtime)
-            .iter(|| call("POST", "/v1/all", NESTED))
+            .iter(|| call("POST", "/v1/all", NESTED));
     });
     group.throughput(Throughput::Elements(1_000));
     group.bench_function("HTTP stream of 1000", |b| {

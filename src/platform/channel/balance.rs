@@ -216,14 +216,13 @@ impl Members {
     }
 
     fn any_free(&self, now: u64) -> bool {
-        self.all.iter().any(|node| node.admission(now) != Admission::Open)
+        self.all
+            .iter()
+            .any(|node| node.admission(now) != Admission::Open)
     }
 
     fn nothing(&self, service: &str, now: u64) -> Nothing {
-        let connecting = self
-            .all
-            .iter()
-            .any(|node| node.is_connecting());
+        let connecting = self.all.iter().any(|node| node.is_connecting());
         if connecting || (self.all.is_empty() && self.knowledge.is_waiting()) {
             return Nothing::Yet;
         }

@@ -151,7 +151,9 @@ impl Node {
                         tracing::info!(service = %balance.service, endpoint = %self.target.endpoint, "the server minds pings; it gets none");
                         connector = connector.no_pings();
                     }
-                    let why = lost.reason.unwrap_or_else(|| "the server said goodbye".into());
+                    let why = lost
+                        .reason
+                        .unwrap_or_else(|| "the server said goodbye".into());
                     tracing::debug!(service = %balance.service, endpoint = %self.target.endpoint, %why, "connection ended");
                     if proven {
                         backoff.reset();
