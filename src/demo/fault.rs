@@ -132,7 +132,10 @@ async fn keep(current: watch::Sender<Fault>, mut seen: watch::Receiver<Fault>, h
 #[tonic::async_trait]
 impl Gate for Faults {
     async fn admit(&self, call: &Call) -> Result<(), Status> {
-        if call.method().starts_with(OWN_METHODS) || call.surface() == Surface::Metrics {
+        // Reflection answers too: a console could not name the call that cures without it.
+        if call.method().starts_with(OWN_METHODS)
+            || matches!(call.surface(), Surface::Metrics | Surface::Reflection)
+        {
             return Ok(());
         }
         let mut seen = self.0.current.subscribe();

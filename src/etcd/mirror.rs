@@ -88,6 +88,9 @@ pub struct Mirror {
 impl Mirror {
     /// Starts mirroring. Events come through a bounded channel; the first is `Listed`, or `Stale`
     /// when etcd is away.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn(
         client: Client,

@@ -26,10 +26,6 @@ use crate::settings::Settings;
 /// etcd's default `--max-request-bytes`.
 pub(crate) const MAX_REQUEST: usize = 1_572_864;
 
-/// A member that was silent for longer is asked for a sign of life before it gets a write: a
-/// write that vanishes leaves its author not knowing.
-const TRUSTED_SILENCE: Duration = Duration::from_secs(3);
-
 /// What repeating a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -136,14 +132,17 @@ impl Link {
             .collect()
     }
 
-    /// Every member once, the most promising first; the one to avoid comes last.
+    /// Every member once, the most promising first; the one to avoid comes after its equals.
     pub(crate) fn candidates(&self, avoid: Option<usize>) -> Vec<usize> {
         let members = self.members();
         let preferred = self.preferred.load(Ordering::Relaxed);
         let mut candidates = self.order.clone();
         candidates.sort_by_cached_key(|index| {
-            let rank = members.get(*index).map_or(Rank::Down, Member::rank);
-            (Some(*index) == avoid, rank, *index != preferred)
+            let rank = match members.get(*index).map_or(Rank::Down, Member::rank) {
+                Rank::Up if Some(*index) == avoid => Rank::Avoided,
+                rank => rank,
+            };
+            (rank, *index != preferred)
         });
         candidates
     }
@@ -232,18 +231,21 @@ impl Link {
         }
         let hedge = tokio::time::sleep(self.settings.hedge_after);
         tokio::pin!(hedge);
-        let mut hedging = call.repeat == Repeat::Reads;
+        let mut waiting = true;
         loop {
             let (index, result) = tokio::select! {
                 Some(done) = running.next() => done,
-                () = &mut hedge, if hedging => {
-                    match next.next() {
+                () = &mut hedge, if waiting => {
+                    // What cannot be asked twice is at least not waited for at a dead member.
+                    self.look_at(&asked);
+                    let second = if call.repeat == Repeat::Reads { next.next() } else { None };
+                    match second {
                         Some(index) => {
                             asked.push(index);
                             running.push(attempt(index));
                             hedge.as_mut().reset(Instant::now() + self.settings.hedge_after);
                         }
-                        None => hedging = false,
+                        None => waiting = false,
                     }
                     continue;
                 }
@@ -335,7 +337,7 @@ impl Link {
     {
         let (member, connection) = self.connect(index).await?;
         let pass = self.pass(index, deadline).await?;
-        if call.repeat == Repeat::Never && connection.silence() > TRUSTED_SILENCE {
+        if call.repeat == Repeat::Never && connection.silence() >= self.settings.trusted_silence {
             self.sign_of_life(member, &connection).await?;
         }
         let bytes = message.encoded_len();

@@ -277,16 +277,7 @@ impl Session {
     }
 
     async fn open(&mut self) -> Result<Watch, Stop> {
-        let mut create = pb::PbWatchRequestUnion::CreateRequest(Default::default());
-        if let pb::PbWatchRequestUnion::CreateRequest(create) = &mut create {
-            create.key = self.prefix.as_bytes().to_vec();
-            create.range_end = self.prefix.range_end();
-            create.start_revision = self.position.next().0;
-            create.fragment = true;
-        }
-        let first = pb::PbWatchRequest {
-            request_union: Some(create),
-        };
+        let first = create(&self.prefix, self.position.next());
         let opening = Watch::open(&self.client.link, &call::WATCH, first, self.avoid);
         tokio::select! {
             opened = opening => Ok(opened?),
@@ -322,6 +313,21 @@ impl Session {
             self.prefix,
             response.cancel_reason
         ))
+    }
+}
+
+/// The request for a watch. Without previous values: hundreds of watches that ask for them starve
+/// etcd, and whoever needs them holds them. In fragments, so that no message grows without bound.
+fn create(prefix: &Prefix, from: Revision) -> pb::PbWatchRequest {
+    let mut union = pb::PbWatchRequestUnion::CreateRequest(Default::default());
+    if let pb::PbWatchRequestUnion::CreateRequest(create) = &mut union {
+        create.key = prefix.as_bytes().to_vec();
+        create.range_end = prefix.range_end();
+        create.start_revision = from.0;
+        create.fragment = true;
+    }
+    pb::PbWatchRequest {
+        request_union: Some(union),
     }
 }
 
@@ -381,5 +387,24 @@ impl Proof {
             Some(since) => *since = now,
             None => self.next = now + options.progress_interval,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_asks_for_its_prefix_and_for_no_previous_values() {
+        let request = create(&Prefix::new("/a/").unwrap(), Revision(8));
+        let Some(pb::PbWatchRequestUnion::CreateRequest(create)) = request.request_union else {
+            panic!("not a create request");
+        };
+        assert_eq!(
+            (&*create.key, &*create.range_end),
+            (b"/a/".as_slice(), b"/a0".as_slice())
+        );
+        assert_eq!(create.start_revision, 8);
+        assert!(create.fragment && !create.prev_kv);
     }
 }

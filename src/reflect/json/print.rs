@@ -247,7 +247,7 @@ impl<'s, 'a> Printer<'s, 'a> {
                     }
                 }
                 Kind::List { index, .. } => {
-                    path.push_str(&format!("[{}]", index.saturating_sub(1)))
+                    path.push_str(&format!("[{}]", index.saturating_sub(1)));
                 }
                 Kind::Map { field, entries, at } => {
                     if let Some(entry) = at.checked_sub(1).and_then(|at| entries.get(at))

@@ -1,0 +1,12 @@
+//! The crate's tests: tables over the codec and the rules, properties against the descriptor
+//! library as the oracle, calls over a real connection, and servers that nobody here wrote.
+
+mod call;
+mod describe;
+mod fixture;
+mod foreign;
+mod json_print;
+mod json_property;
+mod json_read;
+mod rule;
+mod schema;
