@@ -207,7 +207,10 @@ pub fn call<T: Transport>(
         let (event, state) = step(state, &mut clock).await?;
         Some((event, (state, clock)))
     });
-    Ok(Call { events: Box::pin(events), _reset: reset })
+    Ok(Call {
+        events: Box::pin(events),
+        _reset: reset,
+    })
 }
 
 type Started = Result<tonic::Response<Streaming<Bytes>>, tonic::Status>;

@@ -271,3 +271,31 @@ fn a_reply_five_thousand_levels_deep_prints() {
     let error = print("test.v1.User", &wire, &tight).unwrap_err();
     assert!(error.contains("nested deeper than 100 levels"), "{error}");
 }
+
+#[test]
+fn messages_in_parts_at_every_level_are_bounded() {
+    let length = |mut length: usize| {
+        let mut out = Vec::new();
+        while length >= 0x80 {
+            out.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        out.push(length as u8);
+        out
+    };
+    let nested = |levels: usize| {
+        let mut wire = vec![0x0a, 1, b'x'];
+        for _ in 0..levels {
+            // The message, and an empty part of it behind.
+            wire = [&[0x22][..], &length(wire.len()), &wire, &[0x22, 0]].concat();
+        }
+        wire
+    };
+    let few = print("test.v1.User", &nested(3), &PrintOptions::default());
+    assert_eq!(
+        few.as_deref(),
+        Ok(r#"{"boss":{"boss":{"boss":{"id":"x"}}}}"#)
+    );
+    let error = print("test.v1.User", &nested(4_000), &PrintOptions::default()).unwrap_err();
+    assert!(error.contains("come in parts"), "{error}");
+}
