@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::demo::{Demo, free_port, health, runs};
+use crate::main_job::{Demo, free_port, health, runs};
 use crate::terminal::Terminal;
 use crate::world::{Running, World, command, until};
 
