@@ -39,7 +39,10 @@ pub struct Shot {
 pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
     let (events, mut inbox) = mpsc::channel(INBOX);
     let started = Instant::now();
-    let now = || Now { mono: started.elapsed(), wall: Timestamp::now() };
+    let now = || Now {
+        mono: started.elapsed(),
+        wall: Timestamp::now(),
+    };
     let mut state = State::new(Context::of(&session), shot.size, now());
     state.view = options.view;
     let mut runner = Runner::start(session, state.generation, events, options.author);
@@ -67,7 +70,10 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
     state.now = now();
     state.messages.dismiss();
     state.settle();
-    let look = Look { theme: options.theme, zone: TimeZone::system() };
+    let look = Look {
+        theme: options.theme,
+        zone: TimeZone::system(),
+    };
     let mut buffer = Buffer::empty(Rect::new(0, 0, shot.size.0, shot.size.1));
     view::draw(&state, &look, &mut buffer);
     buffer
@@ -119,7 +125,11 @@ mod tests {
             theme: Theme::named("dark").unwrap(),
             author: "test".into(),
         };
-        let shot = Shot { size: (80, 24), keys: Vec::new(), patience: Duration::from_secs(3) };
+        let shot = Shot {
+            size: (80, 24),
+            keys: Vec::new(),
+            patience: Duration::from_secs(3),
+        };
         let text = text_of(&shoot(session, options, &shot).await);
         assert!(text.contains("etcd does not answer"), "{text}");
     }
