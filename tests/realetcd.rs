@@ -4,7 +4,7 @@
 //! install; no test is skipped for it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const MISSING: &str =
-    "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
+const MISSING: &str = "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
 
 /// How long a member may take to serve; a busy machine takes its time.
 const START: Duration = Duration::from_secs(60);
@@ -26,6 +25,9 @@ pub struct RealEtcd {
     directory: TempDir,
     client: SocketAddr,
     peer: SocketAddr,
+    /// Where plain HTTP answers, TLS or not.
+    plain: SocketAddr,
+    scheme: &'static str,
     cluster: String,
     extra: Vec<String>,
     process: Mutex<Option<Child>>,
@@ -52,12 +54,33 @@ impl RealEtcd {
         member
     }
 
+    /// Starts a cluster of one that speaks TLS, with these PEM files and further arguments, such
+    /// as `--trusted-ca-file=…` for an etcd that asks for its clients' certificates.
+    pub async fn start_tls(certificate: &Path, key: &Path, extra: &[&str]) -> Self {
+        let mut member = Self::prepare("one".to_owned(), extra);
+        member.cluster = format!("one=http://{}", member.peer);
+        member.scheme = "https";
+        member.plain = free_port();
+        for (name, file) in [("cert-file", certificate), ("key-file", key)] {
+            member.extra.push(format!("--{name}={}", file.display()));
+        }
+        member
+            .extra
+            .push(format!("--listen-metrics-urls=http://{}", member.plain));
+        member.spawn();
+        member.ready().await;
+        member
+    }
+
     fn prepare(name: String, extra: &[&str]) -> Self {
+        let client = free_port();
         Self {
             name,
             directory: tempfile::tempdir().expect("a temporary directory"),
-            client: free_port(),
+            client,
             peer: free_port(),
+            plain: client,
+            scheme: "http",
             cluster: String::new(),
             extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
             process: Mutex::new(None),
@@ -96,10 +119,19 @@ impl RealEtcd {
             .args(["--name", &self.name])
             .arg("--data-dir")
             .arg(self.data())
-            .arg(format!("--listen-client-urls=http://{}", self.client))
-            .arg(format!("--advertise-client-urls=http://{}", self.client))
+            .arg(format!(
+                "--listen-client-urls={}://{}",
+                self.scheme, self.client
+            ))
+            .arg(format!(
+                "--advertise-client-urls={}://{}",
+                self.scheme, self.client
+            ))
             .arg(format!("--listen-peer-urls=http://{}", self.peer))
-            .arg(format!("--initial-advertise-peer-urls=http://{}", self.peer))
+            .arg(format!(
+                "--initial-advertise-peer-urls=http://{}",
+                self.peer
+            ))
             .arg(format!("--initial-cluster={}", self.cluster))
             .args(["--logger=zap", "--log-level=warn"])
             .args(&self.extra)
@@ -118,7 +150,9 @@ impl RealEtcd {
         while !self.healthy().await {
             let exited = {
                 let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-                process.as_mut().and_then(|child| child.try_wait().ok().flatten())
+                process
+                    .as_mut()
+                    .and_then(|child| child.try_wait().ok().flatten())
             };
             if let Some(status) = exited {
                 panic!("etcd ended at once ({status}):\n{}", self.log());
@@ -139,7 +173,7 @@ impl RealEtcd {
 
     /// A page of etcd's plain HTTP, such as `/metrics`; `None` when it does not answer.
     pub async fn http(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.client).await.ok()?;
+        let mut stream = TcpStream::connect(self.plain).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: etcd\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();

@@ -111,6 +111,9 @@ pub struct LeaseKeeper {
 
 impl LeaseKeeper {
     /// Starts a task that grants a lease and keeps it, for ever.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn(client: Client, options: LeaseOptions, gate: Gate) -> Self {
         let (state_in, state) = watch::channel(LeaseState::Lost {

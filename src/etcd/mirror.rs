@@ -7,6 +7,7 @@
 
 mod batch;
 mod held;
+mod proof;
 mod session;
 
 use std::time::Duration;
@@ -88,6 +89,9 @@ pub struct Mirror {
 impl Mirror {
     /// Starts mirroring. Events come through a bounded channel; the first is `Listed`, or `Stale`
     /// when etcd is away.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn(
         client: Client,

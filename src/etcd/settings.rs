@@ -25,6 +25,9 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long a member may take to give that sign before its streams move elsewhere.
     pub probe_timeout: Duration,
+    /// A member that was silent for longer is asked for a sign of life before it gets a write: a
+    /// write that vanishes leaves its author not knowing.
+    pub trusted_silence: Duration,
     /// The largest message accepted from etcd, in bytes.
     pub max_response: usize,
 }
@@ -42,6 +45,7 @@ impl Settings {
             hedge_after: Duration::from_millis(500),
             heartbeat: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(1500),
+            trusted_silence: Duration::from_secs(3),
             max_response: 64 << 20,
         }
     }

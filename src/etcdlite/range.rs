@@ -73,16 +73,16 @@ pub(crate) fn select(
     let limit = usize::try_from(request.limit)
         .ok()
         .filter(|limit| *limit > 0);
-    let sort = Sort::of(request);
     let matching = store
         .range(&range, revision)
         .filter(|record| passes(request, record))
         .cloned();
-    selection.records = match (limit, &sort) {
+    selection.records = match limit {
         // One more than asked tells whether there is more.
-        (Some(limit), None) => matching.take(limit.saturating_add(1)).collect(),
+        Some(limit) if is_cut_first(request) => matching.take(limit.saturating_add(1)).collect(),
         _ => matching.collect(),
     };
+    let sort = Sort::of(request);
     if let Some(sort) = sort {
         selection.records.sort_by(|a, b| sort.compare(a, b));
     }
@@ -93,6 +93,16 @@ pub(crate) fn select(
         selection.more = true;
     }
     Ok(selection)
+}
+
+/// Whether the limit applies before the sorting. etcd fetches everything only when told an order or a
+/// filter: a target alone sorts the first keys it would have returned anyway.
+fn is_cut_first(request: &PbRangeRequest) -> bool {
+    request.sort_order == 0
+        && request.min_mod_revision == 0
+        && request.max_mod_revision == 0
+        && request.min_create_revision == 0
+        && request.max_create_revision == 0
 }
 
 fn passes(request: &PbRangeRequest, record: &Record) -> bool {

@@ -219,12 +219,13 @@ async fn call(
     let (body, replayer) = replay(body);
     let mut body = Some(body);
     let mut attempt = 1;
+    let mut returned = 0;
     // One timer for all attempts; it goes on to guard the body.
     let mut head: Option<Pin<Box<Sleep>>> =
         time.head.map(|head| Box::pin(sleep_until(head.into())));
     loop {
         let stay = choose(&balance, head.as_mut(), &parts.uri).await?;
-        let Some(mut sender) = stay.node.sender() else {
+        let Some(link) = stay.node.link() else {
             // The connection was lost between choosing and sending.
             stay.end(Verdict::Neutral, "");
             tokio::task::yield_now().await;
@@ -236,8 +237,7 @@ async fn call(
             ));
         };
         let request = prepare(&parts, view, &stay, time.whole)?;
-        let sent = sender.try_send_request(request);
-        drop(sender);
+        let sent = link.sender.clone().try_send_request(request);
         let result = match head.as_mut() {
             Some(head) => tokio::select! {
                 biased;
@@ -257,14 +257,22 @@ async fn call(
             Err(mut failure) => {
                 let unsent = failure.take_message();
                 let error = failure.into_error();
-                let fate = fate(&error, unsent.is_some());
+                let fate = if unsent.is_some() {
+                    Fate::Unsent
+                } else {
+                    fate(&error)
+                };
+                if matches!(fate, Fate::Unsent | Fate::Goodbye) {
+                    // This connection is over: no other call shall try it.
+                    stay.node.give_up(&link);
+                }
                 let text = reason(&error);
                 let address = stay.node.target.endpoint.address.clone();
                 stay.end(
-                    if fate == Fate::NeverProcessed {
-                        Verdict::Neutral
-                    } else {
+                    if fate == Fate::Unknown {
                         Verdict::Failure
+                    } else {
+                        Verdict::Neutral
                     },
                     &text,
                 );
@@ -276,7 +284,12 @@ async fn call(
                     }
                     None => replayer.again(),
                 };
+                // A call that was not even sent is no attempt, and each connection gives it back
+                // once at most.
+                attempt -= u32::from(fate == Fate::Unsent);
+                returned += u32::from(fate == Fate::Unsent);
                 let again = body.is_some()
+                    && returned < MOST_RETURNED
                     && attempt < balance.options.attempts
                     && may_repeat(&balance, fate, &parts.uri);
                 if !again {
@@ -295,30 +308,35 @@ async fn call(
     }
 }
 
+/// A call that came back unsent so often meets a fleet in which nothing stays connected.
+const MOST_RETURNED: u32 = 32;
+
 /// Whether a failed attempt can have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// No server has begun it.
-    NeverProcessed,
+    /// It never left this process.
+    Unsent,
+    /// The peer refused it before it began.
+    Refused,
+    /// It was above the last stream of the peer's GOAWAY: not begun.
+    Goodbye,
     /// Nobody can tell.
     Unknown,
 }
 
-/// A request that came back unsent, that the peer refused, or that was above the last stream of its
-/// GOAWAY, was never processed: that is what those mean in HTTP/2.
-fn fate(error: &hyper::Error, unsent: bool) -> Fate {
-    if unsent {
-        return Fate::NeverProcessed;
-    }
+/// What became of a request that was sent, by what HTTP/2 says that these mean.
+fn fate(error: &hyper::Error) -> Fate {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            let goodbye = error.is_go_away()
+            if error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+                return Fate::Refused;
+            }
+            if error.is_go_away()
                 && error.is_remote()
-                && error.reason() == Some(h2::Reason::NO_ERROR);
-            if refused || goodbye {
-                return Fate::NeverProcessed;
+                && error.reason() == Some(h2::Reason::NO_ERROR)
+            {
+                return Fate::Goodbye;
             }
         }
         cause = error.source();
@@ -329,7 +347,7 @@ fn fate(error: &hyper::Error, unsent: bool) -> Fate {
 fn may_repeat(balance: &Balance, fate: Fate, uri: &Uri) -> bool {
     match fate {
         // Costs no server anything, so it costs no budget: a drain must not fail a call.
-        Fate::NeverProcessed => true,
+        Fate::Unsent | Fate::Refused | Fate::Goodbye => true,
         Fate::Unknown => {
             balance.options.idempotent.contains(uri.path())
                 && balance.budget.withdraw(balance.now())
@@ -481,7 +499,7 @@ fn late(balance: &Balance, stay: Stay, uri: &Uri) -> Status {
 
 fn failed(service: &str, address: &str, uri: &Uri, fate: Fate, text: &str) -> String {
     let effect = match fate {
-        Fate::NeverProcessed => "it was not begun",
+        Fate::Unsent | Fate::Refused | Fate::Goodbye => "it was not begun",
         Fate::Unknown => "whether it took effect is unknown",
     };
     format!("{service} {}: {address}: {text}; {effect}", uri.path())

@@ -107,7 +107,7 @@ impl Config {
                     state.step(Layer::Cache, keys.iter().filter_map(edit).collect());
                 }
                 Err(reason) => {
-                    tracing::warn!(path = %path.display(), %reason, "the config cache is not used")
+                    tracing::warn!(path = %path.display(), %reason, "the config cache is not used");
                 }
             }
         }

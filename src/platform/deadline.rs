@@ -95,11 +95,11 @@ mod tests {
         let late = soon + Duration::from_secs(9);
         assert_eq!(current(), None);
         within(soon, async {
-            within(late, async { assert_eq!(current(), Some(soon)) }).await
+            within(late, async { assert_eq!(current(), Some(soon)) }).await;
         })
         .await;
         within(late, async {
-            within(soon, async { assert_eq!(current(), Some(soon)) }).await
+            within(soon, async { assert_eq!(current(), Some(soon)) }).await;
         })
         .await;
     }

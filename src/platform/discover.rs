@@ -164,10 +164,10 @@ async fn follow(
         let before = publish.borrow().knowledge.doubt().is_some();
         match (before, view.knowledge.doubt()) {
             (false, Some(doubt)) => {
-                tracing::warn!(%service, %doubt, "the list of instances may be old")
+                tracing::warn!(%service, %doubt, "the list of instances may be old");
             }
             (true, None) => {
-                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh")
+                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh");
             }
             _ => {}
         }

@@ -170,7 +170,7 @@ impl Shared {
             match &alive {
                 Alive::Yes => tracing::info!("alive again"),
                 Alive::No { detail } => {
-                    tracing::error!(%detail, "not alive: the lease is not kept any longer")
+                    tracing::error!(%detail, "not alive: the lease is not kept any longer");
                 }
             }
         }

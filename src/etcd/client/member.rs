@@ -93,6 +93,8 @@ enum Ask {
 pub(crate) enum Rank {
     Up,
     Untried,
+    /// Up, but it just failed a stream.
+    Avoided,
     Leaderless,
     Dialing,
     Down,

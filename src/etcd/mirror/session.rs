@@ -7,10 +7,10 @@ use std::time::Duration;
 use etcd_client::proto as pb;
 use fleet::{Prefix, Revision};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::batch::Batches;
 use super::held::{Held, History};
+use super::proof::Proof;
 use super::{MirrorEvent, MirrorOptions};
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -20,11 +20,7 @@ use crate::client::stream::{End, Stream};
 use crate::error::Error;
 use crate::wire;
 
-type Watch = Stream<pb::PbWatchRequest, pb::PbWatchResponse>;
-
-/// How soon an answer to the first request for progress is asked for again: etcd gives none while
-/// a watch still catches up.
-const FIRST_REPEAT: Duration = Duration::from_millis(100);
+pub(super) type Watch = Stream<pb::PbWatchRequest, pb::PbWatchResponse>;
 
 pub(super) struct Session {
     client: Client,
@@ -277,16 +273,7 @@ impl Session {
     }
 
     async fn open(&mut self) -> Result<Watch, Stop> {
-        let mut create = pb::PbWatchRequestUnion::CreateRequest(Default::default());
-        if let pb::PbWatchRequestUnion::CreateRequest(create) = &mut create {
-            create.key = self.prefix.as_bytes().to_vec();
-            create.range_end = self.prefix.range_end();
-            create.start_revision = self.position.next().0;
-            create.fragment = true;
-        }
-        let first = pb::PbWatchRequest {
-            request_union: Some(create),
-        };
+        let first = create(&self.prefix, self.position.next());
         let opening = Watch::open(&self.client.link, &call::WATCH, first, self.avoid);
         tokio::select! {
             opened = opening => Ok(opened?),
@@ -325,61 +312,36 @@ impl Session {
     }
 }
 
-/// When to ask for a proof of progress, and when its absence means that the member is gone.
-struct Proof {
-    next: Instant,
-    repeat: Duration,
-    /// When the watch was last known to live, while a proof is awaited.
-    awaited_since: Option<Instant>,
+/// The request for a watch. Without previous values: hundreds of watches that ask for them starve
+/// etcd, and whoever needs them holds them. In fragments, so that no message grows without bound.
+fn create(prefix: &Prefix, from: Revision) -> pb::PbWatchRequest {
+    let mut union = pb::PbWatchRequestUnion::CreateRequest(Default::default());
+    if let pb::PbWatchRequestUnion::CreateRequest(create) = &mut union {
+        create.key = prefix.as_bytes().to_vec();
+        create.range_end = prefix.range_end();
+        create.start_revision = from.0;
+        create.fragment = true;
+    }
+    pb::PbWatchRequest {
+        request_union: Some(union),
+    }
 }
 
-impl Proof {
-    fn asked(watch: &Watch, options: &MirrorOptions) -> Self {
-        let mut proof = Self::given(options);
-        proof.ask(watch, options);
-        proof
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn given(options: &MirrorOptions) -> Self {
-        Self {
-            next: Instant::now() + options.progress_interval,
-            repeat: FIRST_REPEAT,
-            awaited_since: None,
-        }
-    }
-
-    fn next(&self) -> Instant {
-        self.next
-    }
-
-    fn ask(&mut self, watch: &Watch, options: &MirrorOptions) {
-        let progress = pb::PbWatchRequestUnion::ProgressRequest(Default::default());
-        watch.send(pb::PbWatchRequest {
-            request_union: Some(progress),
-        });
-        let now = Instant::now();
-        let since = *self.awaited_since.get_or_insert(now);
-        self.next = (now + self.repeat).min(since + options.progress_timeout);
-        self.repeat = self.repeat.saturating_mul(2);
-    }
-
-    /// Asks, or asks again; `false` when the time for an answer is over.
-    fn press(&mut self, watch: &Watch, options: &MirrorOptions) -> bool {
-        let over = self
-            .awaited_since
-            .is_some_and(|since| since.elapsed() >= options.progress_timeout);
-        if !over {
-            self.ask(watch, options);
-        }
-        !over
-    }
-
-    /// Events came: the watch lives, yet only a reply proves that nothing is behind them.
-    fn heard(&mut self, options: &MirrorOptions) {
-        let now = Instant::now();
-        match &mut self.awaited_since {
-            Some(since) => *since = now,
-            None => self.next = now + options.progress_interval,
-        }
+    #[test]
+    fn a_watch_asks_for_its_prefix_and_for_no_previous_values() {
+        let request = create(&Prefix::new("/a/").unwrap(), Revision(8));
+        let Some(pb::PbWatchRequestUnion::CreateRequest(create)) = request.request_union else {
+            panic!("not a create request");
+        };
+        assert_eq!(
+            (&*create.key, &*create.range_end),
+            (b"/a/".as_slice(), b"/a0".as_slice())
+        );
+        assert_eq!(create.start_revision, 8);
+        assert!(create.fragment && !create.prev_kv);
     }
 }

@@ -75,6 +75,16 @@ impl Demo {
                 );
             }
             let context = global.resolve()?;
+            let tls = context
+                .endpoints
+                .iter()
+                .any(|member| member.starts_with("https://"));
+            if tls || context.credentials.is_some() {
+                return Err(Failure::usage(
+                    "the demo's services speak to etcd without TLS and without a password",
+                )
+                .next("Name an etcd that takes that, or none for the embedded one."));
+            }
             (None, context)
         } else {
             let server = self.embedded(report).await?;

@@ -8,8 +8,10 @@
 
 mod bad_input;
 mod config;
+mod console;
 mod demo;
 mod help;
 mod services;
 mod settings;
+mod terminal;
 mod world;

@@ -1,7 +1,7 @@
 //! One endpoint of a channel: its connection, kept warm and made anew for ever with jittered
 //! back-off, its load and its breaker. A node takes calls only while it is really connected.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,10 +28,20 @@ pub(super) struct Node {
     pub(super) authority: Authority,
     pub(super) load: Load,
     pub(super) breaker: Breaker,
-    sender: ArcSwapOption<Sender>,
-    connected: AtomicBool,
+    link: ArcSwapOption<Link>,
+    /// The number of the connection that takes calls; [`NONE`] while there is none.
+    connected: AtomicU64,
     state: Mutex<State>,
 }
+
+/// One connection of a node.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) sender: Sender,
+    number: u64,
+}
+
+const NONE: u64 = 0;
 
 /// Where a node's connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +77,8 @@ impl Node {
             authority,
             load: Load::new(target.weight),
             breaker: Breaker::new(balance.options.breaker.clone()),
-            sender: ArcSwapOption::empty(),
-            connected: AtomicBool::new(false),
+            link: ArcSwapOption::empty(),
+            connected: AtomicU64::new(NONE),
             state: Mutex::new(State {
                 phase: Phase::Connecting,
                 error: None,
@@ -78,14 +88,34 @@ impl Node {
     }
 
     /// The connection to send on, while there is one.
-    pub(super) fn sender(&self) -> Option<Sender> {
-        self.sender.load().as_deref().cloned()
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        self.link.load_full()
+    }
+
+    /// A call came back from this connection unsent: no other shall try it. The keeper learns of
+    /// its end by itself, yet perhaps later than the next calls come.
+    pub(super) fn give_up(&self, link: &Link) {
+        let ours =
+            self.connected
+                .compare_exchange(link.number, NONE, Ordering::AcqRel, Ordering::Relaxed);
+        if ours.is_ok() {
+            self.lock().phase = Phase::Connecting;
+        }
     }
 
     /// Takes no more calls: removed from the fleet, or about to be connected anew. Calls under way finish.
     pub(super) fn close(&self) {
-        self.connected.store(false, Ordering::Release);
-        self.sender.store(None);
+        self.connected.store(NONE, Ordering::Release);
+        self.link.store(None);
+    }
+
+    /// Whether it may be connected in a moment: no attempt has failed since it last was.
+    pub(super) fn is_connecting(&self) -> bool {
+        match self.lock().phase {
+            Phase::Connecting => true,
+            Phase::Ready => self.connected.load(Ordering::Acquire) == NONE,
+            Phase::Failed => false,
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -101,20 +131,29 @@ impl Node {
     pub(super) async fn keep_connected(self: Arc<Node>, balance: Arc<Balance>) {
         let mut backoff =
             Backoff::new(balance.options.reconnect, balance.options.reconnect_longest);
+        let mut number = NONE;
+        let mut connector = balance.options.connector.clone();
         loop {
-            let attempt = balance.options.connector.connect(&self.target.endpoint);
+            let attempt = connector.connect(&self.target.endpoint);
             let error = match timeout(balance.options.connect_timeout, attempt).await {
                 Ok(Ok((sender, lost))) => {
-                    self.sender.store(Some(Arc::new(sender)));
+                    number += 1;
+                    self.link.store(Some(Arc::new(Link { sender, number })));
                     self.load.forget(balance.now());
                     self.breaker.reset();
-                    self.connected.store(true, Ordering::Release);
+                    self.connected.store(number, Ordering::Release);
                     self.enter(Phase::Ready, None, &balance);
                     let since = tokio::time::Instant::now();
-                    let lost = lost.await.unwrap_or(None);
+                    let lost = lost.await.unwrap_or_default();
                     self.close();
                     let proven = since.elapsed() >= PROVEN;
-                    let why = lost.unwrap_or_else(|| "the server said goodbye".into());
+                    if lost.too_many_pings {
+                        tracing::info!(service = %balance.service, endpoint = %self.target.endpoint, "the server minds pings; it gets none");
+                        connector = connector.no_pings();
+                    }
+                    let why = lost
+                        .reason
+                        .unwrap_or_else(|| "the server said goodbye".into());
                     tracing::debug!(service = %balance.service, endpoint = %self.target.endpoint, %why, "connection ended");
                     if proven {
                         backoff.reset();
@@ -163,7 +202,7 @@ impl Node {
 
 impl Candidate for Arc<Node> {
     fn admission(&self, now: u64) -> Admission {
-        if self.connected.load(Ordering::Acquire) {
+        if self.connected.load(Ordering::Acquire) != NONE {
             self.breaker.admission(now)
         } else {
             Admission::Open

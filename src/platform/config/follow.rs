@@ -105,10 +105,8 @@ impl Feed {
     fn take(&mut self, config: &Config, event: MirrorEvent) {
         match event {
             MirrorEvent::Listed { revision, entries } => {
-                let mut edits: Vec<_> = entries
-                    .into_iter()
-                    .filter_map(|entry| self.put(entry))
-                    .collect();
+                let mut edits: Vec<_> =
+                    entries.iter().filter_map(|entry| self.put(entry)).collect();
                 let state = config.state();
                 let gone = state
                     .layers()
@@ -123,7 +121,7 @@ impl Feed {
             }
             MirrorEvent::Changed { revision, changes } => {
                 let edits = changes.into_iter().filter_map(|change| match change {
-                    Change::Put(entry) => self.put(entry),
+                    Change::Put(entry) => self.put(&entry),
                     Change::Delete { key, .. } => Some((self.path(&key)?, Edit::Remove)),
                 });
                 let edits = edits.collect();
@@ -145,7 +143,7 @@ impl Feed {
         self.heard = true;
     }
 
-    fn put(&self, entry: Entry) -> Option<(Arc<str>, Edit)> {
+    fn put(&self, entry: &Entry) -> Option<(Arc<str>, Edit)> {
         let path = self.path(&entry.key)?;
         let revision = entry.mod_revision;
         let origin = match self.layer {

@@ -363,8 +363,16 @@ mod tests {
         serde_yaml::from_str(text).unwrap()
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the cases read better with values"
+    )]
     fn check<T: ConfigValue + PartialEq + std::fmt::Debug>(text: &str, expected: Option<T>) {
-        assert_eq!(T::read(&yaml(text)).ok(), expected, "{text}");
+        assert_eq!(
+            T::read(&yaml(text)).ok().as_ref(),
+            expected.as_ref(),
+            "{text}"
+        );
     }
 
     #[test]

@@ -285,7 +285,7 @@ async fn first_word(config: &Config) {
         Ok(Ok(standing)) => match &standing.stale {
             None => tracing::info!(revision = standing.applied.0, "config from etcd"),
             Some(cause) => {
-                tracing::warn!(%cause, "starting without etcd, on local config; joining when it comes")
+                tracing::warn!(%cause, "starting without etcd, on local config; joining when it comes");
             }
         },
         _ => tracing::warn!("starting without etcd, which does not answer; joining when it does"),

@@ -135,14 +135,14 @@ impl Serving {
                     .wait_for(at_least(1))
                     .await
                     .map(drop)
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             },
             async move {
                 second
                     .wait_for(at_least(2))
                     .await
                     .map(drop)
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             },
         )
         .await;
@@ -193,7 +193,7 @@ impl Serving {
             match keeper.revoke(GOODBYE).await {
                 Ok(()) => tracing::info!(instance = %id, "deregistered"),
                 Err(error) => {
-                    tracing::warn!(instance = %id, %error, "not deregistered; the lease runs out by itself")
+                    tracing::warn!(instance = %id, %error, "not deregistered; the lease runs out by itself");
                 }
             }
             // Callers that have not heard yet still find the port open.

@@ -20,7 +20,7 @@ use super::{
     headers,
     status::{JsonStatus, refusal},
 };
-use crate::server::Answered;
+use crate::server::{Answered, Outcome};
 
 /// Lines are sent when so much has been written, even if more are at hand.
 const CHUNK: usize = 32 << 10;
@@ -128,13 +128,19 @@ impl Form {
                 return self.failed(&parts.headers, &status, None);
             }
         }
+        let outcome = Outcome::default();
+        if first.is_none() {
+            outcome.set(Code::Ok);
+        }
         let body = Streamed {
             form: self,
             incoming,
             chunk,
             ended: first.is_none(),
+            outcome: outcome.clone(),
         };
         let mut response = Response::new(Body::new(body));
+        response.extensions_mut().insert(outcome);
         let into = response.headers_mut();
         headers::to_http(&parts.headers, into);
         into.insert(header::CONTENT_TYPE, kind);
@@ -297,6 +303,7 @@ struct Streamed {
     /// Lines that wait to be sent.
     chunk: Vec<u8>,
     ended: bool,
+    outcome: Outcome,
 }
 
 impl http_body::Body for Streamed {
@@ -315,7 +322,10 @@ impl http_body::Body for Streamed {
                         this.end(&status);
                     }
                 }
-                Poll::Ready(Ok(None)) => this.ended = true,
+                Poll::Ready(Ok(None)) => {
+                    this.outcome.set(Code::Ok);
+                    this.ended = true;
+                }
                 Poll::Ready(Err(status)) => this.end(&status),
                 Poll::Pending if this.chunk.is_empty() => return Poll::Pending,
                 // The service pauses: its caller must not wait for what it has said already.
@@ -341,6 +351,7 @@ impl http_body::Body for Streamed {
 
 impl Streamed {
     fn end(&mut self, status: &Status) {
+        self.outcome.set(status.code());
         self.form.write_error(status, &mut self.chunk);
         self.ended = true;
         // The call ends now, not when the caller lets go of the answer.

@@ -1,0 +1,164 @@
+//! etcd's own authentication: a token fetched once, renewed when etcd forgets it, streams included.
+
+use etcd::{Client, Credentials, Error, Settings};
+use fleet::LeaseRule;
+use tests::realetcd::RealEtcd;
+
+use crate::observer::Observer;
+use crate::world::{PATIENCE, prefix, put, until};
+
+fn user(etcd: &RealEtcd, name: &str, password: &str) -> Client {
+    let mut settings = Settings::new([etcd.endpoint()]);
+    settings.user = Some(Credentials::new(name, password));
+    settings.request_timeout = PATIENCE;
+    Client::new(settings).unwrap()
+}
+
+/// Authentication on, `root` with everything and `reader` with a prefix to read.
+async fn guarded() -> RealEtcd {
+    // The least bcrypt cost, for the sake of the machine.
+    let etcd = RealEtcd::start_with(&["--bcrypt-cost=4"]).await;
+    for command in [
+        "user add root:secret",
+        "user grant-role root root",
+        "role add reading",
+        "role grant-permission reading --prefix=true read /a/",
+        "user add reader:read",
+        "user grant-role reader reading",
+        "auth enable",
+    ] {
+        let words: Vec<&str> = command.split(' ').collect();
+        if command == "user grant-role root root" {
+            etcd.etcdctl(&["role", "add", "root"]).await;
+        }
+        etcd.etcdctl(&words).await;
+    }
+    etcd
+}
+
+/// Makes every token invalid, without touching a connection.
+async fn forget_tokens(etcd: &RealEtcd) {
+    etcd.etcdctl(&["--user=root:secret", "auth", "disable"])
+        .await;
+    etcd.etcdctl(&["auth", "enable"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_lets_in_and_a_wrong_one_is_named() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    put(&root, "/a/a", "1", LeaseRule::None).await;
+    let wrong = user(&etcd, "root", "hunter2")
+        .get(&"/a/a".into())
+        .await
+        .unwrap_err();
+    assert!(matches!(wrong, Error::Auth { .. }), "{wrong}");
+    assert!(!wrong.to_string().contains("hunter2"), "{wrong}");
+    let nobody = crate::world::client(&[etcd.endpoint()]);
+    let error = nobody.get(&"/a/a".into()).await.unwrap_err();
+    assert!(matches!(error, Error::Auth { .. }), "{error}");
+    let reader = user(&etcd, "reader", "read");
+    reader.get(&"/a/a".into()).await.unwrap();
+    let error = reader.get(&"/b/b".into()).await.unwrap_err();
+    assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_where_none_is_needed_does_no_harm() {
+    let etcd = RealEtcd::start().await;
+    let client = user(&etcd, "root", "secret");
+    put(&client, "/a/a", "1", LeaseRule::None).await;
+}
+
+/// A restarted etcd has forgotten its tokens, and so has one whose authentication was off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_etcd_forgot_is_renewed_and_streams_are_reopened() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    put(&root, "/a/a", "1", LeaseRule::None).await;
+    let reader = user(&etcd, "reader", "read");
+    let mut seen = Observer::new(&reader, &prefix("/a/"));
+    seen.until_fresh().await;
+    for round in 0..2 {
+        etcd.kill();
+        etcd.revive();
+        etcd.ready().await;
+        let written = put(&root, "/a/a", &format!("restart {round}"), LeaseRule::None).await;
+        seen.until_at(written).await;
+        forget_tokens(&etcd).await;
+        let written = put(
+            &root,
+            "/a/a",
+            &format!("forgotten {round}"),
+            LeaseRule::None,
+        )
+        .await;
+        reader.get(&"/a/a".into()).await.unwrap();
+        seen.until_at(written).await;
+    }
+    seen.until_fresh().await;
+    assert_eq!(seen.batches.len(), 4, "{:?}", seen.batches);
+}
+
+/// A lease is kept under authentication, too, across the loss of the token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_kept_across_a_renewal() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    let options = etcd::LeaseOptions::new(std::time::Duration::from_secs(30));
+    let keeper = etcd::LeaseKeeper::spawn(root.clone(), options, etcd::Gate::Open);
+    let mut state = keeper.state();
+    let held = tokio::time::timeout(PATIENCE, state.wait_for(|state| state.id().is_some()));
+    let id = held.await.unwrap().unwrap().id();
+    etcd.revive();
+    etcd.ready().await;
+    let begun = std::time::Instant::now();
+    let kept = |state: &etcd::LeaseState| matches!(state, etcd::LeaseState::Held { deadline, .. } if *deadline > begun + std::time::Duration::from_secs(25));
+    tokio::time::timeout(PATIENCE, state.wait_for(kept))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(state.borrow().id(), id);
+}
+
+/// How many calls of a method etcd has begun.
+async fn begun(etcd: &RealEtcd, method: &str) -> u64 {
+    let metrics = etcd.http("/metrics").await.unwrap_or_default();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_started_total"))
+        .filter(|line| line.contains(&format!("grpc_method=\"{method}\"")))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_many_calls_fetches_the_token_and_streams_follow_it() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    put(&root, "/a/a", "1", LeaseRule::None).await;
+    let before = begun(&etcd, "Authenticate").await;
+    let reader = user(&etcd, "reader", "read");
+    let mut seen = Observer::new(&reader, &prefix("/a/"));
+    seen.until_fresh().await;
+    let watches = begun(&etcd, "Watch").await;
+    assert_eq!(begun(&etcd, "Authenticate").await, before + 1);
+    forget_tokens(&etcd).await;
+    let own = begun(&etcd, "Authenticate").await;
+    let calls = (0..50).map(|_| {
+        let reader = reader.clone();
+        tokio::spawn(async move { reader.get(&"/a/a".into()).await.unwrap() })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    assert_eq!(begun(&etcd, "Authenticate").await, own + 1);
+    // The watch stood on the old token: it is opened again, though nothing broke.
+    until("a new watch", async || {
+        begun(&etcd, "Watch").await == watches + 1
+    })
+    .await;
+    let written = put(&root, "/a/a", "2", LeaseRule::None).await;
+    seen.until_at(written).await;
+    assert_eq!(seen.stale, [""; 0]);
+}

@@ -1,0 +1,42 @@
+//! A full database: writes fail by name, and one that was applied all the same is found out.
+
+use etcd::{AlarmKind, Error};
+use fleet::{Outcome, Plan};
+use tests::realetcd::RealEtcd;
+
+use crate::world::{create, patient};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_database_is_named_and_nothing_is_claimed() {
+    let etcd = RealEtcd::start_with(&["--quota-backend-bytes=4194304"]).await;
+    let client = patient(&[etcd.endpoint()]);
+    let value = "x".repeat(500_000);
+    let mut refused = None;
+    for step in 0..40 {
+        let key = format!("/s/{step}");
+        match client
+            .commit(&Plan::new([create(&key, &value)]).unwrap())
+            .await
+        {
+            Ok(Outcome::Applied { revision }) => {
+                // What is said to be applied stands there.
+                let found = client.get(&key.as_str().into()).await.unwrap().0.unwrap();
+                assert_eq!(found.mod_revision, revision);
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                // What is said not to be written is not there.
+                assert_eq!(client.get(&key.as_str().into()).await.unwrap().0, None);
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("a quota that is reached");
+    assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    let alarms = client.alarms().await.unwrap();
+    assert!(
+        alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace),
+        "{alarms:?}"
+    );
+}
