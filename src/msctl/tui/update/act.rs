@@ -458,6 +458,7 @@ fn start_filter(state: &mut State) {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Sorting {
     Next,
     Reverse,
