@@ -71,13 +71,13 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
             .next("Without one, use the commands: msctl services, msctl config list.")
     })?;
     let ended = Console::new(session, options, screen)
-        .map_err(lost)?
+        .map_err(|error| lost(&error))?
         .run()
         .await;
-    ended.map_err(lost)
+    ended.map_err(|error| lost(&error))
 }
 
-fn lost(error: std::io::Error) -> Failure {
+fn lost(error: &std::io::Error) -> Failure {
     Failure::failed(format!("the terminal is lost: {error}"))
 }
 

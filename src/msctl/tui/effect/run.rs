@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use etcd::LeaseKeys;
 use fleet::release::Author;
-use fleet::{Instance, LeaseId, Outcome, Plan};
+use fleet::{Instance, LeaseId, Outcome, Plan, Revision};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -108,14 +108,18 @@ impl Runner {
                     to.send(Reply::Raw(key, entry)).await;
                 });
             }
-            Effect::Save { plan, message } => {
+            Effect::Save {
+                plan,
+                message,
+                revision,
+            } => {
                 let author = Author {
                     name: self.author.clone(),
                     time: jiff::Timestamp::now(),
                     message,
                 };
                 self.tasks.spawn(async move {
-                    let outcome = save(&session, plan, &author).await;
+                    let outcome = save(&session, plan, &author, revision).await;
                     to.send(Reply::Written(Deed::SaveConfig, outcome)).await;
                 });
             }
@@ -302,14 +306,13 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
     Ok((keys, false))
 }
 
-async fn save(session: &Session, plan: Plan, author: &Author) -> Result<Outcome, String> {
+async fn save(
+    session: &Session,
+    plan: Plan,
+    author: &Author,
+    revision: Revision,
+) -> Result<Outcome, String> {
     let prefixes = session.prefixes();
-    let seen = plan
-        .edits()
-        .iter()
-        .map(|edit| edit.seen.revision())
-        .max()
-        .unwrap_or_default();
     let nonce = std::hash::BuildHasher::hash_one(
         &std::hash::RandomState::new(),
         author.time.as_nanosecond(),
@@ -320,7 +323,7 @@ async fn save(session: &Session, plan: Plan, author: &Author) -> Result<Outcome,
         &prefixes.config,
         &prefixes.releases,
         author,
-        seen,
+        revision,
         nonce,
     )
     .map_err(|error| error.to_string())?;

@@ -82,7 +82,7 @@ impl DoctorPage {
         }
         let total = rows.len();
         rows.retain(|row| self.list.filter().matches(row));
-        rows.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.finding.severity));
         let rows: Vec<_> = rows.into_iter().enumerate().collect();
         self.list.fill(now, rows, total, |(at, row)| {
             (row.key.clone(), row.finding.code, *at)

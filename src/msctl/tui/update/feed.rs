@@ -38,7 +38,7 @@ pub(super) fn feed(state: &mut State, feed: Feed) -> Vec<Effect> {
             proved(state, source, revision);
             state.changed |= doubtful || state.revision() != moved;
         }
-        Feed::Stale(source, cause) => stale(state, source, cause),
+        Feed::Stale(source, cause) => stale(state, source, &cause),
         Feed::Link(members) => link(state, members),
     }
     Vec::new()
@@ -97,23 +97,23 @@ fn proved(state: &mut State, source: Source, revision: fleet::Revision) {
     }
 }
 
-fn stale(state: &mut State, source: Source, cause: String) {
+fn stale(state: &mut State, source: Source, cause: &str) {
     let since = state.now.mono;
     let first = !matches!(state.freshness(), Freshness::Stale { .. });
     let feed = state.feed_mut(source);
     feed.freshness = match std::mem::take(&mut feed.freshness) {
         Freshness::Stale { since, .. } => Freshness::Stale {
             since,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
         // The last proof is how old the data is, not the moment the loss was noticed.
         Freshness::Fresh { at } => Freshness::Stale {
             since: at,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
         Freshness::Loading => Freshness::Stale {
             since,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
     };
     if first {

@@ -302,16 +302,13 @@ fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
         .scope
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
-    let mut y = rest.y;
     let global = if own == "global" {
         None
     } else {
         Some(("global", &row.global))
     };
-    for (layer, entry) in [(own.as_str(), &row.own)].into_iter().chain(global) {
-        if y >= rest.y + rest.height {
-            break;
-        }
+    let layers = [(own.as_str(), &row.own)].into_iter().chain(global);
+    for ((layer, entry), y) in layers.zip(rest.y..rest.y + rest.height) {
         let spans = match entry {
             None => vec![Span::dim("not set")],
             Some(entry) => vec![
@@ -326,7 +323,6 @@ fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
         };
         paint.text(rest.x + 3, y, 20, layer, Role::Dim);
         paint.spans(rest.x + 24, y, rest.width.saturating_sub(25), &spans);
-        y += 1;
     }
 }
 

@@ -119,23 +119,17 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
             _ => {}
         },
         View::Calls => match state.calls.tree.current().cloned() {
-            Some(TreeRow::Service { name, .. }) => {
-                if state.calls.toggle(&name) {
-                    return ask_methods(state, name);
-                }
+            Some(TreeRow::Service { name, .. }) if state.calls.toggle(&name) => {
+                return ask_methods(state, name);
             }
-            Some(TreeRow::Note { of, .. }) => {
-                if state.calls.unfold(&of) {
-                    return ask_methods(state, of);
-                }
+            Some(TreeRow::Note { of, .. }) if state.calls.unfold(&of) => {
+                return ask_methods(state, of);
             }
-            Some(TreeRow::Method { .. }) => {
-                if state.calls.choose() {
-                    state.calls.pane = calls::Pane::Request;
-                }
+            Some(TreeRow::Method { .. }) if state.calls.choose() => {
+                state.calls.pane = calls::Pane::Request;
             }
             Some(TreeRow::Heading { .. }) => go(state, Motion::Rows(1)),
-            None => {}
+            _ => {}
         },
         View::Leases => open_lease(state),
         View::Events => open_event(state),
