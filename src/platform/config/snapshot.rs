@@ -42,7 +42,8 @@ impl Hasher for PathHasher {
 
     fn finish(&self) -> u64 {
         // The table takes its buckets from the low bits, where a product mixes least.
-        self.0 ^ (self.0 >> 32)
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
     }
 }
 
