@@ -4,7 +4,7 @@
 //! `a.b`), the longer key wins, whatever the order in which they came; where two layers meet, the
 //! higher one wins leaf by leaf, and a scalar above hides a mapping below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -13,11 +13,18 @@ use serde_yaml::{Mapping, Value};
 
 use crate::kv::Revision;
 
+pub mod apply;
+pub mod canary;
+pub mod conflict;
 pub mod diff;
 pub mod edit;
 mod environment;
+pub mod explain;
+pub mod import;
 mod key;
+pub mod schema;
 pub mod secret;
+pub mod tree;
 pub mod value;
 
 pub use environment::{environment_path, environment_prefix};
@@ -36,18 +43,21 @@ pub enum Layer {
     Global,
     /// etcd, for this service.
     Service,
+    /// etcd, for this instance and a few others: a change being tried.
+    Canary,
     /// An environment variable.
     Environment,
 }
 
 impl Layer {
     /// All, the lowest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Default,
         Self::File,
         Self::Cache,
         Self::Global,
         Self::Service,
+        Self::Canary,
         Self::Environment,
     ];
 }
@@ -74,6 +84,11 @@ pub enum Origin {
         /// The revision that wrote it.
         revision: Revision,
     },
+    /// A change being tried on chosen instances.
+    Canary {
+        /// The revision that began it.
+        revision: Revision,
+    },
     /// An environment variable of this name.
     Environment(Arc<str>),
 }
@@ -86,6 +101,7 @@ impl fmt::Display for Origin {
             Self::Cache { revision } => write!(f, "cache r{revision}"),
             Self::Global { revision } => write!(f, "global r{revision}"),
             Self::Service { revision } => write!(f, "service r{revision}"),
+            Self::Canary { revision } => write!(f, "canary r{revision}"),
             Self::Environment(name) => write!(f, "${name}"),
         }
     }
@@ -112,6 +128,8 @@ pub struct Effective {
 #[derive(Debug, Clone, Default)]
 pub struct Layers {
     layers: [BTreeMap<Arc<str>, Source>; Layer::ALL.len()],
+    /// Keys of the service that a canary takes away.
+    hidden: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +160,22 @@ impl Layers {
         self.layers[layer as usize].clear();
     }
 
+    /// Leaves one key of [`Layer::Service`] out of [`Layers::effective`], as if it were not there:
+    /// a canary tries how the service does without it.
+    pub fn hide(&mut self, path: &str) {
+        self.hidden.insert(path.into());
+    }
+
+    /// Takes back a [`Layers::hide`].
+    pub fn unhide(&mut self, path: &str) {
+        self.hidden.remove(path);
+    }
+
+    /// The keys that are left out.
+    pub fn hidden(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hidden.iter()
+    }
+
     /// Replaces a layer by a document: each member of its top mapping becomes a key.
     pub fn set_document(&mut self, layer: Layer, document: Mapping, origin: &Origin) {
         self.clear(layer);
@@ -163,7 +197,7 @@ impl Layers {
     #[must_use]
     pub fn alone(&self, layer: Layer) -> Effective {
         let mut effective = Effective::default();
-        effective.lay_over(&self.layers[layer as usize]);
+        effective.lay_over(&self.layers[layer as usize], &BTreeSet::new());
         effective
     }
 
@@ -171,8 +205,13 @@ impl Layers {
     #[must_use]
     pub fn effective(&self) -> Effective {
         let mut effective = Effective::default();
-        for layer in &self.layers {
-            effective.lay_over(layer);
+        let none = BTreeSet::new();
+        for layer in Layer::ALL {
+            let hidden = match layer {
+                Layer::Service => &self.hidden,
+                _ => &none,
+            };
+            effective.lay_over(&self.layers[layer as usize], hidden);
         }
         effective
     }
@@ -240,8 +279,11 @@ impl Effective {
     }
 
     /// Lays the keys of one layer over what is there, the shorter keys first.
-    fn lay_over(&mut self, sources: &BTreeMap<Arc<str>, Source>) {
-        let mut by_length: Vec<_> = sources.iter().collect();
+    fn lay_over(&mut self, sources: &BTreeMap<Arc<str>, Source>, hidden: &BTreeSet<Arc<str>>) {
+        let mut by_length: Vec<_> = sources
+            .iter()
+            .filter(|(path, _)| !hidden.contains(*path))
+            .collect();
         by_length.sort_by_key(|(path, _)| path.split('.').count());
         for (path, source) in by_length {
             let mut leaves = Vec::new();
@@ -274,16 +316,17 @@ impl Effective {
 
 fn revision_of(origin: &Origin) -> Revision {
     match origin {
-        Origin::Cache { revision } | Origin::Global { revision } | Origin::Service { revision } => {
-            *revision
-        }
+        Origin::Cache { revision }
+        | Origin::Global { revision }
+        | Origin::Service { revision }
+        | Origin::Canary { revision } => *revision,
         Origin::Default | Origin::File(_) | Origin::Environment(_) => Revision::ZERO,
     }
 }
 
 /// Takes a mapping apart into leaves. A mapping with a key that is no text is a leaf: no path
 /// could name its members.
-fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
+pub(crate) fn flatten(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
     match value {
         Value::Mapping(members)
             if !members.is_empty()
@@ -431,7 +474,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_leaf_is_the_parent_of_another_and_order_does_not_matter(
-            puts in prop::collection::btree_map(("[ab](\\.[ab]){0,2}", 0..6usize), prop_oneof![Just("1"), Just("{a: 2}"), Just("{a: {b: 3}}")], 0..8),
+            puts in prop::collection::btree_map(("[ab](\\.[ab]){0,2}", 0..7usize), prop_oneof![Just("1"), Just("{a: 2}"), Just("{a: {b: 3}}")], 0..8),
         ) {
             let put = |order: &mut dyn Iterator<Item = (&(String, usize), &&str)>| {
                 let mut layers = Layers::new();

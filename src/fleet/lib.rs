@@ -12,9 +12,11 @@ pub mod plan;
 pub mod prefixes;
 pub mod registry;
 pub mod release;
+pub mod rollout;
 pub mod safe;
 pub mod service;
 pub mod status;
+pub mod suggest;
 
 pub use finding::{Finding, Severity};
 pub use health::Health;

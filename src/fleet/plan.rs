@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::kv::{Entry, Key, LeaseId, Revision};
 
 /// etcd refuses a transaction of more than 128 compares or operations.
-const MAX_OPERATIONS: usize = 128;
+pub(crate) const MAX_OPERATIONS: usize = 128;
 
 /// The most keys one plan edits: one place is left for the record of the change.
 pub const MAX_EDITS: usize = MAX_OPERATIONS - 1;
@@ -135,7 +135,9 @@ impl Edit {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// About how many bytes of a request it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         // The key stands in the compare, in the write and in the read of the failure branch; each
         // of these has some framing.
         let value = match &self.write {

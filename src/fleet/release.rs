@@ -5,17 +5,26 @@
 
 use std::fmt;
 
+pub mod retention;
+pub mod rollback;
+pub mod timeline;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::config::conflict::written;
 use crate::config::secret::{MASK, is_secret};
-use crate::config::{ConfigKey, Scope};
+use crate::config::{ConfigKey, Scope, canary};
 use crate::kv::{Entry, Key, Prefix, Revision};
-use crate::plan::{Edit, Plan, PlanError, Seen, Write};
+use crate::plan::{Edit, MAX_OPERATIONS, Plan, PlanError, Seen};
 use crate::safe::escape;
 
 /// The longest message: history stays a list of lines.
 pub const MAX_MESSAGE: usize = 1000;
+
+/// The longest value that a record holds. Longer ones stay in etcd's own history: a record holds
+/// two values beside the change that writes one, and all three share one request.
+pub const MAX_VALUE: usize = 16 * 1024;
 
 /// The record, as it stands under `/msctl/releases/<service>/<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +36,85 @@ pub struct Release {
     /// Why.
     #[serde(default)]
     pub message: String,
-    /// What changed, key by key.
+    /// What kind of change it was.
+    #[serde(default, skip_serializing_if = "Action::is_plain")]
+    pub action: Action,
+    /// The newest record that went to make room for this one, by its revision; 0 where none did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: i64,
+    /// What changed, key by key. The beginning of a canary changes nothing yet.
     pub changes: Vec<Changed>,
+}
+
+/// What kind of change a release was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Keys were set and unset.
+    #[default]
+    Change,
+    /// The change of this revision was taken back.
+    Revert(i64),
+    /// Everything after this revision was taken back.
+    RollBack(i64),
+    /// A change was given to some instances first.
+    Canary {
+        /// Which.
+        instances: Vec<String>,
+        /// The keys that are tried.
+        keys: Vec<String>,
+    },
+    /// The canary of this revision was given to everyone.
+    Promote(i64),
+    /// The canary of this revision was ended.
+    Abort(i64),
+    /// Something that a newer msctl knows.
+    #[serde(untagged)]
+    Other(serde_json::Value),
+}
+
+impl Release {
+    /// Whether it changed or tried this key.
+    #[must_use]
+    pub fn touches(&self, key: &ConfigKey) -> bool {
+        let name = key.to_string();
+        self.changes.iter().any(|changed| changed.key == name)
+            || matches!(&self.action, Action::Canary { keys, .. } if keys.iter().any(|tried| tried == key.path()))
+    }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+impl Action {
+    fn is_plain(&self) -> bool {
+        *self == Self::Change
+    }
+}
+
+/// In a few words, safe to show; empty for a plain change.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change => Ok(()),
+            Self::Revert(revision) => write!(f, "reverts r{revision}"),
+            Self::RollBack(revision) => write!(f, "back to r{revision}"),
+            Self::Canary { instances, keys } => write!(
+                f,
+                "tries {} on {}",
+                escape(&keys.join(", ")),
+                escape(&instances.join(", "))
+            ),
+            Self::Promote(revision) => write!(f, "promotes canary r{revision}"),
+            Self::Abort(revision) => write!(f, "aborts canary r{revision}"),
+            Self::Other(_) => f.write_str("of a kind this version does not know"),
+        }
+    }
 }
 
 /// One key's change.
@@ -45,6 +131,38 @@ pub struct Changed {
     /// Whether the values were left out because the key is a secret's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
+    /// Whether values were left out because one is no text or longer than [`MAX_VALUE`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
+}
+
+impl Changed {
+    /// Whether the record holds the values; otherwise only etcd's own history does.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.secret && !self.withheld
+    }
+}
+
+/// All that a record needs beside its plan.
+#[derive(Clone, Copy)]
+pub struct Recording<'a> {
+    /// Where config stands.
+    pub config: &'a Prefix,
+    /// Where records stand.
+    pub releases: &'a Prefix,
+    /// Who, when, why.
+    pub author: &'a Author,
+    /// What kind of change.
+    pub action: &'a Action,
+    /// The store's revision when the plan was made; names the records.
+    pub revision: Revision,
+    /// A random number; names the records too.
+    pub nonce: u32,
+    /// Whether a key's value is a secret.
+    pub is_secret: &'a dyn Fn(&ConfigKey) -> bool,
+    /// Records that are too old to keep: see [`retention::expired`].
+    pub expired: &'a [Entry],
 }
 
 /// Who changes config, when, and why.
@@ -85,56 +203,105 @@ pub fn record(
     revision: Revision,
     nonce: u32,
 ) -> Result<Plan, ReleaseError> {
-    let length = author.message.chars().count();
-    if length > MAX_MESSAGE {
-        return Err(ReleaseError::Message(length));
+    Recording {
+        config,
+        releases,
+        author,
+        action: &Action::Change,
+        revision,
+        nonce,
+        is_secret: &|key| is_secret(key.path()),
+        expired: &[],
     }
-    let mut by_scope: Vec<(Scope, Vec<Changed>)> = Vec::new();
-    for edit in plan.edits() {
-        let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
-            continue;
+    .of(plan)
+}
+
+impl Recording<'_> {
+    /// Adds to a plan the record of each service it touches, and takes out expired records as far
+    /// as the transaction has room. A plan that writes nothing is recorded nowhere.
+    ///
+    /// # Errors
+    /// [`ReleaseError`].
+    pub fn of(&self, plan: Plan) -> Result<Plan, ReleaseError> {
+        let length = self.author.message.chars().count();
+        if length > MAX_MESSAGE {
+            return Err(ReleaseError::Message(length));
+        }
+        let mut by_scope: Vec<(Scope, Vec<Changed>)> = Vec::new();
+        for edit in plan.edits() {
+            let (scope, changed) = match ConfigKey::from_key(self.config, &edit.key) {
+                Ok(key) => (key.scope.clone(), Some(self.changed(&key, edit))),
+                Err(_) => match canary::service_of(self.config, &edit.key) {
+                    Some(service) => (Scope::Service(service), None),
+                    None => continue,
+                },
+            };
+            match by_scope.iter_mut().find(|(known, _)| *known == scope) {
+                Some((_, changes)) => changes.extend(changed),
+                None => by_scope.push((scope, changed.into_iter().collect())),
+            }
+        }
+        // Old records may wait: a change never fails for the sake of tidiness.
+        let room = MAX_OPERATIONS.saturating_sub(plan.edits().len() + by_scope.len());
+        let expired = &self.expired[..self.expired.len().min(room)];
+        let with = |plan: Plan, expired: &[Entry]| {
+            let records = by_scope
+                .iter()
+                .map(|(scope, changes)| self.edit(scope, changes.clone(), expired));
+            let gone = expired
+                .iter()
+                .map(|entry| Edit::delete(entry.key.clone(), Seen::At(entry.clone())));
+            plan.with_records(records.chain(gone))
         };
-        let changed = changed(&key, edit);
-        match by_scope.iter_mut().find(|(scope, _)| *scope == key.scope) {
-            Some((_, changes)) => changes.push(changed),
-            None => by_scope.push((key.scope, vec![changed])),
+        match with(plan.clone(), expired) {
+            Err(_) if !expired.is_empty() => Ok(with(plan, &[])?),
+            recorded => Ok(recorded?),
         }
     }
-    let records = by_scope.into_iter().map(|(scope, changes)| {
+
+    fn edit(&self, scope: &Scope, changes: Vec<Changed>, expired: &[Entry]) -> Edit {
+        let own = scope.prefix(self.releases);
+        let dropped = expired.iter().filter(|entry| own.contains(&entry.key));
         let release = Release {
-            author: author.name.clone(),
-            time: author.time,
-            message: author.message.clone(),
+            dropped: dropped
+                .map(|entry| entry.create_revision.0)
+                .max()
+                .unwrap_or(0),
+            author: self.author.name.clone(),
+            time: self.author.time,
+            message: self.author.message.clone(),
+            action: self.action.clone(),
             changes,
         };
-        let key = scope
-            .prefix(releases)
-            .join(&format!("{:016}-{nonce:08x}", revision.0));
+        let key = own.join(&format!("{:016}-{:08x}", self.revision.0, self.nonce));
         // Writing to memory, of a type whose parts all have a JSON form, does not fail.
         let value = serde_json::to_vec(&release).unwrap_or_default();
         Edit::put(key, Seen::Absent, value)
-    });
-    Ok(plan.with_records(records)?)
-}
+    }
 
-fn changed(key: &ConfigKey, edit: &Edit) -> Changed {
-    let secret = is_secret(key.path());
-    let shown = |value: &[u8]| {
-        if secret {
-            MASK.to_owned()
-        } else {
-            String::from_utf8_lossy(value).into_owned()
+    fn changed(&self, key: &ConfigKey, edit: &Edit) -> Changed {
+        let secret = (self.is_secret)(key);
+        let (before, after) = (
+            edit.seen.value(),
+            written(&edit.write).map(|value| &**value),
+        );
+        let fits = |value: Option<&[u8]>| {
+            value.is_none_or(|value| value.len() <= MAX_VALUE && std::str::from_utf8(value).is_ok())
+        };
+        let withheld = !(secret || (fits(before) && fits(after)));
+        let shown = |value: &[u8]| match (secret, withheld) {
+            (true, _) => MASK.to_owned(),
+            (false, true) => format!("({} bytes, kept by etcd alone)", value.len()),
+            (false, false) => String::from_utf8_lossy(value).into_owned(),
+        };
+        Changed {
+            key: key.to_string(),
+            before: before.map(shown),
+            after: after.map(shown),
+            mod_revision: edit.seen.revision().0,
+            secret,
+            withheld,
         }
-    };
-    Changed {
-        key: key.to_string(),
-        before: edit.seen.value().map(shown),
-        after: match &edit.write {
-            Write::Put { value, .. } => Some(shown(value)),
-            Write::Delete => None,
-        },
-        mod_revision: edit.seen.revision().0,
-        secret,
     }
 }
 
@@ -179,6 +346,7 @@ pub fn history(entries: impl IntoIterator<Item = Entry>) -> Vec<Recorded> {
 mod tests {
     use super::*;
     use crate::config::edit::{ConfigEdit, plan};
+    use crate::plan::Write;
 
     fn prefix(text: &str) -> Prefix {
         Prefix::new(text).unwrap()

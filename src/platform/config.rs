@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use fleet::config::{Layer, Origin, Resolved, check_path, environment_path, value};
 use fleet::status::Rejected;
-use fleet::{Revision, ServiceName};
+use fleet::{InstanceId, Revision, ServiceName};
 use metrics::{counter, gauge};
 use serde::de::DeserializeOwned;
 use serde_yaml::Value;
@@ -41,6 +41,8 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     changed: watch::Sender<Arc<Snapshot>>,
     standing: watch::Sender<Standing>,
+    /// Who this process is, once it knows: canaries name instances.
+    instance: watch::Sender<Option<InstanceId>>,
     cache: Option<PathBuf>,
 }
 
@@ -136,6 +138,7 @@ impl Config {
                 ..Standing::default()
             }),
             state: Mutex::new(state),
+            instance: watch::Sender::new(None),
             cache: local.cache,
         }));
         Ok((config, file))
@@ -344,6 +347,11 @@ impl Config {
     }
 
     /// Takes in edits of one layer as one step.
+    /// Tells who this process is. Until then a canary is another's.
+    pub(crate) fn name_instance(&self, id: InstanceId) {
+        self.0.instance.send_replace(Some(id));
+    }
+
     fn step(&self, layer: Layer, edits: Vec<(Arc<str>, Edit)>) {
         let mut state = self.state();
         let step = state.step(layer, edits);

@@ -5,7 +5,7 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::secret::{MASK, is_secret};
+use super::secret::{MASK, Sensitivity};
 use super::value;
 use crate::safe::escape;
 
@@ -98,7 +98,8 @@ impl Line {
     }
 }
 
-/// The difference of one key's values; `None` stands for a key that is not there.
+/// The difference of one key's values, a secret's where its name says so; `None` stands for a key
+/// that is not there.
 #[must_use]
 pub fn difference(
     path: &str,
@@ -106,8 +107,19 @@ pub fn difference(
     after: Option<&[u8]>,
     secrets: Secrets,
 ) -> Difference {
+    compare(Sensitivity::of(path), before, after, secrets)
+}
+
+/// The difference of one key's values, where a schema may have said that it is a secret's.
+#[must_use]
+pub fn compare(
+    sensitivity: Sensitivity,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    secrets: Secrets,
+) -> Difference {
     let meaning = meaning(before, after);
-    if is_secret(path) && secrets == Secrets::Masked {
+    if sensitivity == Sensitivity::Secret && secrets == Secrets::Masked {
         let line = |side| Line {
             side,
             pieces: vec![Piece {

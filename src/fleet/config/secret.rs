@@ -3,6 +3,27 @@
 /// What stands where a secret would.
 pub const MASK: &str = "••••••";
 
+/// Whether a key's value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// It may.
+    Open,
+    /// Only where the user asks for it.
+    Secret,
+}
+
+impl Sensitivity {
+    /// Told from the name of a key alone; a schema may know better.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        if is_secret(path) {
+            Self::Secret
+        } else {
+            Self::Open
+        }
+    }
+}
+
 /// Words that make a key a secret's, where no schema says.
 const WORDS: [&str; 10] = [
     "password",

@@ -111,11 +111,10 @@ impl Demo {
     }
 
     async fn embedded(&self, report: &Report) -> Result<etcdlite::Server, Failure> {
-        let options = || {
-            let mut options = etcdlite::Options::default();
+        let options = || etcdlite::Options {
             // A demo may run for days; nobody needs its whole past.
-            options.auto_compact_revisions = Some(10_000);
-            options
+            auto_compact_revisions: Some(10_000),
+            ..etcdlite::Options::default()
         };
         let address = self.listen.unwrap_or(USUAL);
         match etcdlite::Server::bind(address, options()).await {

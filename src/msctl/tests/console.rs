@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::demo::{Demo, free_port, health, runs};
+use crate::main_job::{Demo, free_port, health, runs};
 use crate::terminal::Terminal;
 use crate::world::{Running, World, command, until};
 
@@ -31,12 +31,17 @@ fn an_edit_in_the_console_is_previewed_saved_and_run_by_both_processes() {
         screen.wait_for_texts(&["order"]);
         // The cursor stands on the first service that has config or instances.
         screen.keys("/order\r\r");
-        screen.wait_for_texts(&["timeout.write"]);
-        screen.keys("/timeout.write\r\r");
-        screen.keys("\u{15}7s\r");
-        screen.wait_for_texts(&["7s", "change"]);
+        screen.wait_for_texts(&["adds a key"]);
+        screen.keys("n");
+        screen.wait_for_texts(&["new key"]);
+        screen.keys("timeout.write\r");
+        screen.wait_for_texts(&["order/timeout.write"]);
+        screen.keys("7s\r");
+        screen.wait_for_texts(&["– → 7s", "1 change"]);
         assert_eq!(stored(&demo), None, "nothing is written before the save");
         screen.keys("\u{13}");
+        screen.wait_for_texts(&["Save 1 change"]);
+        screen.keys("y");
         let saved = Instant::now();
         for (service, _, address) in &demo.instances {
             if service == "order" {

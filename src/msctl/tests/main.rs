@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod demo;
 mod help;
+mod main_job;
 mod services;
 mod settings;
 mod terminal;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
+use fleet::config::canary::{Canary, NAME as CANARY};
 use fleet::config::value;
 use fleet::config::{Layer, Origin, Scope, check_path};
 use fleet::{Change, Entry, Key, Prefix, Revision};
@@ -33,6 +34,10 @@ struct Feed {
     proved: Revision,
     stale: Option<String>,
     heard: bool,
+    /// The change being tried on some instances, this one or others.
+    canary: Option<(Canary, Revision)>,
+    /// The revision of the canary that this instance runs.
+    laid: Option<Revision>,
 }
 
 /// Follows etcd and the file until dropped.
@@ -45,6 +50,7 @@ pub(crate) async fn follow(
     let service = Scope::Service(config.0.service.clone());
     let mut global = Feed::new(&client, Scope::Global.prefix(&prefix), Layer::Global);
     let mut own = Feed::new(&client, service.prefix(&prefix), Layer::Service);
+    let mut named = config.0.instance.subscribe();
     let mut look = interval(FILE_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut write_cache: Option<Instant> = None;
@@ -64,6 +70,7 @@ pub(crate) async fn follow(
                 Some(event) => own.take(&config, event),
                 None => return,
             },
+            Ok(()) = named.changed() => own.try_canary(&config),
             _ = look.tick(), if file.is_some() => {
                 if let Some(file) = &mut file {
                     reread(&config, file);
@@ -99,12 +106,16 @@ impl Feed {
             proved: Revision::ZERO,
             stale: None,
             heard: false,
+            canary: None,
+            laid: None,
         }
     }
 
     fn take(&mut self, config: &Config, event: MirrorEvent) {
         match event {
             MirrorEvent::Listed { revision, entries } => {
+                let canary = entries.iter().find(|entry| self.is_canary(&entry.key));
+                self.canary = canary.and_then(read_canary);
                 let mut edits: Vec<_> =
                     entries.iter().filter_map(|entry| self.put(entry)).collect();
                 let state = config.state();
@@ -120,6 +131,12 @@ impl Feed {
                 self.step(config, revision, edits);
             }
             MirrorEvent::Changed { revision, changes } => {
+                if let Some(change) = changes.iter().find(|one| self.is_canary(one.key())) {
+                    self.canary = match change {
+                        Change::Put(entry) => read_canary(entry),
+                        Change::Delete { .. } => None,
+                    };
+                }
                 let edits = changes.into_iter().filter_map(|change| match change {
                     Change::Put(entry) => self.put(&entry),
                     Change::Delete { key, .. } => Some((self.path(&key)?, Edit::Remove)),
@@ -137,6 +154,8 @@ impl Feed {
 
     fn step(&mut self, config: &Config, revision: Revision, edits: Vec<(Arc<str>, Edit)>) {
         config.step(self.layer, edits);
+        // After the service's own values: where a canary becomes everyone's, nothing flickers.
+        self.try_canary(config);
         self.applied = revision;
         self.proved = revision;
         self.stale = None;
@@ -153,8 +172,51 @@ impl Feed {
         Some((path, Edit::Put(value::parse(&entry.value), origin)))
     }
 
+    fn is_canary(&self, key: &Key) -> bool {
+        self.layer == Layer::Service && self.prefix.strip(key) == Some(CANARY.as_bytes())
+    }
+
+    /// Makes the canary layer what the canary says of this instance: nothing, where it names others.
+    fn try_canary(&mut self, config: &Config) {
+        let instance = config.0.instance.borrow().clone();
+        let tried = self.canary.as_ref();
+        let tried = tried.filter(|(canary, _)| instance.is_some_and(|id| canary.names(&id)));
+        let laid = tried.map(|(_, revision)| *revision);
+        if laid == self.laid {
+            return;
+        }
+        let mut edits: Vec<(Arc<str>, Edit)> = Vec::new();
+        if let Some((canary, revision)) = tried {
+            let origin = Origin::Canary {
+                revision: *revision,
+            };
+            let values = canary.values();
+            edits.extend(
+                values.map(|(path, value)| (path.into(), Edit::Put(value, origin.clone()))),
+            );
+            edits.extend(canary.removed().map(|path| (path.into(), Edit::Hide)));
+        }
+        let state = config.state();
+        let layers = state.layers();
+        let standing = layers.keys(Layer::Canary).map(|(path, _, _)| path);
+        let refused = state.refused(Layer::Canary);
+        let gone: Vec<_> = standing
+            .chain(layers.hidden())
+            .chain(refused)
+            .filter(|path| !edits.iter().any(|(at, _)| at == *path))
+            .map(|path| (path.clone(), Edit::Remove))
+            .collect();
+        drop(state);
+        edits.extend(gone);
+        self.laid = laid;
+        config.step(Layer::Canary, edits);
+    }
+
     /// The dotted path of a key; `None` for a key that is none.
     fn path(&self, key: &Key) -> Option<Arc<str>> {
+        if self.is_canary(key) {
+            return None;
+        }
         let path = std::str::from_utf8(self.prefix.strip(key)?).ok();
         match path.filter(|path| check_path(path).is_ok()) {
             Some(path) => Some(path.into()),
@@ -162,6 +224,16 @@ impl Feed {
                 tracing::warn!(%key, "not a config key; it is left out");
                 None
             }
+        }
+    }
+}
+
+fn read_canary(entry: &Entry) -> Option<(Canary, Revision)> {
+    match Canary::from_json(&entry.value) {
+        Ok(canary) => Some((canary, entry.mod_revision)),
+        Err(error) => {
+            tracing::warn!(key = %entry.key, %error, "the canary is left out");
+            None
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Edit {
     Put(Result<Value, ValueError>, Origin),
     /// Nothing.
     Remove,
+    /// Nothing in the service's own layer either: a canary tries to do without it.
+    Hide,
 }
 
 /// A refused key: which layer, which path.
@@ -73,6 +75,15 @@ impl State {
         self.rejected.values().cloned().collect()
     }
 
+    /// The keys of a layer that are refused now.
+    pub(super) fn refused(&self, layer: Layer) -> impl Iterator<Item = &Arc<str>> {
+        let of_layer = move |(of, path)| (of == layer).then_some(path);
+        self.rejected
+            .keys()
+            .map(|(of, path)| (*of, path))
+            .filter_map(of_layer)
+    }
+
     /// Takes in edits of one layer as one step.
     pub(super) fn step(&mut self, layer: Layer, edits: Vec<(Arc<str>, Edit)>) -> Step {
         let mut undo: BTreeMap<Refused, Option<(Value, Origin)>> = BTreeMap::new();
@@ -93,6 +104,14 @@ impl State {
                 }
                 Edit::Remove => {
                     self.layers.remove(layer, &path);
+                    if layer == Layer::Canary {
+                        self.layers.unhide(&path);
+                    }
+                    touched.push(path);
+                }
+                Edit::Hide => {
+                    self.layers.remove(layer, &path);
+                    self.layers.hide(&path);
                     touched.push(path);
                 }
             }
@@ -216,6 +235,7 @@ impl State {
         let revision = match origin {
             Origin::Global { revision }
             | Origin::Service { revision }
+            | Origin::Canary { revision }
             | Origin::Cache { revision } => *revision,
             _ => Revision::ZERO,
         };
@@ -243,6 +263,7 @@ fn layer_of(origin: &Origin) -> Option<Layer> {
     match origin {
         Origin::Service { .. } => Some(Layer::Service),
         Origin::Global { .. } => Some(Layer::Global),
+        Origin::Canary { .. } => Some(Layer::Canary),
         Origin::Cache { .. } => Some(Layer::Cache),
         Origin::Default | Origin::File(_) | Origin::Environment(_) => None,
     }

@@ -57,6 +57,7 @@ impl Serving {
             Some(id) => id.clone(),
             None => usual_id(address.port())?,
         };
+        inner.config.name_instance(id.clone());
         server.handle().ready();
         tracing::info!(service = %inner.service, instance = %id, %address, "serving");
         let registered = inner.client.as_ref().map(|client| {

@@ -223,3 +223,95 @@ async fn a_change_is_seen_fast() {
     }
     println!("the slowest of 20 changes was seen {slowest:?} after its write was acknowledged");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canary_reaches_the_instances_it_names_and_then_everyone() {
+    use fleet::Seen;
+    use fleet::config::ConfigKey;
+    use fleet::config::canary::{Standing, begin, key_of};
+    use fleet::config::edit::{ConfigEdit, plan};
+
+    let etcd = RealEtcd::start().await;
+    etcd.etcdctl(&["put", "/config/order/timeout.write", "2s"])
+        .await;
+    etcd.etcdctl(&["put", "/config/order/page.size", "50"])
+        .await;
+    let mut instances = Vec::new();
+    for id in ["o-1", "o-2"] {
+        let platform = builder("order", &etcd.endpoint())
+            .instance_id(id)
+            .default("page.size", 10)
+            .default("timeout.write", "1s")
+            .start()
+            .await
+            .unwrap();
+        let timeout = platform.config().live::<Duration>("timeout.write").unwrap();
+        let page = platform.config().live::<u64>("page.size").unwrap();
+        let serving = platform.bind(Service::new()).await.unwrap();
+        until("the first values", || {
+            timeout.get() == Duration::from_secs(2) && page.get() == 50
+        })
+        .await;
+        instances.push((timeout, page, serving, platform));
+    }
+    let runs = |i: usize| {
+        let (timeout, page, ..) = &instances[i];
+        (timeout.get().as_secs(), page.get())
+    };
+    let client = client(&etcd.endpoint());
+    let config = fleet::Prefix::new("/config/").unwrap();
+    let (order, id) = (
+        fleet::ServiceName::new("order").unwrap(),
+        fleet::InstanceId::new("o-1").unwrap(),
+    );
+    let listing = client
+        .list(&config, etcd::ListOptions::default())
+        .await
+        .unwrap();
+    let seen =
+        |key: &fleet::Key| Seen::from(listing.entries.iter().find(|e| e.key == *key).cloned());
+    let key = |text: &str| ConfigKey::parse(text).unwrap();
+    let edits = [
+        ConfigEdit::Set {
+            key: key("order/timeout.write"),
+            value: "9s".into(),
+        },
+        ConfigEdit::Unset {
+            key: key("order/page.size"),
+        },
+    ];
+    let change = plan(&config, edits, |key| seen(&key.to_key(&config))).unwrap();
+    let who = ("lin", jiff::Timestamp::now(), "try it");
+    let (_, tried) = begin(&config, &change, vec![id], None, who).unwrap();
+    client.commit(&tried).await.unwrap();
+
+    until("the canary runs it", || runs(0) == (9, 10)).await;
+    let status = entry(&client, "/status/order/o-2", |entry| {
+        // The other one has seen the canary and leaves it be.
+        StatusRecord::from_json(&entry.value)
+            .is_ok_and(|status| status.revision > listing.revision.0)
+    });
+    status.await;
+    assert_eq!(runs(1), (2, 50));
+
+    let (standing, _) = client.get(&key_of(&config, &order)).await.unwrap();
+    let standing = Standing::read(&config, &standing.unwrap())
+        .unwrap()
+        .unwrap();
+    client
+        .commit(&standing.promote(&config, seen).unwrap())
+        .await
+        .unwrap();
+    until("everyone runs it", || {
+        runs(0) == (9, 10) && runs(1) == (9, 10)
+    })
+    .await;
+    assert!(
+        client
+            .get(&key_of(&config, &order))
+            .await
+            .unwrap()
+            .0
+            .is_none()
+    );
+}
