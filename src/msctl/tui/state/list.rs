@@ -130,6 +130,7 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     pub fn set_filter(&mut self, text: &str) {
         // A longer word of the same kind admits no row that the shorter one did not.
         let narrows = !self.outdated
+            && text.len() > self.filter_text.len()
             && text.starts_with(&self.filter_text)
             && !text.contains(['!', '<', '>', '=']);
         self.filter = Filter::parse(text);
@@ -206,6 +207,7 @@ mod tests {
             ("ab c", true),
             ("a", false),
             ("a !b", false),
+            ("", false),
             ("", false),
         ] {
             list.fill(at, vec![1, 2], 2, |row| *row);

@@ -203,7 +203,8 @@ impl ServicesPage {
             6 => rows.sort_by(|a, b| a.record.zone().cmp(&b.record.zone())),
             _ => {}
         }
-        if descending {
+        // Rows that are only fewer stand in their order, unless a sort has just turned them round.
+        if descending && (column != 0 || !self.instances.narrows()) {
             rows.reverse();
         }
         self.instances
