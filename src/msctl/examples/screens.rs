@@ -23,7 +23,7 @@ const PICTURES: &[(&str, View, &str)] = &[
         View::Config,
         "g g j enter G enter ctrl-u 5 s enter m s l o w space d i s k space o n space b enter",
     ),
-    ("calls", View::Calls, "G enter"),
+    ("calls", View::Calls, "G enter j j j j j enter 1 ctrl-enter"),
     ("overview", View::Overview, ""),
 ];
 

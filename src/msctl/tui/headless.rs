@@ -13,6 +13,7 @@ use super::effect::Effect;
 use super::effect::run::Runner;
 use super::event::{Event, Now};
 use super::key::Key;
+use super::state::calls::{Answer, Methods};
 use super::state::directory::Freshness;
 use super::state::{Context, State};
 use super::update::update;
@@ -54,7 +55,10 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
             known = true;
             until = Instant::now() + SETTLED;
         }
-        if known && let Some(key) = keys.next() {
+        if known
+            && !is_waiting(&state)
+            && let Some(key) = keys.next()
+        {
             take(&mut state, &mut runner, now(), Event::Key(*key));
             until = Instant::now() + SETTLED;
         }
@@ -89,6 +93,13 @@ fn take(state: &mut State, runner: &mut Runner, now: Now, event: Event) {
             other => runner.run(other),
         }
     }
+}
+
+/// Whether an answer is out that a person would wait for before the next key.
+fn is_waiting(state: &State) -> bool {
+    let asked = |methods: &Methods| *methods == Methods::Asked;
+    state.calls.methods.values().any(asked)
+        || state.calls.answer.as_ref().is_some_and(Answer::is_running)
 }
 
 /// Whether everything a first look wants has been answered.

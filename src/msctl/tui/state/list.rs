@@ -135,10 +135,6 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
             && !text.contains(['!', '<', '>', '=']);
         self.filter = Filter::parse(text);
         text.clone_into(&mut self.filter_text);
-        if !text.is_empty() {
-            // What was found stays under the cursor when the filter goes.
-            self.table.place();
-        }
         self.outdate_now();
         self.narrowed = narrows;
     }
