@@ -1,5 +1,12 @@
 //! The architecture's rules, held by reading the tree: headers, crate edges, the TUI law, names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ enum Etcd {
     },
     Real {
         _runtime: tokio::runtime::Runtime,
-        _server: RealEtcd,
+        _server: Box<RealEtcd>,
     },
 }
 
@@ -91,7 +91,7 @@ impl World {
             home: tempfile::tempdir().unwrap(),
             _etcd: Etcd::Real {
                 _runtime: runtime,
-                _server: server,
+                _server: Box::new(server),
             },
         }
     }
