@@ -13,12 +13,12 @@ use super::effect::Effect;
 use super::effect::run::Runner;
 use super::event::{Event, Now};
 use super::key::Key;
+use super::state::State;
 use super::state::calls::{Answer, Methods};
 use super::state::directory::Freshness;
-use super::state::{Context, State};
 use super::update::update;
 use super::view::{self, Look};
-use super::{INBOX, Options};
+use super::{INBOX, Options, context_of};
 use crate::session::Session;
 
 /// After the last key, so long answers are waited for.
@@ -44,7 +44,7 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
         mono: started.elapsed(),
         wall: Timestamp::now(),
     };
-    let mut state = State::new(Context::of(&session), shot.size, now());
+    let mut state = State::new(context_of(&session), shot.size, now());
     state.view = options.view;
     let mut runner = Runner::start(session, state.generation, events, options.author);
     let mut keys = shot.keys.iter();
