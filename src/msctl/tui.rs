@@ -113,7 +113,7 @@ impl Console {
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
         Ok(Self {
-            runner: Runner::start(session, state.generation, events, options.author),
+            runner: Runner::start(session, state.generation, events),
             state,
             look: Look { theme: options.theme, zone: TimeZone::system() },
             screen,

@@ -1,11 +1,18 @@
 //! `msctl config`: values read, changed and followed. A write is previewed, guarded by what was
 //! seen, recorded with author and message, and told with how to undo it.
 
+mod canary;
 mod diff;
+mod edit;
+mod explain;
 mod history;
 mod preview;
 mod read;
-mod rollout;
+mod rollback;
+mod save;
+mod status;
+mod tree;
+mod validate;
 mod watch;
 mod write;
 
@@ -48,6 +55,26 @@ enum Verb {
     Watch(watch::Watch),
     /// Show what changed, when, by whom and why
     History(history::History),
+    /// Bring a service's config back to a release, or take one release back
+    Rollback(rollback::Rollback),
+    /// Edit a service's keys in $EDITOR
+    Edit(edit::Edit),
+    /// Print config as a tree that apply takes back
+    Export(tree::Export),
+    /// Set a service's keys from a file
+    Import(tree::Import),
+    /// Make the store what a tree says
+    Apply(tree::Apply),
+    /// Check config against what the services say of it
+    Validate(validate::Validate),
+    /// Show every layer's value of a key, which one counts and since when
+    Explain(explain::Explain),
+    /// Show which instances run which change
+    Status(status::Status),
+    /// Give the change that some instances try to all
+    Promote(canary::Promote),
+    /// End the change that some instances try
+    Abort(canary::Abort),
 }
 
 impl Config {
@@ -64,6 +91,16 @@ impl Config {
             Verb::Diff(verb) => verb.run(session, report).await,
             Verb::Watch(verb) => verb.run(session, report).await,
             Verb::History(verb) => verb.run(session, report).await,
+            Verb::Rollback(verb) => verb.run(session, report).await,
+            Verb::Edit(verb) => verb.run(session, report).await,
+            Verb::Export(verb) => verb.run(session, report).await,
+            Verb::Import(verb) => verb.run(session, report).await,
+            Verb::Apply(verb) => verb.run(session, report).await,
+            Verb::Validate(verb) => verb.run(session, report).await,
+            Verb::Explain(verb) => verb.run(session, report).await,
+            Verb::Status(verb) => verb.run(session, report).await,
+            Verb::Promote(verb) => verb.run(session, report).await,
+            Verb::Abort(verb) => verb.run(session, report).await,
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) async fn absent(session: &Session, named: &ConfigKey) -> Result<Failu
         .map(|key| key.path().to_owned())
         .collect();
     Ok(
-        match crate::suggest::closest(named.path(), known.iter().map(String::as_str)) {
+        match fleet::suggest::closest(named.path(), known.iter().map(String::as_str)) {
             Some(close) => failure.next(format!("Did you mean '{}/{close}'?", named.scope)),
             None => failure.next(format!(
                 "'msctl config list {}' lists what there is.",
