@@ -385,7 +385,11 @@ impl Progress {
         const WIDTH: usize = 30;
         if self.shown {
             let full = done * WIDTH / self.steps.max(1);
-            let bar = format!("{}{}", "▰".repeat(full), "▱".repeat(WIDTH - full.min(WIDTH)));
+            let bar = format!(
+                "{}{}",
+                "▰".repeat(full),
+                "▱".repeat(WIDTH - full.min(WIDTH))
+            );
             say_raw(&format!("\r{bar} {done}/{}", self.steps));
         }
     }

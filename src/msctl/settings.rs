@@ -24,7 +24,8 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_CONTEXT", hide_env = true,
+        env = "MSCTL_CONTEXT",
+        hide_env = true,
         value_name = "NAME",
         help_heading = "Fleet"
     )]
@@ -33,7 +34,8 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_ENDPOINTS", hide_env = true,
+        env = "MSCTL_ENDPOINTS",
+        hide_env = true,
         value_name = "URL",
         value_delimiter = ',',
         help_heading = "Fleet"
@@ -43,8 +45,8 @@ pub struct Global {
     #[arg(
         long,
         global = true,
-        env = "MSCTL_USER", hide_env = true,
-        
+        env = "MSCTL_USER",
+        hide_env = true,
         value_name = "USER",
         help_heading = "Fleet"
     )]
@@ -53,7 +55,8 @@ pub struct Global {
     #[arg(
         long = "cacert",
         id = "etcd_cacert",
-        env = "MSCTL_CACERT", hide_env = true,
+        env = "MSCTL_CACERT",
+        hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
@@ -62,7 +65,8 @@ pub struct Global {
     #[arg(
         long = "cert",
         id = "etcd_cert",
-        env = "MSCTL_CERT", hide_env = true,
+        env = "MSCTL_CERT",
+        hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
@@ -71,7 +75,8 @@ pub struct Global {
     #[arg(
         long = "key",
         id = "etcd_key",
-        env = "MSCTL_KEY", hide_env = true,
+        env = "MSCTL_KEY",
+        hide_env = true,
         value_name = "FILE",
         help_heading = "Fleet"
     )]
@@ -84,7 +89,8 @@ pub struct Global {
         short,
         long,
         global = true,
-        env = "MSCTL_OUTPUT", hide_env = true,
+        env = "MSCTL_OUTPUT",
+        hide_env = true,
         value_enum,
         value_name = "FORMAT",
         help_heading = "Output"

@@ -56,8 +56,6 @@ pub struct Options {
     pub view: View,
     /// Colours and glyphs.
     pub theme: Theme,
-    /// Who changes config, for the history.
-    pub author: String,
 }
 
 /// Runs the console until the user ends it.
@@ -109,13 +107,19 @@ impl Console {
             access: context.access,
             stage: context.stage,
         };
-        let now = Now { mono: Duration::ZERO, wall: Timestamp::now() };
+        let now = Now {
+            mono: Duration::ZERO,
+            wall: Timestamp::now(),
+        };
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
         Ok(Self {
             runner: Runner::start(session, state.generation, events),
             state,
-            look: Look { theme: options.theme, zone: TimeZone::system() },
+            look: Look {
+                theme: options.theme,
+                zone: TimeZone::system(),
+            },
             screen,
             inbox,
             keys: EventStream::new(),
@@ -178,8 +182,7 @@ impl Console {
         self.state.now = self.now();
         self.state.settle();
         if let Some(name) = self.state.theme_wish.take() {
-            self.look.theme =
-                Theme::named(&name).unwrap_or_else(|| self.look.theme.next());
+            self.look.theme = Theme::named(&name).unwrap_or_else(|| self.look.theme.next());
             self.state.changed = true;
         }
         let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
@@ -203,7 +206,10 @@ impl Console {
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.started.elapsed(), wall: Timestamp::now() }
+        Now {
+            mono: self.started.elapsed(),
+            wall: Timestamp::now(),
+        }
     }
 
     async fn take(&mut self, event: Event) -> std::io::Result<Flow> {
@@ -228,7 +234,8 @@ impl Console {
                 }
                 Effect::Copy(text) => {
                     if let Err(error) = self.screen.copy(&text) {
-                        self.state.say(state::toast::Tone::Bad, format!("not copied: {error}"));
+                        self.state
+                            .say(state::toast::Tone::Bad, format!("not copied: {error}"));
                     }
                 }
                 Effect::EditOutside { text, suffix } => self.edit(&text, suffix).await?,

@@ -87,19 +87,25 @@ pub fn difference(
     Ok(found)
 }
 
-/// Splits edits into plans that can be sent, each with room for its record: by service where that
-/// is enough. Each plan is all or nothing; the whole is not.
+/// Splits edits into plans that can be sent, each with room for its records: one where that is
+/// enough, else service by service. Each plan is all or nothing; the whole is not.
 ///
 /// # Errors
 /// [`PlanError::TooLarge`] when one edit alone is too much.
 pub fn batches(config: &Prefix, edits: Vec<Edit>) -> Result<Vec<Plan>, PlanError> {
-    // One operation is the record's, one is left for a record that goes.
-    let most = MAX_EDITS - 1;
     let scope_of = |edit: &Edit| {
         ConfigKey::from_key(config, &edit.key)
             .map(|key| key.scope)
             .ok()
     };
+    // One operation is each record's, one is left for a record that goes.
+    let scopes: BTreeSet<_> = edits.iter().map(scope_of).collect();
+    let bytes: usize = edits.iter().map(with_record).sum();
+    if edits.len() + scopes.len() <= MAX_EDITS && bytes <= MAX_BYTES {
+        let plan = Plan::new(edits)?;
+        return Ok(if plan.is_empty() { vec![] } else { vec![plan] });
+    }
+    let most = MAX_EDITS - 1;
     let mut plans = Vec::new();
     let mut batch: Vec<Edit> = Vec::new();
     let (mut bytes, mut scope): (usize, Option<Scope>) = (0, None);

@@ -76,8 +76,13 @@ impl Schemas {
     pub fn is_secret(&self, key: &ConfigKey) -> bool {
         is_secret(key.path())
             || match &key.scope {
-                Scope::Global => self.known.values().any(|schema| schema.is_secret(key.path())),
-                scope => self.get(scope).is_some_and(|schema| schema.is_secret(key.path())),
+                Scope::Global => self
+                    .known
+                    .values()
+                    .any(|schema| schema.is_secret(key.path())),
+                scope => self
+                    .get(scope)
+                    .is_some_and(|schema| schema.is_secret(key.path())),
             }
     }
 

@@ -76,9 +76,14 @@ pub fn method(schema: &Schema, symbol: &str) -> Result<Method, Failure> {
 
 fn resolve(schema: &Schema, symbol: &str) -> Result<Method, FindError> {
     match schema.find_method(symbol) {
-        Err(FindError::Ambiguous { query, mut candidates }) => {
+        Err(FindError::Ambiguous {
+            query,
+            mut candidates,
+        }) => {
             // Health and reflection are on every server; who does not name them means the others.
-            let own = candidates.iter().filter(|candidate| !candidate.starts_with("grpc."));
+            let own = candidates
+                .iter()
+                .filter(|candidate| !candidate.starts_with("grpc."));
             let own: Vec<String> = own.cloned().collect();
             if let [one] = own.as_slice() {
                 return schema.find_method(one);
@@ -95,13 +100,20 @@ fn resolve(schema: &Schema, symbol: &str) -> Result<Method, FindError> {
 
 /// A bare name that is near a method of some service was meant for that service.
 fn of_one_service(schema: &Schema, symbol: &str, error: FindError) -> FindError {
-    let FindError::Unknown { suggestion: Some(meant), .. } = &error else {
+    let FindError::Unknown {
+        suggestion: Some(meant),
+        ..
+    } = &error
+    else {
         return error;
     };
     let Some((service, method)) = meant.rsplit_once('.') else {
         return error;
     };
-    let Some(found) = schema.service(service).filter(|_| !symbol.contains(['.', '/'])) else {
+    let Some(found) = schema
+        .service(service)
+        .filter(|_| !symbol.contains(['.', '/']))
+    else {
         return error;
     };
     let mut methods: Vec<String> = found.methods().map(|m| m.name().to_owned()).collect();

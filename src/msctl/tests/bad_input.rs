@@ -136,7 +136,12 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
 
 #[test]
 fn an_etcd_that_is_away_is_told_to_machines_as_an_object() {
-    let done = unreachable("127.0.0.1:1", &["services", "-o", "json", "--probe", "never", "--ttl", "never"]);
+    let done = unreachable(
+        "127.0.0.1:1",
+        &[
+            "services", "-o", "json", "--probe", "never", "--ttl", "never",
+        ],
+    );
     assert_eq!(done.code, 6);
     let error: serde_json::Value = serde_json::from_str(&done.err).unwrap();
     assert_eq!(error["code"], "unreachable");

@@ -15,7 +15,8 @@ struct Demo<'w> {
 
 impl<'w> Demo<'w> {
     fn start(world: &'w World) -> Self {
-        let mut process = Running::start(&mut world.command(&["demo", "--headless", "-o", "ndjson"]));
+        let mut process =
+            Running::start(&mut world.command(&["demo", "--headless", "-o", "ndjson"]));
         let started = process.json();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let instances: Vec<_> = started["instances"]
@@ -25,7 +26,11 @@ impl<'w> Demo<'w> {
             .map(|row| (text(&row["service"]), text(&row["address"])))
             .collect();
         assert_eq!(instances.len(), 4, "{started}");
-        Self { world, process, instances }
+        Self {
+            world,
+            process,
+            instances,
+        }
     }
 
     fn call(&self, arguments: &[&str], stdin: &[u8]) -> Done {
@@ -35,15 +40,25 @@ impl<'w> Demo<'w> {
     }
 
     fn address(&self, service: &str) -> &str {
-        &self.instances.iter().find(|(name, _)| name == service).unwrap().1
+        &self
+            .instances
+            .iter()
+            .find(|(name, _)| name == service)
+            .unwrap()
+            .1
     }
 }
 
 /// The processes whose parent is this one.
 fn children_of(parent: u32) -> Vec<u32> {
-    let listed = Command::new("ps").args(["-o", "pid=", "--ppid", &parent.to_string()]).output().unwrap();
+    let listed = Command::new("ps")
+        .args(["-o", "pid=", "--ppid", &parent.to_string()])
+        .output()
+        .unwrap();
     let text = String::from_utf8(listed.stdout).unwrap();
-    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    text.split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect()
 }
 
 fn alive(pid: u32) -> bool {
@@ -54,45 +69,98 @@ fn alive(pid: u32) -> bool {
 fn every_kind_of_call_answers_in_json_and_with_the_status_as_exit_code() {
     over_both(|world| {
         let demo = Demo::start(world);
-        for target in ["user.Get", "user.get", "user/Get", "user.v1.UserService/Get", "user/user.v1.UserService.Get"] {
+        for target in [
+            "user.Get",
+            "user.get",
+            "user/Get",
+            "user.v1.UserService/Get",
+            "user/user.v1.UserService.Get",
+        ] {
             let done = demo.call(&[target, "-d", "{\"id\":\"1\"}"], b"").ok();
             assert_eq!(done.json()["name"], "Ada", "{target}");
         }
         let address = demo.address("user");
-        let done = demo.call(&["--address", address, "UserService/Get", "-o", "ndjson"], b"{\"id\":\"1\"}").ok();
+        let done = demo
+            .call(
+                &["--address", address, "UserService/Get", "-o", "ndjson"],
+                b"{\"id\":\"1\"}",
+            )
+            .ok();
         assert_eq!(done.json()["id"], "1");
         assert_eq!(done.out.lines().count(), 1);
 
         let order = b"{\"userId\":\"1\",\"items\":[{\"sku\":\"a\",\"quantity\":2}]}\n";
         let created = demo.call(&["order.Create"], order).ok().json();
         assert_eq!(created["userName"], "Ada");
-        let imported = demo.call(&["order.Import"], &[&order[..], order, order].concat()).ok().json();
+        let imported = demo
+            .call(&["order.Import"], &[&order[..], order, order].concat())
+            .ok()
+            .json();
         assert!(imported.to_string().contains('3'), "{imported}");
 
-        let chat = demo.call(&["order.Chat", "-o", "ndjson"], b"{\"text\":\"one\"} {\"text\":\"two\"}").ok();
+        let chat = demo
+            .call(
+                &["order.Chat", "-o", "ndjson"],
+                b"{\"text\":\"one\"} {\"text\":\"two\"}",
+            )
+            .ok();
         assert_eq!(chat.out.lines().count(), 2, "{chat:?}");
 
         let watch = demo.call(
-            &["user.Watch", "-d", "{\"includeExisting\":true}", "--max-time", "2s", "-o", "ndjson", "--drop-unknown"],
+            &[
+                "user.Watch",
+                "-d",
+                "{\"includeExisting\":true}",
+                "--max-time",
+                "2s",
+                "-o",
+                "ndjson",
+                "--drop-unknown",
+            ],
             b"",
         );
-        assert_eq!(watch.code, 64 + 4, "a stream without end ends with its deadline: {watch:?}");
+        assert_eq!(
+            watch.code,
+            64 + 4,
+            "a stream without end ends with its deadline: {watch:?}"
+        );
 
         let missing = demo.call(&["user.Get", "-d", "{\"id\":\"777\"}"], b"");
         assert_eq!(missing.code, 64 + 5, "{missing:?}");
-        assert!(missing.err.starts_with("error: NOT_FOUND (5): "), "{missing:?}");
+        assert!(
+            missing.err.starts_with("error: NOT_FOUND (5): "),
+            "{missing:?}"
+        );
         let missing = demo.call(&["user.Get", "-d", "{\"id\":\"777\"}", "-o", "json"], b"");
         let error: Value = serde_json::from_str(&missing.err).unwrap();
         assert_eq!(error["code"], 5);
         assert!(error["details"].is_array());
 
-        let envelope = demo.call(&["user.Get", "-d", "{\"id\":\"1\"}", "--envelope"], b"").ok().json();
+        let envelope = demo
+            .call(&["user.Get", "-d", "{\"id\":\"1\"}", "--envelope"], b"")
+            .ok()
+            .json();
         assert_eq!(envelope["status"]["name"], "OK");
         assert_eq!(envelope["messages"][0]["name"], "Ada");
         assert!(envelope["timings_ms"]["total"].as_f64().unwrap() > 0.0);
 
-        let names = demo.call(&["user.Get", "-d", "{\"id\":\"1\"}", "--proto-names", "--emit-defaults"], b"").ok().json();
-        assert!(names["created_at"].is_string() && names["tags"].is_array(), "{names}");
+        let names = demo
+            .call(
+                &[
+                    "user.Get",
+                    "-d",
+                    "{\"id\":\"1\"}",
+                    "--proto-names",
+                    "--emit-defaults",
+                ],
+                b"",
+            )
+            .ok()
+            .json();
+        assert!(
+            names["created_at"].is_string() && names["tags"].is_array(),
+            "{names}"
+        );
     });
 }
 
@@ -101,26 +169,98 @@ fn a_wrong_call_is_told_where_it_is_wrong_before_it_is_sent() {
     over_both(|world| {
         let demo = Demo::start(world);
         for (arguments, code, message) in [
-            (&["user.Gte"][..], 4, "error: user.v1.UserService has no method 'Gte'. Did you mean 'Get'?"),
-            (&["usr.Get"], 4, "error: no service 'usr' is registered. Did you mean 'user'?"),
-            (&["nobody.at.all/Get"], 4, "error: no service 'nobody' is registered. Registered: order, user."),
-            (&["Get"], 2, "error: 'Get' is ambiguous: order/order.v1.OrderService/Get, user/user.v1.UserService/Get."),
+            (
+                &["user.Gte"][..],
+                4,
+                "error: user.v1.UserService has no method 'Gte'. Did you mean 'Get'?",
+            ),
+            (
+                &["usr.Get"],
+                4,
+                "error: no service 'usr' is registered. Did you mean 'user'?",
+            ),
+            (
+                &["nobody.at.all/Get"],
+                4,
+                "error: no service 'nobody' is registered. Registered: order, user.",
+            ),
+            (
+                &["Get"],
+                2,
+                "error: 'Get' is ambiguous: order/order.v1.OrderService/Get, user/user.v1.UserService/Get.",
+            ),
             (&["user."], 2, "error: 'user.' names no method."),
-            (&["user.Get", "-d", "{\"id\":"], 2, "error: the request is no user.v1.GetRequest: id: "),
-            (&["user.Get", "-d", "nonsense"], 2, "error: the request is no user.v1.GetRequest: "),
-            (&["user.Get", "-d", "{\"idd\":\"1\"}"], 2, "error: the request is no user.v1.GetRequest: idd: "),
-            (&["user.Get", "-d", "{\"id\":7}"], 2, "error: the request is no user.v1.GetRequest: id: "),
-            (&["user.Get", "-d", "{} {}"], 2, "error: user.v1.UserService/Get takes one request"),
-            (&["order.Create", "-d", "{\"items\":[{},{\"quantity\":\"x\"}]}"], 2, "error: the request is no order.v1.CreateRequest: items[1].quantity: "),
-            (&["order.Import", "-d", "{} {\"userId\":1}"], 2, "error: request 2 is no order.v1.CreateRequest: userId: "),
-            (&["user.Get", "-H", "nonsense"], 2, "error: header 'nonsense' has no colon"),
-            (&["user.Get", "-H", "a: ${MSCTL_TEST_UNSET}"], 2, "error: environment variable MSCTL_TEST_UNSET is not set"),
-            (&["user.Get", "-H", "grpc-timeout: 1S"], 2, "error: header \"grpc-timeout\": "),
+            (
+                &["user.Get", "-d", "{\"id\":"],
+                2,
+                "error: the request is no user.v1.GetRequest: id: ",
+            ),
+            (
+                &["user.Get", "-d", "nonsense"],
+                2,
+                "error: the request is no user.v1.GetRequest: ",
+            ),
+            (
+                &["user.Get", "-d", "{\"idd\":\"1\"}"],
+                2,
+                "error: the request is no user.v1.GetRequest: idd: ",
+            ),
+            (
+                &["user.Get", "-d", "{\"id\":7}"],
+                2,
+                "error: the request is no user.v1.GetRequest: id: ",
+            ),
+            (
+                &["user.Get", "-d", "{} {}"],
+                2,
+                "error: user.v1.UserService/Get takes one request",
+            ),
+            (
+                &[
+                    "order.Create",
+                    "-d",
+                    "{\"items\":[{},{\"quantity\":\"x\"}]}",
+                ],
+                2,
+                "error: the request is no order.v1.CreateRequest: items[1].quantity: ",
+            ),
+            (
+                &["order.Import", "-d", "{} {\"userId\":1}"],
+                2,
+                "error: request 2 is no order.v1.CreateRequest: userId: ",
+            ),
+            (
+                &["user.Get", "-H", "nonsense"],
+                2,
+                "error: header 'nonsense' has no colon",
+            ),
+            (
+                &["user.Get", "-H", "a: ${MSCTL_TEST_UNSET}"],
+                2,
+                "error: environment variable MSCTL_TEST_UNSET is not set",
+            ),
+            (
+                &["user.Get", "-H", "grpc-timeout: 1S"],
+                2,
+                "error: header \"grpc-timeout\": ",
+            ),
             (&["user.Get", "-d", "@/nowhere"], 2, "error: /nowhere: "),
-            (&["user.Get", "--instance", "nobody"], 4, "error: user has no instance 'nobody'."),
-            (&["--address", "127.0.0.1:1", "a.B/C"], 64 + 14, "error: 127.0.0.1:1: connection refused."),
+            (
+                &["user.Get", "--instance", "nobody"],
+                4,
+                "error: user has no instance 'nobody'.",
+            ),
+            (
+                &["--address", "127.0.0.1:1", "a.B/C"],
+                64 + 14,
+                "error: 127.0.0.1:1: connection refused.",
+            ),
             (&["--address", "nonsense", "a.B/C"], 2, "error: nonsense: "),
-            (&["user.Get", "--max-time", "soon"], 2, "error: invalid value 'soon'"),
+            (
+                &["user.Get", "--max-time", "soon"],
+                2,
+                "error: invalid value 'soon'",
+            ),
         ] {
             let done = demo.call(arguments, b"");
             assert_eq!(done.code, code, "{arguments:?} {done:?}");
@@ -131,7 +271,10 @@ fn a_wrong_call_is_told_where_it_is_wrong_before_it_is_sent() {
         assert!(described.to_string().contains("user.v1.UserService/Watch"));
         let message = world.msctl(&["describe", "user.v1.User"]).ok().out;
         assert!(message.contains("message user.v1.User {"), "{message}");
-        let template = world.msctl(&["describe", "order.Create", "--template"]).ok().json();
+        let template = world
+            .msctl(&["describe", "order.Create", "--template"])
+            .ok()
+            .json();
         assert!(template["items"][0].get("sku").is_some(), "{template}");
         assert_eq!(world.msctl(&["describe", "user.v1.Usr"]).code, 4);
     });
@@ -142,14 +285,33 @@ fn a_change_of_config_is_seen_by_every_process_and_a_bad_value_is_named() {
     over_both(|world| {
         let _demo = Demo::start(world);
         let set = world
-            .msctl(&["config", "set", "order/timeout.write", "5s", "--wait", "30s", "-o", "json"])
+            .msctl(&[
+                "config",
+                "set",
+                "order/timeout.write",
+                "5s",
+                "--wait",
+                "30s",
+                "-o",
+                "json",
+            ])
             .ok()
             .json();
         assert_eq!(set["rollout"]["instances"], 2);
         assert_eq!(set["rollout"]["applied"], 2);
-        let refused = world.msctl(&["config", "set", "order/timeout.write", "soon", "--wait", "30s"]);
+        let refused = world.msctl(&[
+            "config",
+            "set",
+            "order/timeout.write",
+            "soon",
+            "--wait",
+            "30s",
+        ]);
         assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(refused.err.contains("refused order/timeout.write"), "{refused:?}");
+        assert!(
+            refused.err.contains("refused order/timeout.write"),
+            "{refused:?}"
+        );
     });
 }
 
@@ -159,7 +321,17 @@ fn an_instance_that_hangs_is_shown_as_hung_and_calls_go_past_it() {
         let demo = Demo::start(world);
         let rows = world.msctl(&["services", "user", "-o", "json"]).ok().json();
         let victim = rows[0]["instance"].as_str().unwrap().to_owned();
-        demo.call(&["user/FaultService.Set", "--instance", &victim, "-d", "{\"mode\":\"HANG\"}"], b"").ok();
+        demo.call(
+            &[
+                "user/FaultService.Set",
+                "--instance",
+                &victim,
+                "-d",
+                "{\"mode\":\"HANG\"}",
+            ],
+            b"",
+        )
+        .ok();
         until("it is shown as hung", || {
             let rows = world.msctl(&["services", "user", "-o", "json"]).ok().json();
             rows.as_array().unwrap().iter().any(|row| {
@@ -182,8 +354,12 @@ fn a_killed_demo_leaves_no_child_and_a_stopped_one_no_lease() {
         assert_eq!(children.len(), 4);
         demo.process.signal("-9");
         demo.process.end();
-        until("the children are gone", || !children.iter().any(|pid| alive(*pid)));
-        until("their records are gone", || world.msctl(&["services", "-o", "json"]).ok().json() == json!([]));
+        until("the children are gone", || {
+            !children.iter().any(|pid| alive(*pid))
+        });
+        until("their records are gone", || {
+            world.msctl(&["services", "-o", "json"]).ok().json() == json!([])
+        });
 
         for signal in ["-INT", "-TERM", "-HUP"] {
             let mut demo = Demo::start(world);
@@ -191,7 +367,11 @@ fn a_killed_demo_leaves_no_child_and_a_stopped_one_no_lease() {
             demo.process.signal(signal);
             assert_eq!(demo.process.end(), 0);
             assert!(!children.iter().any(|pid| alive(*pid)), "{signal}");
-            assert_eq!(world.msctl(&["leases", "-o", "json"]).ok().json(), json!([]), "{signal}");
+            assert_eq!(
+                world.msctl(&["leases", "-o", "json"]).ok().json(),
+                json!([]),
+                "{signal}"
+            );
         }
     });
 }
@@ -211,7 +391,9 @@ fn a_demo_that_is_stopped_while_it_starts_leaves_nothing() {
         // leave behind.
         process.signal("-INT");
         process.end();
-        until("the children are gone", || !children.iter().any(|pid| alive(*pid)));
+        until("the children are gone", || {
+            !children.iter().any(|pid| alive(*pid))
+        });
         // A lease that was being granted at that moment has no key and ends by its time.
         until("no lease is left", || {
             world.msctl(&["leases", "-o", "json"]).ok().json() == json!([])
@@ -224,10 +406,18 @@ fn a_child_that_is_killed_is_told_and_falls_out_after_its_lease() {
     let world = World::embedded();
     let demo = Demo::start(&world);
     let victim = children_of(demo.process.child.id())[0];
-    let killed = Command::new("kill").args(["-9", &victim.to_string()]).status().unwrap();
+    let killed = Command::new("kill")
+        .args(["-9", &victim.to_string()])
+        .status()
+        .unwrap();
     assert!(killed.success());
     until("three are left", || {
-        let rows = world.msctl(&["services", "-o", "json", "--probe", "never", "--ttl", "never"]).ok().json();
+        let rows = world
+            .msctl(&[
+                "services", "-o", "json", "--probe", "never", "--ttl", "never",
+            ])
+            .ok()
+            .json();
         rows.as_array().unwrap().len() == 3
     });
 }
@@ -236,9 +426,14 @@ fn a_child_that_is_killed_is_told_and_falls_out_after_its_lease() {
 fn the_environment_does_not_lead_a_demo_into_a_fleet_that_is_worked_on() {
     let world = World::embedded();
     let mut command = command(world.home.path());
-    command
-        .env("MSCTL_ENDPOINTS", &world.endpoint)
-        .args(["demo", "--headless", "-o", "ndjson", "--listen", "127.0.0.1:0"]);
+    command.env("MSCTL_ENDPOINTS", &world.endpoint).args([
+        "demo",
+        "--headless",
+        "-o",
+        "ndjson",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
     let mut demo = Running::start(&mut command);
     let started = demo.json();
     assert_ne!(started["etcd"], world.endpoint.as_str());

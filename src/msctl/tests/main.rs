@@ -8,6 +8,11 @@
 
 mod bad_input;
 mod config;
+mod config_changes;
+mod config_docs;
+mod config_race;
+mod config_rollout;
+mod config_trees;
 mod demo;
 mod help;
 mod services;

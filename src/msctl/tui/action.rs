@@ -183,7 +183,10 @@ impl Action {
 
     /// The action of a palette name.
     pub fn named(name: &str) -> Option<Self> {
-        ACTIONS.iter().find(|spec| spec.name == name).map(|spec| spec.action)
+        ACTIONS
+            .iter()
+            .find(|spec| spec.name == name)
+            .map(|spec| spec.action)
     }
 }
 
@@ -211,7 +214,11 @@ mod tests {
             assert_eq!(spec.action as usize, index);
             assert_eq!(spec.action.spec().name, spec.name);
             assert!(spec.help.ends_with('.'), "{}: {}", spec.name, spec.help);
-            assert!(!spec.scopes.is_empty() && !spec.keys.is_empty(), "{}", spec.name);
+            assert!(
+                !spec.scopes.is_empty() && !spec.keys.is_empty(),
+                "{}",
+                spec.name
+            );
             assert_eq!(names.insert(spec.name, index), None, "{} twice", spec.name);
         }
     }
@@ -234,7 +241,10 @@ mod tests {
 
     #[test]
     fn what_destroys_needs_no_key_that_moves_elsewhere() {
-        for spec in ACTIONS.iter().filter(|s| ["deregister", "revoke-lease"].contains(&s.name)) {
+        for spec in ACTIONS
+            .iter()
+            .filter(|s| ["deregister", "revoke-lease"].contains(&s.name))
+        {
             for key in spec.keys {
                 assert!(!["d", "D", "ctrl-d", "j", "k", "delete", "backspace"].contains(key));
             }

@@ -62,7 +62,14 @@ pub struct Key {
 impl Key {
     /// A key without modifiers.
     pub const fn plain(code: Code) -> Self {
-        Self { code, modifiers: Modifiers { ctrl: false, alt: false, shift: false } }
+        Self {
+            code,
+            modifiers: Modifiers {
+                ctrl: false,
+                alt: false,
+                shift: false,
+            },
+        }
     }
 
     /// A character without modifiers.
@@ -74,14 +81,25 @@ impl Key {
     pub const fn ctrl(character: char) -> Self {
         Self {
             code: Code::Char(character),
-            modifiers: Modifiers { ctrl: true, alt: false, shift: false },
+            modifiers: Modifiers {
+                ctrl: true,
+                alt: false,
+                shift: false,
+            },
         }
     }
 
     /// The character this key types, if it types one.
     pub fn typed(self) -> Option<char> {
         match (self.code, self.modifiers) {
-            (Code::Char(character), Modifiers { ctrl: false, alt: false, .. }) => Some(character),
+            (
+                Code::Char(character),
+                Modifiers {
+                    ctrl: false,
+                    alt: false,
+                    ..
+                },
+            ) => Some(character),
             _ => None,
         }
     }
@@ -128,7 +146,9 @@ impl fmt::Display for Key {
 
 /// A key name that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no key. Write for example 'x', 'G', 'ctrl-s', 'alt-enter', 'shift-tab', 'f5', 'space'")]
+#[error(
+    "'{0}' is no key. Write for example 'x', 'G', 'ctrl-s', 'alt-enter', 'shift-tab', 'f5', 'space'"
+)]
 pub struct UnknownKey(pub String);
 
 impl FromStr for Key {
@@ -153,7 +173,10 @@ impl FromStr for Key {
         }
         let unknown = || UnknownKey(text.to_owned());
         if let Some((code, _)) = NAMED.iter().find(|(_, name)| *name == rest) {
-            return Ok(Self { code: *code, modifiers });
+            return Ok(Self {
+                code: *code,
+                modifiers,
+            });
         }
         let mut characters = rest.chars();
         let code = match (characters.next(), characters.as_str()) {
@@ -196,7 +219,18 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_as_it_is_shown() {
-        for text in ["x", "G", "ctrl-s", "alt-enter", "shift-tab", "f5", "space", "-", "ctrl--", "?"] {
+        for text in [
+            "x",
+            "G",
+            "ctrl-s",
+            "alt-enter",
+            "shift-tab",
+            "f5",
+            "space",
+            "-",
+            "ctrl--",
+            "?",
+        ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
         }

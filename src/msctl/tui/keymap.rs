@@ -37,7 +37,10 @@ pub enum KeymapError {
 
 impl Default for Keymap {
     fn default() -> Self {
-        let mut map = Self { bound: HashMap::new(), shown: HashMap::new() };
+        let mut map = Self {
+            bound: HashMap::new(),
+            shown: HashMap::new(),
+        };
         for spec in ACTIONS {
             for keys in spec.keys {
                 // The list's own keys are proved to parse by its test.
@@ -45,7 +48,10 @@ impl Default for Keymap {
                     map.bind(spec, &keys);
                 }
             }
-            map.shown.insert(spec.action, spec.keys.first().map_or(String::new(), |k| (*k).into()));
+            map.shown.insert(
+                spec.action,
+                spec.keys.first().map_or(String::new(), |k| (*k).into()),
+            );
         }
         map
     }
@@ -80,10 +86,9 @@ impl Keymap {
             if let Some(action) = self.bound.get(&(*scope, keys.to_vec())) {
                 return Meaning::Run(*action);
             }
-            let begun = self
-                .bound
-                .keys()
-                .any(|(at, bound)| at == scope && bound.len() > keys.len() && bound.starts_with(keys));
+            let begun = self.bound.keys().any(|(at, bound)| {
+                at == scope && bound.len() > keys.len() && bound.starts_with(keys)
+            });
             if begun {
                 return Meaning::Begun;
             }
@@ -98,13 +103,17 @@ impl Keymap {
 
     /// The actions that work in a focus, in the order of the list.
     pub fn available<'a>(&self, scopes: &'a [Scope]) -> impl Iterator<Item = &'static Spec> + 'a {
-        ACTIONS.iter().filter(|spec| spec.scopes.iter().any(|scope| scopes.contains(scope)))
+        ACTIONS
+            .iter()
+            .filter(|spec| spec.scopes.iter().any(|scope| scopes.contains(scope)))
     }
 
     /// What the footer shows in a focus, the most wanted first.
     pub fn hints(&self, scopes: &[Scope]) -> Vec<&'static Spec> {
-        let mut hints: Vec<_> =
-            self.available(scopes).filter(|spec| spec.hint != NEVER).collect();
+        let mut hints: Vec<_> = self
+            .available(scopes)
+            .filter(|spec| spec.hint != NEVER)
+            .collect();
         hints.sort_by_key(|spec| spec.hint);
         hints
     }
@@ -126,9 +135,17 @@ mod tests {
     fn the_innermost_scope_decides() {
         let map = Keymap::default();
         let keys = [Scope::ConfigKeys, Scope::List, Scope::Global];
-        let instances = [Scope::Instances, Scope::Services, Scope::List, Scope::Global];
+        let instances = [
+            Scope::Instances,
+            Scope::Services,
+            Scope::List,
+            Scope::Global,
+        ];
         assert_eq!(meaning(&map, &keys, "x"), Meaning::Run(Action::Unset));
-        assert_eq!(meaning(&map, &instances, "x"), Meaning::Run(Action::Deregister));
+        assert_eq!(
+            meaning(&map, &instances, "x"),
+            Meaning::Run(Action::Deregister)
+        );
         assert_eq!(meaning(&map, &keys, "g"), Meaning::Begun);
         assert_eq!(meaning(&map, &keys, "g g"), Meaning::Run(Action::Top));
         assert_eq!(meaning(&map, &keys, "ctrl-q"), Meaning::Nothing);
@@ -139,7 +156,10 @@ mod tests {
         let mut map = Keymap::default();
         map.rebind("quit", "ctrl-q").unwrap();
         assert_eq!(meaning(&map, &[Scope::Global], "q"), Meaning::Nothing);
-        assert_eq!(meaning(&map, &[Scope::Global], "ctrl-q"), Meaning::Run(Action::Quit));
+        assert_eq!(
+            meaning(&map, &[Scope::Global], "ctrl-q"),
+            Meaning::Run(Action::Quit)
+        );
         assert_eq!(map.keys_of(Action::Quit), "ctrl-q");
         assert!(map.rebind("explode", "x").is_err());
         assert!(map.rebind("quit", "hyper-q").is_err());

@@ -32,7 +32,9 @@ pub async fn edit(text: &str, suffix: &str) -> Result<String, String> {
         .await
         .map_err(|error| format!("{editor}: {error}"))?;
     if !status.success() {
-        return Err(format!("{editor} ended with {status}; the text is as it was"));
+        return Err(format!(
+            "{editor} ended with {status}; the text is as it was"
+        ));
     }
     std::fs::read_to_string(&file.0).map_err(|error| format!("the edited text: {error}"))
 }
@@ -42,13 +44,14 @@ struct File(PathBuf);
 
 impl File {
     fn new(text: &str, suffix: &str) -> std::io::Result<Self> {
-        let number = std::hash::BuildHasher::hash_one(
-            &std::hash::RandomState::new(),
-            std::process::id(),
-        );
+        let number =
+            std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         let path = std::env::temp_dir().join(format!("msctl-{number:016x}{suffix}"));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         let made = Self(path);
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;

@@ -26,10 +26,16 @@ pub struct Paper {
 }
 
 /// A dark terminal.
-pub const DARK: Paper = Paper { background: "#12161c", foreground: "#d6dbe2" };
+pub const DARK: Paper = Paper {
+    background: "#12161c",
+    foreground: "#d6dbe2",
+};
 
 /// A light terminal.
-pub const LIGHT: Paper = Paper { background: "#fbfbf9", foreground: "#23282f" };
+pub const LIGHT: Paper = Paper {
+    background: "#fbfbf9",
+    foreground: "#23282f",
+};
 
 /// Draws a buffer.
 pub fn svg(buffer: &Buffer, paper: Paper) -> String {
@@ -114,8 +120,16 @@ fn texts(out: &mut String, buffer: &Buffer, y: u16, paper: Paper) {
         if text.trim().is_empty() {
             continue;
         }
-        let weight = if modifier.contains(Modifier::BOLD) { " font-weight=\"600\"" } else { "" };
-        let faint = if modifier.contains(Modifier::DIM) { " opacity=\"0.6\"" } else { "" };
+        let weight = if modifier.contains(Modifier::BOLD) {
+            " font-weight=\"600\""
+        } else {
+            ""
+        };
+        let faint = if modifier.contains(Modifier::DIM) {
+            " opacity=\"0.6\""
+        } else {
+            ""
+        };
         let _ = writeln!(
             out,
             "<text x=\"{}\" y=\"{:.1}\" fill=\"{front}\"{weight}{faint}>{text}</text>",

@@ -95,8 +95,12 @@ impl View {
 
     /// The page of a name, as a command line says it.
     pub fn named(name: &str) -> Option<Self> {
-        let all = Self::TABS.iter().map(|(_, view)| *view).chain([Self::Messages]);
-        all.into_iter().find(|view| view.title().eq_ignore_ascii_case(name))
+        let all = Self::TABS
+            .iter()
+            .map(|(_, view)| *view)
+            .chain([Self::Messages]);
+        all.into_iter()
+            .find(|view| view.title().eq_ignore_ascii_case(name))
     }
 }
 
@@ -247,7 +251,11 @@ impl State {
 
     /// The newest revision etcd showed.
     pub fn revision(&self) -> Revision {
-        self.feeds.iter().map(|feed| feed.revision).max().unwrap_or_default()
+        self.feeds
+            .iter()
+            .map(|feed| feed.revision)
+            .max()
+            .unwrap_or_default()
     }
 
     /// How far etcd's word reaches, by the worst of the mirrors.
@@ -283,7 +291,11 @@ impl State {
         match &self.overlay {
             Some(Overlay::Palette(_)) => return &[S::Palette],
             Some(Overlay::Question(question)) => {
-                return if question.typed.is_some() { &[S::Prompt] } else { &[S::Question] };
+                return if question.typed.is_some() {
+                    &[S::Prompt]
+                } else {
+                    &[S::Question]
+                };
             }
             Some(Overlay::Prompt(_)) => return &[S::Prompt],
             Some(Overlay::Reader(_)) => return &[S::Reader, S::Global],
@@ -340,9 +352,13 @@ impl State {
             return false;
         }
         match self.view {
-            View::Services => self.services.instances.rows().iter().take(200).any(|i| {
-                i.lease.is_some()
-            }),
+            View::Services => self
+                .services
+                .instances
+                .rows()
+                .iter()
+                .take(200)
+                .any(|i| i.lease.is_some()),
             View::Leases => !self.leases.list.rows().is_empty(),
             _ => false,
         }
@@ -372,10 +388,12 @@ impl State {
                 // A new service under the cursor has its instances listed at once.
                 self.services.rebuild(&self.directory, now, wall) || first
             }
-            View::Config => {
-                self.config.rebuild(registry.services().map(|(name, _)| name), now)
-            }
-            View::Calls => self.calls.rebuild(registry.services().map(|(name, _)| name), now),
+            View::Config => self
+                .config
+                .rebuild(registry.services().map(|(name, _)| name), now),
+            View::Calls => self
+                .calls
+                .rebuild(registry.services().map(|(name, _)| name), now),
             View::Leases => self.leases.rebuild(&self.directory, now),
             View::Events => self.events.rebuild(now),
             View::Keys => self.keys.rebuild(now),
@@ -394,7 +412,11 @@ impl State {
         if self.shows_gauges()
             || matches!(self.freshness(), Freshness::Stale { .. })
             || (self.view == View::Calls
-                && self.calls.answer.as_ref().is_some_and(calls::Answer::is_running))
+                && self
+                    .calls
+                    .answer
+                    .as_ref()
+                    .is_some_and(calls::Answer::is_running))
         {
             wakes.push(Some(next_second));
         }
@@ -403,7 +425,9 @@ impl State {
             wakes.push(Some(now + Duration::from_millis(100)));
         }
         let outdated = match self.view {
-            View::Services => self.services.services.is_outdated() || self.services.instances.is_outdated(),
+            View::Services => {
+                self.services.services.is_outdated() || self.services.instances.is_outdated()
+            }
             View::Events => self.events.list.is_outdated(),
             View::Leases => self.leases.list.is_outdated(),
             View::Doctor | View::Overview => self.doctor.list.is_outdated(),
@@ -418,5 +442,9 @@ impl State {
 
 /// A terminal that does not tell its size is taken for the usual one.
 pub fn known_size(size: (u16, u16)) -> (u16, u16) {
-    if size.0 == 0 || size.1 == 0 { (80, 24) } else { size }
+    if size.0 == 0 || size.1 == 0 {
+        (80, 24)
+    } else {
+        size
+    }
 }

@@ -232,7 +232,11 @@ pub fn translate(event: input::Event) -> Option<Event> {
                 input::MouseEventKind::ScrollDown => MouseKind::WheelDown,
                 _ => return None,
             };
-            Some(Event::Mouse(Mouse { kind, column: mouse.column, row: mouse.row }))
+            Some(Event::Mouse(Mouse {
+                kind,
+                column: mouse.column,
+                row: mouse.row,
+            }))
         }
         _ => None,
     }
@@ -280,18 +284,36 @@ mod tests {
     fn the_clipboard_is_reached_through_what_stands_between() {
         assert_eq!(clipboard("hi", Inside::Nothing), "\x1b]52;c;aGk=\x07");
         let tmux = clipboard("hi", Inside::Tmux);
-        assert!(tmux.ends_with("\x1bPtmux;\x1b\x1b]52;c;aGk=\x07\x1b\\"), "{tmux:?}");
-        assert_eq!(clipboard("hi", Inside::Screen), "\x1bP\x1b]52;c;aGk=\x07\x1b\\");
+        assert!(
+            tmux.ends_with("\x1bPtmux;\x1b\x1b]52;c;aGk=\x07\x1b\\"),
+            "{tmux:?}"
+        );
+        assert_eq!(
+            clipboard("hi", Inside::Screen),
+            "\x1bP\x1b]52;c;aGk=\x07\x1b\\"
+        );
     }
 
     #[test]
     fn keys_are_told_apart_as_the_keymap_wants() {
         let press = |code, modifiers| input::KeyEvent::new(code, modifiers);
         for (event, expected) in [
-            (press(input::KeyCode::Char('G'), input::KeyModifiers::SHIFT), "G"),
-            (press(input::KeyCode::BackTab, input::KeyModifiers::SHIFT), "shift-tab"),
-            (press(input::KeyCode::Char('s'), input::KeyModifiers::CONTROL), "ctrl-s"),
-            (press(input::KeyCode::Enter, input::KeyModifiers::CONTROL), "ctrl-enter"),
+            (
+                press(input::KeyCode::Char('G'), input::KeyModifiers::SHIFT),
+                "G",
+            ),
+            (
+                press(input::KeyCode::BackTab, input::KeyModifiers::SHIFT),
+                "shift-tab",
+            ),
+            (
+                press(input::KeyCode::Char('s'), input::KeyModifiers::CONTROL),
+                "ctrl-s",
+            ),
+            (
+                press(input::KeyCode::Enter, input::KeyModifiers::CONTROL),
+                "ctrl-enter",
+            ),
         ] {
             assert_eq!(translate_key(event).unwrap().to_string(), expected);
         }

@@ -29,7 +29,10 @@ mod storm;
 pub(super) fn at(seconds: u64) -> Now {
     let start: jiff::Timestamp = "2026-11-23T13:02:52Z".parse().unwrap();
     let mono = Duration::from_secs(seconds);
-    Now { mono, wall: start + jiff::SignedDuration::try_from(mono).unwrap() }
+    Now {
+        mono,
+        wall: start + jiff::SignedDuration::try_from(mono).unwrap(),
+    }
 }
 
 /// A console of a context called `demo` that has seen nothing.
@@ -60,7 +63,12 @@ fn instance(service: &str, id: &str, version: &str, host: u8, zone: &str, lease:
             "endpoints":["grpc://10.0.0.{host}:9000","http://10.0.0.{host}:9000"],
             "metadata":{{"zone":"{zone}"}},"started_at":"2026-11-23T09:50:00Z"}}"#
     );
-    entry(&format!("/services/{service}/{id}"), &value, 700 + lease, lease)
+    entry(
+        &format!("/services/{service}/{id}"),
+        &value,
+        700 + lease,
+        lease,
+    )
 }
 
 fn status(service: &str, id: &str, revision: i64, rejected: &str) -> Entry {
@@ -92,7 +100,12 @@ pub(super) fn fleet(state: &mut State) {
         entry("/config/global/timeout.write", "1s", 640, 0),
         entry("/config/order/db.password", "hunter2", 650, 0),
         entry("/config/order/page.size", "50", 655, 0),
-        entry("/config/order/retry", "{attempts: 3, backoff: 100ms}", 660, 0),
+        entry(
+            "/config/order/retry",
+            "{attempts: 3, backoff: 100ms}",
+            660,
+            0,
+        ),
         entry("/config/order/timeout.write", "2s", 811, 0),
     ];
     let refused = r#"{"key":"global/timeout.read","revision":790,"error":"\"1x\" is no duration"}"#;
@@ -107,7 +120,8 @@ pub(super) fn fleet(state: &mut State) {
         status("user", "user-2", 811, ""),
     ];
     let revision = Revision(18_204);
-    let listed = |source, entries| Event::Feed(0, Feed::Listed(source, revision, entries, Part::Last));
+    let listed =
+        |source, entries| Event::Feed(0, Feed::Listed(source, revision, entries, Part::Last));
     for event in [
         listed(Source::Services, services),
         listed(Source::Config, config),
@@ -132,7 +146,11 @@ pub(super) fn fleet(state: &mut State) {
         ttl: Some(10 - (id * 3) % 7),
         keys: None,
     });
-    update(state, at(40), Event::Reply(0, Reply::Leases(leases.collect())));
+    update(
+        state,
+        at(40),
+        Event::Reply(0, Reply::Leases(leases.collect())),
+    );
     for source in [Source::Services, Source::Config, Source::Status] {
         update(state, at(41), Event::Feed(0, Feed::Fresh(source, revision)));
     }
@@ -140,7 +158,11 @@ pub(super) fn fleet(state: &mut State) {
 }
 
 fn dot(name: &str) -> MemberDot {
-    MemberDot { endpoint: format!("{name}:2379"), up: Some(true), error: None }
+    MemberDot {
+        endpoint: format!("{name}:2379"),
+        up: Some(true),
+        error: None,
+    }
 }
 
 fn cluster() -> ClusterView {
@@ -182,7 +204,11 @@ pub(super) fn health(service: &str, id: &str, health: Health, millis: u64) -> Ev
 pub(super) fn changed(state: &mut State, source: Source, change: Change) {
     let revision = change.revision();
     let now = state.now;
-    update(state, now, Event::Feed(0, Feed::Changed(source, revision, vec![change])));
+    update(
+        state,
+        now,
+        Event::Feed(0, Feed::Changed(source, revision, vec![change])),
+    );
 }
 
 /// Presses keys, named and separated by spaces. Gives the effects that are no periodic questions.
@@ -216,7 +242,10 @@ pub(super) fn type_text(state: &mut State, text: &str) {
 }
 
 pub(super) fn look(theme: &str) -> Look {
-    Look { theme: Theme::named(theme).unwrap(), zone: TimeZone::UTC }
+    Look {
+        theme: Theme::named(theme).unwrap(),
+        zone: TimeZone::UTC,
+    }
 }
 
 /// What shows, as cells.

@@ -185,7 +185,10 @@ impl Theme {
     pub fn detect(choice: ColorChoice, around: &Surroundings) -> Self {
         let term = around.term.as_deref().unwrap_or_default();
         let dumb = matches!(term, "dumb" | "unknown");
-        let rich = around.colorterm.as_deref().is_some_and(|v| v.contains("truecolor") || v.contains("24bit"))
+        let rich = around
+            .colorterm
+            .as_deref()
+            .is_some_and(|v| v.contains("truecolor") || v.contains("24bit"))
             || term.ends_with("-direct");
         let light = around
             .colorfgbg
@@ -204,7 +207,14 @@ impl Theme {
             !locale.is_empty() && !locale.contains("utf-8") && !locale.contains("utf8")
         }) || term == "linux"
             || dumb;
-        Self { palette, glyphs: if ascii { Glyphs::Ascii } else { Glyphs::Unicode } }
+        Self {
+            palette,
+            glyphs: if ascii {
+                Glyphs::Ascii
+            } else {
+                Glyphs::Unicode
+            },
+        }
     }
 
     /// A theme by its name, as `:theme` takes it.
@@ -225,7 +235,9 @@ impl Theme {
 
     /// The theme after this one in [`Theme::NAMES`].
     pub fn next(self) -> Self {
-        let at = Self::NAMES.iter().position(|name| Self::named(name) == Some(self));
+        let at = Self::NAMES
+            .iter()
+            .position(|name| Self::named(name) == Some(self));
         let name = Self::NAMES[at.map_or(0, |at| (at + 1) % Self::NAMES.len())];
         Self::named(name).unwrap_or(self)
     }
@@ -257,7 +269,10 @@ impl Theme {
                 Role::Good | Role::Added => plain.fg(Color::Green),
                 Role::Warn => plain.fg(Color::Yellow),
                 Role::Bad | Role::Removed => plain.fg(Color::Red),
-                Role::HeaderProduction => plain.fg(Color::White).bg(Color::Red).add_modifier(Modifier::BOLD),
+                Role::HeaderProduction => plain
+                    .fg(Color::White)
+                    .bg(Color::Red)
+                    .add_modifier(Modifier::BOLD),
             },
             Palette::Dark => match role {
                 Role::Text | Role::Header => plain,
@@ -266,9 +281,10 @@ impl Theme {
                 Role::Good | Role::Added => plain.fg(Color::Rgb(0x7f, 0xd1, 0x8b)),
                 Role::Warn => plain.fg(Color::Rgb(0xf0, 0xb7, 0x5a)),
                 Role::Bad | Role::Removed => plain.fg(Color::Rgb(0xf2, 0x6d, 0x6d)),
-                Role::HeaderProduction => {
-                    plain.fg(Color::Rgb(255, 255, 255)).bg(Color::Rgb(0xa8, 0x1e, 0x2b)).add_modifier(Modifier::BOLD)
-                }
+                Role::HeaderProduction => plain
+                    .fg(Color::Rgb(255, 255, 255))
+                    .bg(Color::Rgb(0xa8, 0x1e, 0x2b))
+                    .add_modifier(Modifier::BOLD),
             },
             Palette::Light => match role {
                 Role::Text | Role::Header => plain,
@@ -277,9 +293,10 @@ impl Theme {
                 Role::Good | Role::Added => plain.fg(Color::Rgb(0x1a, 0x7a, 0x33)),
                 Role::Warn => plain.fg(Color::Rgb(0x96, 0x5c, 0x00)),
                 Role::Bad | Role::Removed => plain.fg(Color::Rgb(0xb4, 0x1e, 0x24)),
-                Role::HeaderProduction => {
-                    plain.fg(Color::Rgb(255, 255, 255)).bg(Color::Rgb(0xb4, 0x1e, 0x24)).add_modifier(Modifier::BOLD)
-                }
+                Role::HeaderProduction => plain
+                    .fg(Color::Rgb(255, 255, 255))
+                    .bg(Color::Rgb(0xb4, 0x1e, 0x24))
+                    .add_modifier(Modifier::BOLD),
             },
         }
     }
@@ -289,8 +306,12 @@ impl Theme {
         match self.palette {
             Palette::None => Style::new().add_modifier(Modifier::BOLD),
             Palette::Sixteen => Style::new().add_modifier(Modifier::BOLD),
-            Palette::Dark => Style::new().bg(Color::Rgb(0x26, 0x30, 0x3d)).add_modifier(Modifier::BOLD),
-            Palette::Light => Style::new().bg(Color::Rgb(0xe2, 0xea, 0xf5)).add_modifier(Modifier::BOLD),
+            Palette::Dark => Style::new()
+                .bg(Color::Rgb(0x26, 0x30, 0x3d))
+                .add_modifier(Modifier::BOLD),
+            Palette::Light => Style::new()
+                .bg(Color::Rgb(0xe2, 0xea, 0xf5))
+                .add_modifier(Modifier::BOLD),
         }
     }
 }
@@ -310,12 +331,30 @@ mod tests {
         };
         let detect = |choice, s: Surroundings| Theme::detect(choice, &s);
         let utf8 = "C.UTF-8";
-        assert_eq!(detect(ColorChoice::Auto, around(false, "truecolor", utf8)).palette, Palette::Dark);
-        assert_eq!(detect(ColorChoice::Auto, around(false, "", utf8)).palette, Palette::Sixteen);
-        assert_eq!(detect(ColorChoice::Auto, around(true, "truecolor", utf8)).palette, Palette::None);
-        assert_eq!(detect(ColorChoice::Always, around(true, "truecolor", utf8)).palette, Palette::Dark);
-        assert_eq!(detect(ColorChoice::Never, around(false, "truecolor", utf8)).palette, Palette::None);
-        assert_eq!(detect(ColorChoice::Auto, around(false, "", "C")).glyphs, Glyphs::Ascii);
+        assert_eq!(
+            detect(ColorChoice::Auto, around(false, "truecolor", utf8)).palette,
+            Palette::Dark
+        );
+        assert_eq!(
+            detect(ColorChoice::Auto, around(false, "", utf8)).palette,
+            Palette::Sixteen
+        );
+        assert_eq!(
+            detect(ColorChoice::Auto, around(true, "truecolor", utf8)).palette,
+            Palette::None
+        );
+        assert_eq!(
+            detect(ColorChoice::Always, around(true, "truecolor", utf8)).palette,
+            Palette::Dark
+        );
+        assert_eq!(
+            detect(ColorChoice::Never, around(false, "truecolor", utf8)).palette,
+            Palette::None
+        );
+        assert_eq!(
+            detect(ColorChoice::Auto, around(false, "", "C")).glyphs,
+            Glyphs::Ascii
+        );
     }
 
     #[test]

@@ -62,7 +62,11 @@ fn shows_time(state: &State) -> bool {
     state.shows_gauges()
         || matches!(state.freshness(), Freshness::Stale { .. })
         || (state.view == View::Calls
-            && state.calls.answer.as_ref().is_some_and(calls::Answer::is_running))
+            && state
+                .calls
+                .answer
+                .as_ref()
+                .is_some_and(calls::Answer::is_running))
 }
 
 fn press(state: &mut State, key: Key) -> Vec<Effect> {
@@ -92,7 +96,9 @@ fn press(state: &mut State, key: Key) -> Vec<Effect> {
 
 /// Gives a key to the text that has the focus.
 fn type_key(state: &mut State, key: Key) {
-    let Some(pressed) = with_editor(state, |editor| editor.press(key)) else { return };
+    let Some(pressed) = with_editor(state, |editor| editor.press(key)) else {
+        return;
+    };
     if pressed == Pressed::Changed {
         typed(state);
     }
@@ -198,7 +204,10 @@ fn edited(state: &mut State, text: Result<String, String>) -> Vec<Effect> {
         Ok(text) => {
             let text = text.trim_end_matches('\n');
             if with_editor(state, |editor| editor.replace(text)).is_none() {
-                state.say(Tone::Warn, "the edited text has no place any longer; nothing changed");
+                state.say(
+                    Tone::Warn,
+                    "the edited text has no place any longer; nothing changed",
+                );
             }
             typed(state);
         }
@@ -251,5 +260,9 @@ fn outdate_page(state: &mut State) {
 /// Whether an action works in the focus.
 pub(super) fn works(state: &State, action: Action) -> bool {
     let scopes = state.scopes();
-    action.spec().scopes.iter().any(|scope: &Scope| scopes.contains(scope))
+    action
+        .spec()
+        .scopes
+        .iter()
+        .any(|scope: &Scope| scopes.contains(scope))
 }

@@ -38,7 +38,12 @@ pub struct Look {
 
 /// Draws everything.
 pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
-    let area = Area { x: 0, y: 0, width: buffer.area.width, height: buffer.area.height };
+    let area = Area {
+        x: 0,
+        y: 0,
+        width: buffer.area.width,
+        height: buffer.area.height,
+    };
     let mut paint = Paint::new(buffer, look);
     if area.width < MINIMUM.0 || area.height < MINIMUM.1 {
         let (columns, rows) = MINIMUM;
@@ -87,7 +92,9 @@ fn toast(paint: &mut Paint<'_>, body: Area, state: &State) {
     if state.view == View::Messages {
         return;
     }
-    let Some(message) = state.messages.toast(state.now.mono) else { return };
+    let Some(message) = state.messages.toast(state.now.mono) else {
+        return;
+    };
     let role = tone(message.tone);
     let (_, line) = body.bottom(1);
     paint.clear(line);
@@ -102,7 +109,12 @@ fn toast(paint: &mut Paint<'_>, body: Area, state: &State) {
         times => format!("  {}{times}", paint.marks().times),
     };
     let said = Span::new(format!("{}{times}", message.text), role);
-    paint.spans(line.x + 1, line.y, line.width - 1, &[Span::new(format!("{mark} "), role), said]);
+    paint.spans(
+        line.x + 1,
+        line.y,
+        line.width - 1,
+        &[Span::new(format!("{mark} "), role), said],
+    );
 }
 
 /// How a tone looks.
@@ -120,7 +132,13 @@ fn footer(paint: &mut Paint<'_>, area: Area, state: &State) {
     let mut x = area.x + 1;
     if !state.pending.is_empty() {
         let begun: Vec<String> = state.pending.iter().map(ToString::to_string).collect();
-        paint.text(x, area.y, area.width - 1, &format!("{} …", begun.join(" ")), Role::Accent);
+        paint.text(
+            x,
+            area.y,
+            area.width - 1,
+            &format!("{} …", begun.join(" ")),
+            Role::Accent,
+        );
         return;
     }
     let hints = state.keymap.hints(state.scopes());

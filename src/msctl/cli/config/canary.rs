@@ -66,7 +66,9 @@ impl Abort {
 fn service(text: &str) -> Result<ServiceName, Failure> {
     match scope(text)? {
         Scope::Service(service) => Ok(service),
-        Scope::Global => Err(Failure::usage("a canary is for chosen instances of one service")),
+        Scope::Global => Err(Failure::usage(
+            "a canary is for chosen instances of one service",
+        )),
     }
 }
 
@@ -74,8 +76,10 @@ async fn standing(session: &Session, service: &ServiceName) -> Result<Standing, 
     let config = &session.prefixes().config;
     let key = key_of(config, service);
     let (Some(entry), _) = session.get(&key).await? else {
-        return Err(Failure::not_found(format!("no canary of {service} is under way"))
-            .next("Begin one with 'msctl config set KEY VALUE --canary INSTANCE'."));
+        return Err(
+            Failure::not_found(format!("no canary of {service} is under way"))
+                .next("Begin one with 'msctl config set KEY VALUE --canary INSTANCE'."),
+        );
     };
     match Standing::read(config, &entry) {
         Some(Ok(standing)) => Ok(standing),
@@ -92,7 +96,9 @@ async fn promote(
 ) -> Result<(), Failure> {
     let config = &session.prefixes().config;
     let standing = standing(session, service).await?;
-    let listing = session.list(&Scope::Service(service.clone()).prefix(config)).await?;
+    let listing = session
+        .list(&Scope::Service(service.clone()).prefix(config))
+        .await?;
     let seen = |key: &fleet::Key| {
         let found = listing.entries.iter().find(|entry| entry.key == *key);
         Seen::from(found.cloned())
@@ -115,7 +121,9 @@ async fn abort(
     let key = key_of(config, service);
     // A damaged record can be ended too.
     let (Some(entry), revision) = session.get(&key).await? else {
-        return Err(Failure::not_found(format!("no canary of {service} is under way")));
+        return Err(Failure::not_found(format!(
+            "no canary of {service} is under way"
+        )));
     };
     let action = Action::Abort(entry.mod_revision.0);
     let edit = fleet::Edit::delete(key, Seen::At(entry));
@@ -148,14 +156,19 @@ pub(super) async fn watch(
     loop {
         let (now, _) = session.get(&standing.entry.key).await?;
         if now.is_none_or(|entry| entry.mod_revision != revision) {
-            return Err(Failure::failed(format!("the canary of {service} was ended by another"))
-                .next(format!("See who did: msctl config history {service}")));
+            return Err(
+                Failure::failed(format!("the canary of {service} was ended by another"))
+                    .next(format!("See who did: msctl config history {service}")),
+            );
         }
         let reach = Reach::read(session).await?;
         let rollout = reach.rollout(session.prefixes(), revision, &keys, &audience);
-        let asked = reach
-            .instances(&keys, &audience)
-            .map(|instance| (instance.record.id.clone(), std::sync::Arc::new(instance.clone())));
+        let asked = reach.instances(&keys, &audience).map(|instance| {
+            (
+                instance.record.id.clone(),
+                std::sync::Arc::new(instance.clone()),
+            )
+        });
         let doing: Vec<Doing> = prober
             .instances(asked.collect::<Vec<_>>())
             .map(|(instance, verdict)| Doing {
@@ -197,9 +210,11 @@ pub(super) async fn watch(
                 let mut silent = how(format!("canary aborted: {because}"));
                 silent.wait = None;
                 abort(session, service, &silent, report).await?;
-                return Err(Failure::failed(format!("the canary was aborted: {because}"))
-                    .next("The other instances never ran the change.")
-                    .with_machine_details(json!({ "aborted": because })));
+                return Err(
+                    Failure::failed(format!("the canary was aborted: {because}"))
+                        .next("The other instances never ran the change.")
+                        .with_machine_details(json!({ "aborted": because })),
+                );
             }
         }
     }

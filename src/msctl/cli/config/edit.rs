@@ -43,7 +43,9 @@ impl Edit {
         let listing = session.list(&scope.prefix(config)).await?;
         let schemas = Schemas::read(session, std::slice::from_ref(&scope)).await?;
         let reveal = super::secrets(self.how.reveal);
-        let tree = export(config, &listing.entries, reveal, |key| schemas.is_secret(key));
+        let tree = export(config, &listing.entries, reveal, |key| {
+            schemas.is_secret(key)
+        });
         let before = if tree.text.is_empty() {
             format!("{scope}:\n  # some.key: value\n")
         } else {
@@ -74,8 +76,13 @@ impl Edit {
                 draft.remove();
                 return save::nothing(report, &format!("{scope} stands like that already"));
             }
-            let proposal =
-                Proposal::with(session, plan, listing.revision, Action::Change, schemas.clone());
+            let proposal = Proposal::with(
+                session,
+                plan,
+                listing.revision,
+                Action::Change,
+                schemas.clone(),
+            );
             if !self.how.no_check && proposal.errors().next().is_some() {
                 let faults: Vec<_> = proposal.errors().map(|f| f.violation.to_string()).collect();
                 let fault = faults.join("\n");
@@ -106,7 +113,9 @@ fn edits(
         return Err(format!("{other} is not what is edited; only {scope} is"));
     }
     if tree.scopes.is_empty() {
-        return Err(format!("'{scope}:' is gone from the top; an empty one removes every key"));
+        return Err(format!(
+            "'{scope}:' is gone from the top; an empty one removes every key"
+        ));
     }
     // What is no config key was not in the tree and is left alone.
     let own = |entry: &&fleet::Entry| ConfigKey::from_key(config, &entry.key).is_ok();
@@ -186,9 +195,13 @@ impl Draft {
             .status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.kept(Failure::failed(format!("the editor '{editor}' ended with {status}")))),
-            Err(error) => Err(self.kept(Failure::failed(format!("the editor '{editor}' cannot be started: {error}"))
-                .next("Set EDITOR."))),
+            Ok(status) => Err(self.kept(Failure::failed(format!(
+                "the editor '{editor}' ended with {status}"
+            )))),
+            Err(error) => Err(self.kept(
+                Failure::failed(format!("the editor '{editor}' cannot be started: {error}"))
+                    .next("Set EDITOR."),
+            )),
         }
     }
 
@@ -199,12 +212,16 @@ impl Draft {
 
     /// The failure, which names where the text is.
     fn kept(&self, failure: Failure) -> Failure {
-        let next = failure.next_step().map_or_else(String::new, |next| format!("{next} "));
-        failure.next(format!("{next}Your text is kept in {}.", self.path.display()))
+        let next = failure
+            .next_step()
+            .map_or_else(String::new, |next| format!("{next} "));
+        failure.next(format!(
+            "{next}Your text is kept in {}.",
+            self.path.display()
+        ))
     }
 
     fn fault(&self, error: &std::io::Error) -> Failure {
         Failure::failed(format!("the draft {}: {error}", self.path.display()))
     }
 }
-

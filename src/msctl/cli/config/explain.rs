@@ -29,8 +29,10 @@ impl Explain {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let named = key(&self.key)?;
         let Scope::Service(service) = &named.scope else {
-            return Err(Failure::usage("a global key is one layer; name a service that reads it")
-                .next(format!("'msctl config explain SERVICE/{}'.", named.path())));
+            return Err(
+                Failure::usage("a global key is one layer; name a service that reads it")
+                    .next(format!("'msctl config explain SERVICE/{}'.", named.path())),
+            );
         };
         let config = &session.prefixes().config;
         let mut entries = session.list(&named.scope.prefix(config)).await?.entries;
@@ -38,7 +40,9 @@ impl Explain {
         let schemas = Schemas::read(session, std::slice::from_ref(&named.scope)).await?;
         let mut records = history::records(session, &named.scope).await?;
         records.extend(history::records(session, &Scope::Global).await?);
-        let canary = entries.iter().find_map(|entry| Standing::read(config, entry));
+        let canary = entries
+            .iter()
+            .find_map(|entry| Standing::read(config, entry));
         let canary = canary.and_then(Result::ok);
         let schema = schemas.get(&named.scope);
         let found = explain(
@@ -61,7 +65,11 @@ impl Explain {
         let own = [named.clone()];
         let rollout = reach.rollout(session.prefixes(), newest, &keys, &{
             let instances = reach.instances(&own, &Audience::Everyone);
-            Audience::Only(instances.map(|instance| instance.record.id.clone()).collect())
+            Audience::Only(
+                instances
+                    .map(|instance| instance.record.id.clone())
+                    .collect(),
+            )
         });
         let field = schema.and_then(|schema| schema.field(named.path()));
         if !report.is_table() {
@@ -95,8 +103,14 @@ fn newest(found: &Explanation) -> Revision {
         Origin::Global { revision } | Origin::Service { revision } => *revision,
         _ => Revision::ZERO,
     };
-    let counting = found.says.iter().filter(|says| says.standing != Rank::Hidden);
-    counting.map(|says| revision(&says.origin)).max().unwrap_or_default()
+    let counting = found
+        .says
+        .iter()
+        .filter(|says| says.standing != Rank::Hidden);
+    counting
+        .map(|says| revision(&says.origin))
+        .max()
+        .unwrap_or_default()
 }
 
 fn rank(rank: Rank) -> &'static str {

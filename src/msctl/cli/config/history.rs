@@ -84,7 +84,13 @@ pub(super) async fn read(
         Some(key) => versions(session, key).await?,
         None => Vec::new(),
     };
-    Ok(timeline(scope, &prefixes.config, records, &current, &versions))
+    Ok(timeline(
+        scope,
+        &prefixes.config,
+        records,
+        &current,
+        &versions,
+    ))
 }
 
 /// The records of a scope, the newest first.
@@ -160,7 +166,10 @@ fn after(foreign: &Foreign, schemas: &Schemas) -> Option<String> {
 }
 
 fn side(value: Option<&String>) -> String {
-    value.map_or_else(|| "∅".to_owned(), |text| shown("", text.as_bytes(), Secrets::Masked))
+    value.map_or_else(
+        || "∅".to_owned(),
+        |text| shown("", text.as_bytes(), Secrets::Masked),
+    )
 }
 
 fn touched<'a>(
@@ -238,9 +247,15 @@ fn lines(
         .filter(|(column, cell)| *column != 3 && !cell.text().is_empty())
         .map(|(_, cell)| cell.text())
         .collect();
-    let mut text = format!("{}\n", palette.paint(&fleet::safe::escape(&head.join("  ")), Tone::Strong));
+    let mut text = format!(
+        "{}\n",
+        palette.paint(&fleet::safe::escape(&head.join("  ")), Tone::Strong)
+    );
     match one {
-        Happening::Release(Recorded { release: Ok(release), .. }) => {
+        Happening::Release(Recorded {
+            release: Ok(release),
+            ..
+        }) => {
             for change in touched(&release.changes, only) {
                 let before = change.before.as_deref().map(str::as_bytes);
                 let after = change.after.as_deref().map(str::as_bytes);

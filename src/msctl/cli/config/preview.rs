@@ -1,9 +1,9 @@
 //! What a change will do, shown before it is done: for each key its lines, the words that differ
 //! marked, secrets masked.
 
+use fleet::config::ConfigKey;
 use fleet::config::canary::{self, Canary};
 use fleet::config::conflict::{ThreeWay, written};
-use fleet::config::ConfigKey;
 use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, compare};
 use fleet::config::secret::MASK;
 use fleet::release::Action;
@@ -27,7 +27,14 @@ pub(super) fn proposal(
     for edit in proposal.plan.edits() {
         if let Ok(key) = ConfigKey::from_key(config, &edit.key) {
             let after = written(&edit.write).map(|value| &**value);
-            text.push_str(&edited(&key, edit.seen.value(), after, proposal, secrets, palette));
+            text.push_str(&edited(
+                &key,
+                edit.seen.value(),
+                after,
+                proposal,
+                secrets,
+                palette,
+            ));
         } else if let (Some(service), Some(value)) =
             (canary::service_of(config, &edit.key), written(&edit.write))
         {

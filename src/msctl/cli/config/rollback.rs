@@ -44,7 +44,8 @@ impl Rollback {
         let listing = session.list(&prefix).await?;
         let (edits, ways, action) = match (self.of, self.to) {
             (Some(of), _) => {
-                let (edits, ways) = self::of(session, &scope, Revision(of), &listing.entries).await?;
+                let (edits, ways) =
+                    self::of(session, &scope, Revision(of), &listing.entries).await?;
                 (edits, ways, Action::Revert(of))
             }
             (None, Some(to)) => {
@@ -59,7 +60,9 @@ impl Rollback {
             }
             (None, None) => return Err(Failure::usage("no revision is named")),
         };
-        let chosen = self.choose(session, &ways, &edits, listing.revision, &action, report).await?;
+        let chosen = self
+            .choose(session, &ways, &edits, listing.revision, &action, report)
+            .await?;
         let edits = edits.into_iter().chain(chosen).collect();
         let proposal = Proposal::new(session, edits, listing.revision, action).await?;
         if proposal.plan.is_empty() {
@@ -87,9 +90,11 @@ impl Rollback {
         }
         let config = &session.prefixes().config;
         // Judged with everything that is at stake, so that schemas say which values are secrets.
-        let all = edits.iter().cloned().chain(open.iter().filter_map(|way| way.edit(Take::Mine)));
-        let proposal =
-            Proposal::new(session, all.collect(), revision, action.clone()).await?;
+        let all = edits
+            .iter()
+            .cloned()
+            .chain(open.iter().filter_map(|way| way.edit(Take::Mine)));
+        let proposal = Proposal::new(session, all.collect(), revision, action.clone()).await?;
         let mut chosen = Vec::new();
         for way in &open {
             let answer = if self.how.yes || self.how.dry_run || !report.can_ask() {
@@ -141,8 +146,13 @@ async fn of(
 ) -> Result<(Vec<Edit>, Vec<ThreeWay>), Failure> {
     let records = history::records(session, scope).await?;
     let Some(release) = records.iter().find(|record| record.revision == of) else {
-        let known: Vec<_> = records.iter().take(5).map(|r| r.revision.to_string()).collect();
-        let failure = Failure::not_found(format!("{scope} has no recorded change at revision {of}"));
+        let known: Vec<_> = records
+            .iter()
+            .take(5)
+            .map(|r| r.revision.to_string())
+            .collect();
+        let failure =
+            Failure::not_found(format!("{scope} has no recorded change at revision {of}"));
         return Err(if known.is_empty() {
             failure.next("Nothing is recorded of it; changes of other tools leave no record.")
         } else {
@@ -151,7 +161,10 @@ async fn of(
     };
     let config = &session.prefixes().config;
     let seen = |key: &fleet::Key| current.iter().find(|entry| entry.key == *key).cloned();
-    ready(session, |answers| revert(scope, config, release, seen, answers)).await
+    ready(session, |answers| {
+        revert(scope, config, release, seen, answers)
+    })
+    .await
 }
 
 async fn to(
@@ -176,10 +189,20 @@ async fn to(
         return Err(Failure::failed(format!(
             "etcd has compacted revision {to}, and no record of {scope} goes back that far"
         ))
-        .next(format!("'msctl config history {scope}' shows how far back it is known.")));
+        .next(format!(
+            "'msctl config history {scope}' shows how far back it is known."
+        )));
     }
     let (edits, _) = ready(session, |answers| {
-        roll_back(scope, config, to, &records, current, then.as_deref(), answers)
+        roll_back(
+            scope,
+            config,
+            to,
+            &records,
+            current,
+            then.as_deref(),
+            answers,
+        )
     })
     .await?;
     Ok(edits)
@@ -211,4 +234,3 @@ async fn at(session: &Session, read: &Read) -> Result<Result<Option<Entry>, Comp
         Err(error) => Err(session.failure(&error)),
     }
 }
-

@@ -9,7 +9,7 @@ use fleet::config::conflict::{Relation, Take, ThreeWay, written};
 use fleet::config::diff::Secrets;
 use fleet::config::{ConfigKey, Scope, secret};
 use fleet::release::Action;
-use fleet::rollout::Rollout;
+use fleet::rollout::{Answer as Verdict, Rollout};
 use fleet::{Conflict, Entry, InstanceId, Outcome, Revision};
 use serde_json::{Value as Json, json};
 
@@ -210,12 +210,10 @@ async fn applied(
     let (audience, keys) = audience(proposal, config);
     let rolled = match how.wait {
         None => None,
-        Some(limit) => {
-            Some(wait(session, (&keys, &audience), revision, limit, |_| {}).await?)
-        }
+        Some(limit) => Some(wait(session, (&keys, &audience), revision, limit, |_| {}).await?),
     };
     if let Some((rollout, took)) = &rolled {
-        answer["rollout"] = json!(rollout);
+        answer["rollout"] = rollout_document(rollout);
         answer["rollout"]["milliseconds"] = json!(took.as_millis());
     }
     let undo = undo(proposal, config, revision);
@@ -228,7 +226,10 @@ async fn applied(
         let rolled = rolled.as_ref().map_or_else(String::new, |(rollout, took)| {
             if rollout.is_complete() && !rollout.instances.is_empty() {
                 let all = rollout.instances.len();
-                format!(" · {all} of {all} instances applied it in {} ms", took.as_millis())
+                format!(
+                    " · {all} of {all} instances applied it in {} ms",
+                    took.as_millis()
+                )
             } else {
                 format!(" · {rollout}")
             }
@@ -248,10 +249,39 @@ fn audience(proposal: &Proposal, config: &fleet::Prefix) -> (Audience, Vec<Confi
     };
     let named = instances.iter().filter_map(|id| InstanceId::new(id).ok());
     let scope = change::scopes(&proposal.plan, config).into_iter().next();
-    let keys = keys.iter().filter_map(|path| {
-        ConfigKey::new(scope.clone().unwrap_or(Scope::Global), path).ok()
-    });
+    let keys = keys
+        .iter()
+        .filter_map(|path| ConfigKey::new(scope.clone().unwrap_or(Scope::Global), path).ok());
     (Audience::Only(named.collect()), keys.collect())
+}
+
+/// A rollout for machines: how many, who refused and who is waited for, and each one's answer.
+pub(super) fn rollout_document(rollout: &Rollout) -> Json {
+    let refused: Vec<_> = rollout
+        .instances
+        .iter()
+        .filter_map(|target| match &target.answer {
+            Verdict::Refused { key, error } => {
+                Some(json!({"instance": target.instance, "key": key, "error": error}))
+            }
+            _ => None,
+        })
+        .collect();
+    let open = |answer: &Verdict| matches!(answer, Verdict::Waiting { .. } | Verdict::Silent);
+    let waiting: Vec<_> = rollout
+        .instances
+        .iter()
+        .filter(|target| open(&target.answer))
+        .map(|target| &target.instance)
+        .collect();
+    json!({
+        "revision": rollout.revision,
+        "instances": rollout.instances.len(),
+        "applied": rollout.applied(),
+        "refused": refused,
+        "waiting": waiting,
+        "answers": rollout.instances,
+    })
 }
 
 /// Why a rollout is not complete.
@@ -270,7 +300,10 @@ fn undo(proposal: &Proposal, config: &fleet::Prefix, revision: Revision) -> Stri
         (Action::Promote(_) | Action::Abort(_), ..) => String::new(),
         (_, [_], [edit]) => match single_undo(edit, config) {
             Some(command) => format!(" · undo: {command}"),
-            None => format!(" · undo: msctl config rollback {} --of {revision}", scopes[0]),
+            None => format!(
+                " · undo: msctl config rollback {} --of {revision}",
+                scopes[0]
+            ),
         },
         (_, [scope], _) => format!(" · undo: msctl config rollback {scope} --of {revision}"),
         _ => String::new(),
@@ -332,7 +365,9 @@ pub(super) fn conflict(
     conflicts: &[Conflict],
 ) -> Failure {
     let ways = fleet::config::conflict::three_ways(&proposal.plan, conflicts);
-    conflict_of(&ways, conflicts, config, |key| proposal.schemas.is_secret(key))
+    conflict_of(&ways, conflicts, config, |key| {
+        proposal.schemas.is_secret(key)
+    })
 }
 
 /// The same for conflicts that were found before there was a plan.
@@ -386,11 +421,7 @@ pub(super) fn conflict_of(
 }
 
 /// `--if-revision` that no longer holds.
-pub(super) fn conflict_at(
-    key: &ConfigKey,
-    expected: i64,
-    entry: Option<&Entry>,
-) -> Failure {
+pub(super) fn conflict_at(key: &ConfigKey, expected: i64, entry: Option<&Entry>) -> Failure {
     let stands = entry.map_or(0, |entry| entry.mod_revision.0);
     let now = match entry {
         Some(entry) => format!(
@@ -448,8 +479,15 @@ pub(super) fn choose(
     let secrets = secrets(how.reveal);
     let key = ConfigKey::from_key(config, &way.key).ok();
     let hidden = secrets == Secrets::Masked
-        && key.as_ref().is_none_or(|key| proposal.schemas.is_secret(key));
-    report.show(&preview::three_way(way, config, hidden, report.err_palette()));
+        && key
+            .as_ref()
+            .is_none_or(|key| proposal.schemas.is_secret(key));
+    report.show(&preview::three_way(
+        way,
+        config,
+        hidden,
+        report.err_palette(),
+    ));
     let merged = way.merged();
     let question = match merged {
         Some(_) => "take (t)heirs, (m)ine, (b)oth merged, or (a)bort?",
@@ -479,14 +517,18 @@ pub(super) async fn as_canary(
         .map(|name| InstanceId::new(name).map_err(|error| Failure::usage(error.to_string())))
         .collect::<Result<_, _>>()?;
     let standing = match change::scopes(&proposal.plan, config).first() {
-        Some(Scope::Service(service)) => {
-            session.get(&canary::key_of(config, service)).await?.0
-        }
+        Some(Scope::Service(service)) => session.get(&canary::key_of(config, service)).await?.0,
         _ => None,
     };
     let author = session.author();
     let who = (author.as_str(), jiff::Timestamp::now(), message);
-    let begun = canary::begin(config, &proposal.plan, named.clone(), standing.as_ref(), who);
+    let begun = canary::begin(
+        config,
+        &proposal.plan,
+        named.clone(),
+        standing.as_ref(),
+        who,
+    );
     let (service, plan) = begun.map_err(|error| canary_failure(&error))?;
     let reach = Reach::read(session).await?;
     let keys = proposal.keys(config);

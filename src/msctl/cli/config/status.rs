@@ -61,8 +61,15 @@ impl Status {
                 reach.rollout(session.prefixes(), newest, &keys, &Audience::Everyone)
             }
         };
-        let canary = entries.iter().find_map(|entry| Standing::read(config, entry));
-        show(report, &scope, &rollout, canary.and_then(Result::ok).as_ref())?;
+        let canary = entries
+            .iter()
+            .find_map(|entry| Standing::read(config, entry));
+        show(
+            report,
+            &scope,
+            &rollout,
+            canary.and_then(Result::ok).as_ref(),
+        )?;
         if rollout.is_complete() {
             Ok(())
         } else if report.is_table() {
@@ -81,8 +88,7 @@ fn show(
 ) -> Result<(), Failure> {
     let tries = |id: &InstanceId| canary.is_some_and(|standing| standing.canary.names(id));
     if !report.is_table() {
-        let mut document = json!(rollout);
-        document["applied"] = json!(rollout.applied());
+        let mut document = save::rollout_document(rollout);
         document["canary"] = json!(canary.map(|standing| json!({
             "revision": standing.entry.mod_revision.0,
             "instances": standing.canary.instances,

@@ -35,20 +35,24 @@ impl Export {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let config = &session.prefixes().config;
         let scope = self.scope.as_deref().map(scope).transpose()?;
-        let prefix = scope.as_ref().map_or_else(|| config.clone(), |scope| scope.prefix(config));
+        let prefix = scope
+            .as_ref()
+            .map_or_else(|| config.clone(), |scope| scope.prefix(config));
         let entries = session.list(&prefix).await?.entries;
         let schemas = Schemas::read(session, &[Scope::Global]).await?;
-        let tree = export(config, &entries, secrets(self.reveal), |key| schemas.is_secret(key));
+        let tree = export(config, &entries, secrets(self.reveal), |key| {
+            schemas.is_secret(key)
+        });
         for key in &tree.left_out {
             if fleet::config::canary::service_of(config, key).is_none() {
                 report.warn(&format!("{key} is no config key; it is left out"));
             }
         }
         if !tree.masked.is_empty() {
-            report.note(&format!(
-                "{} secrets are marked, not printed; --reveal prints them",
-                tree.masked.len()
-            ));
+            report.note(&match tree.masked.len() {
+                1 => "one secret is marked, not printed; --reveal prints it".to_owned(),
+                many => format!("{many} secrets are marked, not printed; --reveal prints them"),
+            });
         }
         if tree.keys == 0 {
             report.note("no config here");
@@ -82,10 +86,16 @@ pub(super) struct Import {
 impl Import {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let scope = scope(&self.scope)?;
-        let notation = self.format.or_else(|| Notation::of(&self.file)).ok_or_else(|| {
-            Failure::usage(format!("{}: its name does not tell how it is written", self.file.display()))
+        let notation = self
+            .format
+            .or_else(|| Notation::of(&self.file))
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "{}: its name does not tell how it is written",
+                    self.file.display()
+                ))
                 .next("Give --format yaml, json, toml, env or properties.")
-        })?;
+            })?;
         let text = read_text(&self.file)?;
         let config = &session.prefixes().config;
         let listing = session.list(&scope.prefix(config)).await?;
@@ -138,7 +148,11 @@ impl Apply {
             }
         }
         let tree = Tree::merge(trees).map_err(|error| Failure::usage(error.to_string()))?;
-        let prune = if self.prune { Prune::Delete } else { Prune::Keep };
+        let prune = if self.prune {
+            Prune::Delete
+        } else {
+            Prune::Keep
+        };
         let found = difference(&tree, config, &listing.entries, prune)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let deletes = found
@@ -180,7 +194,10 @@ async fn write(
     let plans = batches(config, found.edits).map_err(|error| change::plan_failure(&error))?;
     let mut plans = plans.into_iter();
     let (Some(first), rest) = (plans.next(), plans.collect::<Vec<_>>()) else {
-        return save::nothing(report, &format!("{} keys stand as they should", found.unchanged));
+        return save::nothing(
+            report,
+            &format!("{} keys stand as they should", found.unchanged),
+        );
     };
     let mut scopes = change::scopes(&first, config);
     for plan in &rest {
@@ -193,9 +210,11 @@ async fn write(
     if how.dry_run {
         let documents: Vec<_> = proposals
             .iter()
-            .flat_map(|one| match save::planned(one, config, secrets(how.reveal))["changes"].take() {
-                serde_json::Value::Array(changes) => changes,
-                _ => Vec::new(),
+            .flat_map(|one| {
+                match save::planned(one, config, secrets(how.reveal))["changes"].take() {
+                    serde_json::Value::Array(changes) => changes,
+                    _ => Vec::new(),
+                }
             })
             .collect();
         let palette = report.palette();
@@ -203,11 +222,19 @@ async fn write(
             save::check(one, how, report)?;
         }
         let count = documents.len();
-        report.one(&json!({ "revision": null, "changes": documents, "transactions": proposals.len() }), |_, _| {
-            let shown = proposals.iter();
-            let shown = shown.map(|one| preview::proposal(one, config, secrets(how.reveal), palette));
-            format!("{}  {}\n", shown.collect::<String>(), counted(count, proposals.len()))
-        })?;
+        report.one(
+            &json!({ "revision": null, "changes": documents, "transactions": proposals.len() }),
+            |_, _| {
+                let shown = proposals.iter();
+                let shown =
+                    shown.map(|one| preview::proposal(one, config, secrets(how.reveal), palette));
+                format!(
+                    "{}  {}\n",
+                    shown.collect::<String>(),
+                    counted(count, proposals.len())
+                )
+            },
+        )?;
         return Err(Failure::new(crate::report::Kind::Differs, ""));
     }
     if proposals.len() == 1 {
@@ -238,7 +265,12 @@ async fn many(
     }
     if !how.yes && report.can_ask() {
         for one in &proposals {
-            report.show(&preview::proposal(one, config, secrets(how.reveal), report.err_palette()));
+            report.show(&preview::proposal(
+                one,
+                config,
+                secrets(how.reveal),
+                report.err_palette(),
+            ));
         }
         report.show(&format!("  {}\n", counted(keys, proposals.len())));
     }
@@ -298,12 +330,17 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
             found.push(file);
         }
         if found.len() > MAX_FILES {
-            return Err(Failure::usage(format!("{} has more than {MAX_FILES} files", path.display())));
+            return Err(Failure::usage(format!(
+                "{} has more than {MAX_FILES} files",
+                path.display()
+            )));
         }
     }
     if found.is_empty() {
-        return Err(Failure::usage(format!("{} has no config file", path.display()))
-            .next("Files end in .yaml, .json, .toml, .env or .properties."));
+        return Err(
+            Failure::usage(format!("{} has no config file", path.display()))
+                .next("Files end in .yaml, .json, .toml, .env or .properties."),
+        );
     }
     found.sort();
     Ok(found)
@@ -315,7 +352,10 @@ fn tree_of(file: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
     let read = match read_tree(notation, &text) {
         Some(read) => read,
         None => {
-            let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let name = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
             let scope = scope(name)?;
             let own = known.iter().filter(|key| key.scope == scope);
             read_scope(notation, &text, &scope, own.map(ConfigKey::path))

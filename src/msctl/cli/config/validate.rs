@@ -70,11 +70,17 @@ impl Validate {
             for (path, value, _) in layers.keys(fleet::config::Layer::Service) {
                 faults.extend(schema.check(path, value));
             }
-            let missing = |fault: &Violation| fault.message.starts_with("it is required and no layer");
-            faults.extend(schema.check_all(&layers.effective()).into_iter().filter(|fault| {
-                // A required key may be in a file that only the instances see.
-                self.file.is_none() && missing(fault)
-            }));
+            let missing =
+                |fault: &Violation| fault.message.starts_with("it is required and no layer");
+            faults.extend(
+                schema
+                    .check_all(&layers.effective())
+                    .into_iter()
+                    .filter(|fault| {
+                        // A required key may be in a file that only the instances see.
+                        self.file.is_none() && missing(fault)
+                    }),
+            );
             rows.extend(faults.into_iter().map(|fault| Row {
                 key: format!("{scope}/{}", fault.path),
                 severity: match fault.weight {
@@ -97,7 +103,11 @@ impl Validate {
                 "error" => ("✗", Tone::Bad),
                 _ => ("!", Tone::Warn),
             };
-            vec![Cell::new(mark, tone), row.key.as_str().into(), row.message.as_str().into()]
+            vec![
+                Cell::new(mark, tone),
+                row.key.as_str().into(),
+                row.message.as_str().into(),
+            ]
         })?;
         match errors {
             0 => Ok(()),

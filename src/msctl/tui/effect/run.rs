@@ -41,11 +41,7 @@ pub struct Runner {
 
 impl Runner {
     /// Starts the feeds of a context.
-    pub fn start(
-        session: Session,
-        generation: u64,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub fn start(session: Session, generation: u64, events: mpsc::Sender<Event>) -> Self {
         let mut tasks = JoinSet::new();
         feed::start(&session, generation, &events, &mut tasks);
         Self {
@@ -62,7 +58,10 @@ impl Runner {
     /// Starts an effect. Those on the terminal are the loop's and do nothing here.
     pub fn run(&mut self, effect: Effect) {
         while self.tasks.try_join_next().is_some() {}
-        let to = Answers { events: self.events.clone(), generation: self.generation };
+        let to = Answers {
+            events: self.events.clone(),
+            generation: self.generation,
+        };
         let session = self.session.clone();
         match effect {
             Effect::Quit
@@ -71,7 +70,8 @@ impl Runner {
             | Effect::Copy(_)
             | Effect::EditOutside { .. } => {}
             Effect::ProbeHealth(instances) => {
-                self.tasks.spawn(probe_health(self.prober.clone(), instances, to));
+                self.tasks
+                    .spawn(probe_health(self.prober.clone(), instances, to));
             }
             Effect::ProbeLeases { ids, keys } => {
                 self.tasks.spawn(probe_leases(session, ids, keys, to));
@@ -163,7 +163,9 @@ impl Answers {
 }
 
 async fn probe_health(prober: Prober, instances: Vec<Arc<Instance>>, to: Answers) {
-    let asked = instances.into_iter().map(|instance| (instance.key.clone(), instance));
+    let asked = instances
+        .into_iter()
+        .map(|instance| (instance.key.clone(), instance));
     // Quick answers are told together; one that hangs holds up nobody else's.
     let answers = prober.instances(asked).ready_chunks(64);
     futures::pin_mut!(answers);
@@ -197,9 +199,12 @@ async fn probe_leases(session: Session, ids: Vec<LeaseId>, keys: Keys, to: Answe
                     ttl: info.ttl,
                     keys: (keys == Keys::With).then_some(info.keys),
                 }),
-                Err(etcd::Error::LeaseNotFound { .. }) => {
-                    Some(LeaseAnswer { id, granted: 0, ttl: None, keys: None })
-                }
+                Err(etcd::Error::LeaseNotFound { .. }) => Some(LeaseAnswer {
+                    id,
+                    granted: 0,
+                    ttl: None,
+                    keys: None,
+                }),
                 Err(_) => None,
             }
         }
@@ -221,24 +226,40 @@ async fn ask_cluster(session: &Session) -> Result<ClusterView, String> {
         .iter()
         .zip(statuses)
         .map(|(member, status)| {
-            let endpoint = member.client_urls.first().map_or("", |url| host_port(url)).to_owned();
+            let endpoint = member
+                .client_urls
+                .first()
+                .map_or("", |url| host_port(url))
+                .to_owned();
             MemberView {
-                name: if member.name.is_empty() { endpoint.clone() } else { member.name.clone() },
+                name: if member.name.is_empty() {
+                    endpoint.clone()
+                } else {
+                    member.name.clone()
+                },
                 endpoint,
-                status: status.map_err(|error| error.to_string()).map(|status| MemberFacts {
-                    leads: status.is_leader(),
-                    version: status.version,
-                    db_size: u64::try_from(status.db_size).unwrap_or(0),
-                    revision: status.revision,
-                    errors: status.errors,
-                }),
+                status: status
+                    .map_err(|error| error.to_string())
+                    .map(|status| MemberFacts {
+                        leads: status.is_leader(),
+                        version: status.version,
+                        db_size: u64::try_from(status.db_size).unwrap_or(0),
+                        revision: status.revision,
+                        errors: status.errors,
+                    }),
             }
         })
         .collect();
     // Alarms are a courtesy: a cluster that does not tell them is shown all the same.
     let alarms = client.alarms().await.unwrap_or_default();
-    let alarms = alarms.iter().map(|alarm| format!("{:?}", alarm.kind)).collect();
-    Ok(ClusterView { members: views, alarms })
+    let alarms = alarms
+        .iter()
+        .map(|alarm| format!("{:?}", alarm.kind))
+        .collect();
+    Ok(ClusterView {
+        members: views,
+        alarms,
+    })
 }
 
 async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
@@ -251,7 +272,10 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
         &prefixes.services,
         &prefixes.status,
     ] {
-        let listed = session.client().keys(prefix, etcd::ListOptions::default()).await;
+        let listed = session
+            .client()
+            .keys(prefix, etcd::ListOptions::default())
+            .await;
         let listed = listed.map_err(|error| session.failure(&error).to_string())?;
         for head in listed.keys {
             if keys.len() >= KEYS_LISTED {
@@ -291,4 +315,3 @@ async fn revoke(session: &Session, id: LeaseId) -> Result<(), String> {
     let revoked = session.client().lease_revoke(id).await;
     revoked.map_err(|error| session.failure(&error).to_string())
 }
-

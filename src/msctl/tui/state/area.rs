@@ -17,15 +17,27 @@ pub struct Area {
 impl Area {
     /// The whole terminal.
     pub fn of(width: u16, height: u16) -> Self {
-        Self { x: 0, y: 0, width, height }
+        Self {
+            x: 0,
+            y: 0,
+            width,
+            height,
+        }
     }
 
     /// The upper `rows` and the rest.
     pub fn top(self, rows: u16) -> (Self, Self) {
         let rows = rows.min(self.height);
         (
-            Self { height: rows, ..self },
-            Self { y: self.y + rows, height: self.height - rows, ..self },
+            Self {
+                height: rows,
+                ..self
+            },
+            Self {
+                y: self.y + rows,
+                height: self.height - rows,
+                ..self
+            },
         )
     }
 
@@ -39,15 +51,26 @@ impl Area {
     pub fn left(self, columns: u16) -> (Self, Self) {
         let columns = columns.min(self.width);
         (
-            Self { width: columns, ..self },
-            Self { x: self.x + columns, width: self.width - columns, ..self },
+            Self {
+                width: columns,
+                ..self
+            },
+            Self {
+                x: self.x + columns,
+                width: self.width - columns,
+                ..self
+            },
         )
     }
 
     /// Without `columns` on either side.
     pub fn inset(self, columns: u16) -> Self {
         let columns = columns.min(self.width / 2);
-        Self { x: self.x + columns, width: self.width - 2 * columns, ..self }
+        Self {
+            x: self.x + columns,
+            width: self.width - 2 * columns,
+            ..self
+        }
     }
 
     /// Whether a cell lies inside.
@@ -84,7 +107,12 @@ impl Frame {
         let (header, rest) = Area::of(width, height).top(1);
         let (tabs, rest) = rest.top(1);
         let (body, footer) = rest.bottom(1);
-        Self { header, tabs, body, footer }
+        Self {
+            header,
+            tabs,
+            body,
+            footer,
+        }
     }
 }
 

@@ -270,7 +270,10 @@ impl CallsPage {
     pub fn unfold(&mut self, service: &ServiceName) -> bool {
         self.unfolded.insert(service.clone());
         self.tree.outdate_now();
-        let ask = !matches!(self.methods.get(service), Some(Methods::Known(_) | Methods::Asked));
+        let ask = !matches!(
+            self.methods.get(service),
+            Some(Methods::Known(_) | Methods::Asked)
+        );
         if ask {
             self.methods.insert(service.clone(), Methods::Asked);
         }
@@ -313,12 +316,25 @@ impl CallsPage {
             };
             let hits: Vec<_> = known
                 .iter()
-                .filter(|method| filter.matches(&MethodFacts { service: name, method: Some(method) }))
+                .filter(|method| {
+                    filter.matches(&MethodFacts {
+                        service: name,
+                        method: Some(method),
+                    })
+                })
                 .collect();
-            if hits.is_empty() && !filter.matches(&MethodFacts { service: name, method: None }) {
+            if hits.is_empty()
+                && !filter.matches(&MethodFacts {
+                    service: name,
+                    method: None,
+                })
+            {
                 continue;
             }
-            rows.push(TreeRow::Service { name: name.clone(), unfolded });
+            rows.push(TreeRow::Service {
+                name: name.clone(),
+                unfolded,
+            });
             if !unfolded {
                 continue;
             }
@@ -328,10 +344,16 @@ impl CallsPage {
                     text: "it tells of no methods".into(),
                 }),
                 Some(Methods::Failed(why)) => {
-                    rows.push(TreeRow::Note { of: name.clone(), text: why.clone() });
+                    rows.push(TreeRow::Note {
+                        of: name.clone(),
+                        text: why.clone(),
+                    });
                 }
                 Some(Methods::Asked) => {
-                    rows.push(TreeRow::Note { of: name.clone(), text: "asking…".into() });
+                    rows.push(TreeRow::Note {
+                        of: name.clone(),
+                        text: "asking…".into(),
+                    });
                 }
                 _ => {}
             }
@@ -339,9 +361,15 @@ impl CallsPage {
             for method in hits {
                 if heading != Some(&method.service) {
                     heading = Some(&method.service);
-                    rows.push(TreeRow::Heading { of: name.clone(), name: method.service.clone() });
+                    rows.push(TreeRow::Heading {
+                        of: name.clone(),
+                        name: method.service.clone(),
+                    });
                 }
-                rows.push(TreeRow::Method { of: name.clone(), method: Arc::clone(method) });
+                rows.push(TreeRow::Method {
+                    of: name.clone(),
+                    method: Arc::clone(method),
+                });
             }
         }
         self.tree.fill(now, rows, total, TreeRow::key);
@@ -350,8 +378,14 @@ impl CallsPage {
 
     /// Shows the request of the method under the cursor, if it is one.
     pub fn choose(&mut self) -> bool {
-        let Some(TreeRow::Method { of, method }) = self.tree.current() else { return false };
-        if self.chosen.as_ref().is_none_or(|(service, _)| service != of) {
+        let Some(TreeRow::Method { of, method }) = self.tree.current() else {
+            return false;
+        };
+        if self
+            .chosen
+            .as_ref()
+            .is_none_or(|(service, _)| service != of)
+        {
             self.instance = None;
         }
         let key = (of.clone(), method.service.clone(), method.name.clone());
@@ -407,7 +441,9 @@ struct MethodFacts<'a> {
 impl Row for MethodFacts<'_> {
     fn contains(&self, word: &str) -> bool {
         self.service.as_str().to_lowercase().contains(word)
-            || self.method.is_some_and(|m| m.full_name().to_lowercase().contains(word))
+            || self
+                .method
+                .is_some_and(|m| m.full_name().to_lowercase().contains(word))
     }
 
     fn field(&self, _: &str) -> Option<Field<'_>> {
@@ -432,7 +468,10 @@ mod tests {
                 about: "".into(),
             })
         };
-        page.told(user.clone(), Methods::Known(vec![method("Get"), method("List")]));
+        page.told(
+            user.clone(),
+            Methods::Known(vec![method("Get"), method("List")]),
+        );
         page.rebuild([user].iter(), Duration::ZERO);
         page
     }
@@ -440,13 +479,16 @@ mod tests {
     #[test]
     fn a_request_is_kept_for_its_method() {
         let mut page = page();
-        page.tree.go(super::super::table::Motion::Rows(2), TreeRow::key);
+        page.tree
+            .go(super::super::table::Motion::Rows(2), TreeRow::key);
         assert!(page.choose());
         page.request_mut().unwrap().replace("{\"id\":\"1\"}");
-        page.tree.go(super::super::table::Motion::Rows(1), TreeRow::key);
+        page.tree
+            .go(super::super::table::Motion::Rows(1), TreeRow::key);
         assert!(page.choose());
         assert!(page.request().unwrap().text().contains("\"\""));
-        page.tree.go(super::super::table::Motion::Rows(-1), TreeRow::key);
+        page.tree
+            .go(super::super::table::Motion::Rows(-1), TreeRow::key);
         page.choose();
         assert_eq!(page.request().unwrap().text(), "{\"id\":\"1\"}");
     }
@@ -454,13 +496,17 @@ mod tests {
     #[test]
     fn news_of_an_older_call_are_dropped_and_an_endless_stream_stays_bounded() {
         let mut page = page();
-        page.tree.go(super::super::table::Motion::Rows(2), TreeRow::key);
+        page.tree
+            .go(super::super::table::Motion::Rows(2), TreeRow::key);
         page.choose();
         let first = page.begin(Duration::ZERO).unwrap();
         let second = page.begin(Duration::ZERO).unwrap();
         assert!(!page.news(first, Progress::Message("{}".into())));
         for _ in 0..100 {
-            assert!(page.news(second, Progress::Message(format!("\"{}\"", "x".repeat(100_000)))));
+            assert!(page.news(
+                second,
+                Progress::Message(format!("\"{}\"", "x".repeat(100_000)))
+            ));
         }
         let answer = page.answer.as_ref().unwrap();
         assert!(answer.cut && answer.bytes <= ANSWER_BYTES);

@@ -41,7 +41,11 @@ impl Draft {
             Wanted::Unset => None,
         };
         let difference = difference(key.path(), seen.value(), after, secrets);
-        Self { seen, wanted, difference }
+        Self {
+            seen,
+            wanted,
+            difference,
+        }
     }
 }
 
@@ -262,7 +266,11 @@ impl ConfigPage {
         let total = scopes.len();
         let rows = scopes
             .into_iter()
-            .map(|(scope, (keys, newest))| ScopeRow { scope, keys, newest })
+            .map(|(scope, (keys, newest))| ScopeRow {
+                scope,
+                keys,
+                newest,
+            })
             .filter(|row| self.scopes.filter().matches(&ScopeFacts(row)))
             .collect();
         self.scopes.fill(now, rows, total, |row| row.scope.clone());
@@ -274,9 +282,11 @@ impl ConfigPage {
             for layer in [scope, &Scope::Global] {
                 for (key, entry) in self.below(layer) {
                     let path: Arc<str> = key.path().into();
-                    let row = rows
-                        .entry(path.clone())
-                        .or_insert_with(|| KeyRow { path, own: None, global: None });
+                    let row = rows.entry(path.clone()).or_insert_with(|| KeyRow {
+                        path,
+                        own: None,
+                        global: None,
+                    });
                     if layer == scope {
                         row.own = Some(entry.clone());
                     } else {
@@ -286,11 +296,18 @@ impl ConfigPage {
             }
             for key in self.drafts.keys().filter(|key| key.scope == *scope) {
                 let path: Arc<str> = key.path().into();
-                rows.entry(path.clone()).or_insert_with(|| KeyRow { path, own: None, global: None });
+                rows.entry(path.clone()).or_insert_with(|| KeyRow {
+                    path,
+                    own: None,
+                    global: None,
+                });
             }
         }
         let total = rows.len();
-        let rows = rows.into_values().filter(|row| self.keys.filter().matches(row)).collect();
+        let rows = rows
+            .into_values()
+            .filter(|row| self.keys.filter().matches(row))
+            .collect();
         self.keys.fill(now, rows, total, |row| row.path.clone());
     }
 
@@ -306,7 +323,11 @@ impl ConfigPage {
     /// Begins to edit a key: its draft, else the value that counts.
     pub fn edit(&mut self, key: ConfigKey) {
         let (seen, text) = match self.drafts.get(&key) {
-            Some(Draft { seen, wanted: Wanted::Set(text), .. }) => (seen.clone(), text.clone()),
+            Some(Draft {
+                seen,
+                wanted: Wanted::Set(text),
+                ..
+            }) => (seen.clone(), text.clone()),
             draft => {
                 let seen = draft.map_or_else(
                     || Seen::from(self.entry(&key).cloned()),
@@ -316,19 +337,26 @@ impl ConfigPage {
                 let value = seen
                     .value()
                     .or_else(|| below.and_then(|below| Some(&*self.entry(&below)?.value)));
-                let text = value.map_or(String::new(), |value| String::from_utf8_lossy(value).into());
+                let text =
+                    value.map_or(String::new(), |value| String::from_utf8_lossy(value).into());
                 (seen, text)
             }
         };
         let text = text.trim_end_matches('\n');
-        self.editing =
-            Some(Editing { key, seen, editor: Editor::new(Shape::Lines, text), error: None });
+        self.editing = Some(Editing {
+            key,
+            seen,
+            editor: Editor::new(Shape::Lines, text),
+            error: None,
+        });
         self.pane = Pane::Value;
     }
 
     /// Keeps the edited text as a pending change, or says why not.
     pub fn accept(&mut self) {
-        let Some(mut editing) = self.editing.take() else { return };
+        let Some(mut editing) = self.editing.take() else {
+            return;
+        };
         let text = editing.editor.text();
         match fleet::config::value::parse(text.as_bytes()) {
             Ok(_) => {
@@ -367,7 +395,11 @@ impl ConfigPage {
 
     /// Whether secrets show.
     pub fn secrets(&self) -> Secrets {
-        if self.revealed { Secrets::Revealed } else { Secrets::Masked }
+        if self.revealed {
+            Secrets::Revealed
+        } else {
+            Secrets::Masked
+        }
     }
 
     /// Shows secrets, or masks them again.
@@ -385,11 +417,16 @@ impl ConfigPage {
     /// When a value cannot be written or there are too many.
     pub fn plan(&self) -> Result<Plan, EditError> {
         let edits = self.drafts.iter().map(|(key, draft)| match &draft.wanted {
-            Wanted::Set(value) => ConfigEdit::Set { key: key.clone(), value: value.clone() },
+            Wanted::Set(value) => ConfigEdit::Set {
+                key: key.clone(),
+                value: value.clone(),
+            },
             Wanted::Unset => ConfigEdit::Unset { key: key.clone() },
         });
         edit::plan(&self.prefix, edits, |key| {
-            self.drafts.get(key).map_or(Seen::Absent, |draft| draft.seen.clone())
+            self.drafts
+                .get(key)
+                .map_or(Seen::Absent, |draft| draft.seen.clone())
         })
     }
 
@@ -413,7 +450,12 @@ impl ConfigPage {
     pub fn refused(&mut self, conflicts: Vec<Conflict>, at: Duration) {
         self.saving = None;
         let choices = vec![Choice::Open; conflicts.len()];
-        self.clash = Some(Clash { conflicts, choices, cursor: 0, at });
+        self.clash = Some(Clash {
+            conflicts,
+            choices,
+            cursor: 0,
+            at,
+        });
         self.pane = Pane::Conflict;
     }
 
@@ -429,13 +471,19 @@ impl ConfigPage {
 
     /// Applies the choices to the drafts. Returns whether all were made.
     pub fn resolve(&mut self) -> bool {
-        let Some(clash) = &self.clash else { return false };
+        let Some(clash) = &self.clash else {
+            return false;
+        };
         if clash.choices.contains(&Choice::Open) {
             return false;
         }
-        let Some(clash) = self.clash.take() else { return false };
+        let Some(clash) = self.clash.take() else {
+            return false;
+        };
         for (conflict, choice) in clash.conflicts.into_iter().zip(clash.choices) {
-            let Some(name) = self.name_of(&conflict.key) else { continue };
+            let Some(name) = self.name_of(&conflict.key) else {
+                continue;
+            };
             match choice {
                 Choice::Theirs => {
                     self.drafts.remove(&name);
@@ -456,7 +504,9 @@ impl ConfigPage {
     /// Pending changes whose key is no longer as it was seen: a save would be refused.
     pub fn overtaken(&self) -> impl Iterator<Item = &ConfigKey> {
         self.drafts.iter().filter_map(|(key, draft)| {
-            let now = self.entry(key).map_or(Revision::ZERO, |entry| entry.mod_revision);
+            let now = self
+                .entry(key)
+                .map_or(Revision::ZERO, |entry| entry.mod_revision);
             (now != draft.seen.revision()).then_some(key)
         })
     }
@@ -476,7 +526,9 @@ impl Row for KeyRow {
     fn contains(&self, word: &str) -> bool {
         self.path.to_lowercase().contains(word)
             || self.entry().is_some_and(|entry| {
-                String::from_utf8_lossy(&entry.value).to_lowercase().contains(word)
+                String::from_utf8_lossy(&entry.value)
+                    .to_lowercase()
+                    .contains(word)
             })
     }
 
@@ -484,7 +536,11 @@ impl Row for KeyRow {
         match name {
             "key" => Some(Field::Text(&self.path)),
             "revision" | "since" => Some(Field::Number(self.entry()?.mod_revision.0 as f64)),
-            "from" => Some(Field::Text(if self.own.is_some() { "service" } else { "global" })),
+            "from" => Some(Field::Text(if self.own.is_some() {
+                "service"
+            } else {
+                "global"
+            })),
             _ => None,
         }
     }
@@ -573,7 +629,11 @@ mod tests {
         page.want(name.clone(), seen.clone(), Wanted::Set("5s".into()));
         let current = Some(entry("/config/order/timeout.write", "3s", 9));
         page.refused(
-            vec![Conflict { key: "/config/order/timeout.write".into(), seen, current }],
+            vec![Conflict {
+                key: "/config/order/timeout.write".into(),
+                seen,
+                current,
+            }],
             Duration::ZERO,
         );
         assert!(!page.resolve());

@@ -73,16 +73,24 @@ impl Summary {
 
     /// The worst state any instance is in; unknown counts as good news.
     pub fn worst(&self) -> Health {
-        [Health::Unreachable, Health::Hung, Health::NotServing, Health::Serving]
-            .into_iter()
-            .find(|health| self.count(*health) > 0)
-            .unwrap_or(Health::Unknown)
+        [
+            Health::Unreachable,
+            Health::Hung,
+            Health::NotServing,
+            Health::Serving,
+        ]
+        .into_iter()
+        .find(|health| self.count(*health) > 0)
+        .unwrap_or(Health::Unknown)
     }
 }
 
 /// The place of a state in [`Health::ALL`].
 pub fn rank(health: Health) -> usize {
-    Health::ALL.iter().position(|known| *known == health).unwrap_or(4)
+    Health::ALL
+        .iter()
+        .position(|known| *known == health)
+        .unwrap_or(4)
 }
 
 /// The fleet as far as it is known.
@@ -115,7 +123,10 @@ impl Directory {
 
     /// Takes in a change below the services prefix. Returns the lease the instance had.
     pub fn apply(&mut self, change: &Change) -> Option<LeaseId> {
-        let lease = self.registry.instance(change.key()).and_then(|instance| instance.lease);
+        let lease = self
+            .registry
+            .instance(change.key())
+            .and_then(|instance| instance.lease);
         let touched = self.registry.apply(change);
         if let Change::Delete { key, .. } = change {
             self.health.remove(key);
@@ -126,7 +137,9 @@ impl Directory {
 
     /// Takes in a change below the status prefix. A record that cannot be read counts as none.
     pub fn apply_status(&mut self, change: &Change) {
-        let Some(name) = self.prefixes.status.strip(change.key()) else { return };
+        let Some(name) = self.prefixes.status.strip(change.key()) else {
+            return;
+        };
         let record = match change {
             Change::Put(entry) => StatusRecord::from_json(&entry.value).ok(),
             Change::Delete { .. } => None,
@@ -143,7 +156,9 @@ impl Directory {
     /// Takes in what an instance answered. An answer about one that left meanwhile is dropped.
     /// Returns whether anything differs from before that a person would call news.
     pub fn observe(&mut self, key: &Key, mut seen: HealthSeen) -> bool {
-        let Some(instance) = self.registry.instance(key) else { return false };
+        let Some(instance) = self.registry.instance(key) else {
+            return false;
+        };
         let before = self.health.get(key);
         let same = before.is_some_and(|before| before.health == seen.health);
         if let Some(before) = before.filter(|_| same) {
@@ -159,7 +174,10 @@ impl Directory {
     /// Takes in what etcd said of a lease.
     pub fn observe_lease(&mut self, id: LeaseId, mut seen: LeaseSeen) {
         if seen.keys.is_none() {
-            seen.keys = self.leases.get_mut(&id).and_then(|before| before.keys.take());
+            seen.keys = self
+                .leases
+                .get_mut(&id)
+                .and_then(|before| before.keys.take());
         }
         self.leases.insert(id, seen);
     }
@@ -181,7 +199,9 @@ impl Directory {
 
     /// An instance's state; unknown where it was not asked.
     pub fn state_of(&self, key: &Key) -> Health {
-        self.health.get(key).map_or(Health::Unknown, |seen| seen.health)
+        self.health
+            .get(key)
+            .map_or(Health::Unknown, |seen| seen.health)
     }
 
     /// What is known of a lease.
@@ -240,7 +260,10 @@ impl Directory {
 
     fn summarize(&self, name: &ServiceName) -> Option<Summary> {
         let service = self.registry.service(name.as_str())?;
-        let mut summary = Summary { instances: service.len(), ..Summary::default() };
+        let mut summary = Summary {
+            instances: service.len(),
+            ..Summary::default()
+        };
         let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
         let mut newest: Option<i64> = None;
         let mut revisions = Vec::new();
@@ -258,10 +281,21 @@ impl Directory {
             }
         }
         summary.config = newest.map(|newest| {
-            (newest, revisions.iter().filter(|revision| **revision < newest).count())
+            (
+                newest,
+                revisions
+                    .iter()
+                    .filter(|revision| **revision < newest)
+                    .count(),
+            )
         });
-        summary.versions = versions.into_iter().map(|(v, n)| (v.to_owned(), n)).collect();
-        summary.versions.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
+        summary.versions = versions
+            .into_iter()
+            .map(|(v, n)| (v.to_owned(), n))
+            .collect();
+        summary
+            .versions
+            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
         summary.findings = findings(&summary);
         Some(summary)
     }
@@ -280,10 +314,19 @@ fn findings(summary: &Summary) -> Vec<String> {
         }
     }
     if summary.rejected > 0 {
-        let values = if summary.rejected == 1 { "value" } else { "values" };
+        let values = if summary.rejected == 1 {
+            "value"
+        } else {
+            "values"
+        };
         out.push(format!("{} {values} refused", summary.rejected));
     }
-    let others: usize = summary.versions.iter().skip(1).map(|(_, count)| count).sum();
+    let others: usize = summary
+        .versions
+        .iter()
+        .skip(1)
+        .map(|(_, count)| count)
+        .sum();
     if others > 0 {
         out.push(format!("{others} on another version"));
     }
@@ -354,10 +397,16 @@ mod tests {
         let mut directory = Directory::new(Prefixes::default());
         let key = Key::from("/services/order/o-1");
         assert!(!directory.observe(&key, seen(Health::Hung, 1)));
-        directory.apply(&put("/services/order/o-1", r#"{"service":"order","id":"o-1"}"#));
+        directory.apply(&put(
+            "/services/order/o-1",
+            r#"{"service":"order","id":"o-1"}"#,
+        ));
         assert!(directory.observe(&key, seen(Health::Hung, 2)));
         assert!(!directory.observe(&key, seen(Health::Hung, 9)));
-        assert_eq!(directory.health(&key).unwrap().since, Duration::from_secs(2));
+        assert_eq!(
+            directory.health(&key).unwrap().since,
+            Duration::from_secs(2)
+        );
         directory.refresh();
         let (_, summary) = directory.summaries().next().unwrap();
         assert_eq!(summary.worst(), Health::Hung);
@@ -366,10 +415,17 @@ mod tests {
 
     #[test]
     fn a_lease_runs_down_between_two_answers_and_never_below_zero() {
-        let lease =
-            LeaseSeen { granted: 10, ttl: Some(7), at: Duration::from_secs(100), keys: None };
+        let lease = LeaseSeen {
+            granted: 10,
+            ttl: Some(7),
+            at: Duration::from_secs(100),
+            keys: None,
+        };
         assert_eq!(lease.left(Duration::from_secs(102)), Some(5.0));
         assert_eq!(lease.left(Duration::from_secs(200)), Some(0.0));
-        assert_eq!(LeaseSeen { ttl: None, ..lease }.left(Duration::from_secs(100)), None);
+        assert_eq!(
+            LeaseSeen { ttl: None, ..lease }.left(Duration::from_secs(100)),
+            None
+        );
     }
 }

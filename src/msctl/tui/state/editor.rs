@@ -44,8 +44,13 @@ pub struct Editor {
 impl Editor {
     /// An editor of a text, with the cursor at its end.
     pub fn new(shape: Shape, text: &str) -> Self {
-        let mut editor =
-            Self { lines: vec![String::new()], row: 0, column: 0, shape, undo: Vec::new() };
+        let mut editor = Self {
+            lines: vec![String::new()],
+            row: 0,
+            column: 0,
+            shape,
+            undo: Vec::new(),
+        };
         editor.insert(text);
         editor.undo.clear();
         editor
@@ -103,8 +108,10 @@ impl Editor {
         match key.code {
             Code::Enter if self.shape == Shape::Lines && !word => {
                 self.remember();
-                let indent: String =
-                    self.lines[self.row].chars().take_while(|c| *c == ' ').collect();
+                let indent: String = self.lines[self.row]
+                    .chars()
+                    .take_while(|c| *c == ' ')
+                    .collect();
                 self.insert_raw("\n");
                 self.insert_raw(&indent);
             }
@@ -170,7 +177,9 @@ impl Editor {
     }
 
     fn take_back(&mut self) -> Pressed {
-        let Some((lines, row, column)) = self.undo.pop() else { return Pressed::Moved };
+        let Some((lines, row, column)) = self.undo.pop() else {
+            return Pressed::Moved;
+        };
         self.lines = lines;
         self.row = row;
         self.column = column;
@@ -190,7 +199,10 @@ impl Editor {
         if held + text.len() > MAX_BYTES {
             return;
         }
-        let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\t', "  ");
+        let text = text
+            .replace("\r\n", "\n")
+            .replace('\r', "\n")
+            .replace('\t', "  ");
         for (index, part) in text.split('\n').enumerate() {
             let at = self.offset(self.row, self.column);
             if index > 0 && self.shape == Shape::Lines {
@@ -214,7 +226,9 @@ impl Editor {
 
     fn offset(&self, row: usize, column: usize) -> usize {
         let line = &self.lines[row];
-        line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
+        line.char_indices()
+            .nth(column)
+            .map_or(line.len(), |(at, _)| at)
     }
 
     fn left(&mut self) {
@@ -240,8 +254,14 @@ impl Editor {
             return self.left();
         }
         let before: Vec<char> = self.lines[self.row].chars().take(self.column).collect();
-        let trimmed = before.iter().rposition(|c| c.is_alphanumeric()).map_or(0, |at| at + 1);
-        self.column = before[..trimmed].iter().rposition(|c| !c.is_alphanumeric()).map_or(0, |at| at + 1);
+        let trimmed = before
+            .iter()
+            .rposition(|c| c.is_alphanumeric())
+            .map_or(0, |at| at + 1);
+        self.column = before[..trimmed]
+            .iter()
+            .rposition(|c| !c.is_alphanumeric())
+            .map_or(0, |at| at + 1);
     }
 
     fn word_right(&mut self) {
@@ -250,8 +270,14 @@ impl Editor {
             return self.right();
         }
         let after: Vec<char> = self.lines[self.row].chars().skip(self.column).collect();
-        let start = after.iter().position(|c| c.is_alphanumeric()).unwrap_or(after.len());
-        let end = after[start..].iter().position(|c| !c.is_alphanumeric()).map_or(after.len(), |at| start + at);
+        let start = after
+            .iter()
+            .position(|c| c.is_alphanumeric())
+            .unwrap_or(after.len());
+        let end = after[start..]
+            .iter()
+            .position(|c| !c.is_alphanumeric())
+            .map_or(after.len(), |at| start + at);
         self.column += end;
     }
 }
@@ -273,11 +299,21 @@ mod tests {
     #[test]
     fn keys_edit_as_readline_users_expect() {
         check(Shape::Line, "5s", "backspace 0 s", "50s");
-        check(Shape::Line, "timeout.write", "ctrl-w r e a d", "timeout.read");
+        check(
+            Shape::Line,
+            "timeout.write",
+            "ctrl-w r e a d",
+            "timeout.read",
+        );
         check(Shape::Line, "abc", "home delete ctrl-k x", "x");
         check(Shape::Line, "abc", "ctrl-a right ctrl-u", "bc");
         check(Shape::Line, "größe", "left backspace z", "gröze");
-        check(Shape::Lines, "a:", "enter space space b enter c", "a:\n  b\n  c");
+        check(
+            Shape::Lines,
+            "a:",
+            "enter space space b enter c",
+            "a:\n  b\n  c",
+        );
         check(Shape::Lines, "a\nb", "home backspace", "ab");
         check(Shape::Lines, "a\nb", "up end delete", "ab");
         check(Shape::Line, "abc", "ctrl-u ctrl-z", "abc");

@@ -84,7 +84,12 @@ pub struct EventsPage {
 
 impl Default for EventsPage {
     fn default() -> Self {
-        Self { ring: VecDeque::new(), numbers: 0, list: List::default(), following: true }
+        Self {
+            ring: VecDeque::new(),
+            numbers: 0,
+            list: List::default(),
+            following: true,
+        }
     }
 }
 
@@ -103,7 +108,8 @@ impl EventsPage {
     /// The event of a number, while it is kept.
     pub fn get(&self, number: u64) -> Option<&Happened> {
         let first = self.ring.front()?.number;
-        self.ring.get(usize::try_from(number.checked_sub(first)?).ok()?)
+        self.ring
+            .get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
     /// The newest events, the newest first.
@@ -123,7 +129,11 @@ impl EventsPage {
 
     /// Says why keys went, once their lease's end is known.
     pub fn explain(&mut self, lease: LeaseId, ended: bool) -> bool {
-        let what = if ended { What::LeaseEnded } else { What::DeletedByHand };
+        let what = if ended {
+            What::LeaseEnded
+        } else {
+            What::DeletedByHand
+        };
         let mut told = false;
         for happened in &mut self.ring {
             if happened.what == What::Gone && happened.lease == Some(lease) {

@@ -64,27 +64,35 @@ impl DoctorPage {
             .collect();
         for (_, service) in directory.registry.services() {
             for instance in service.instances() {
-                rows.extend(of_instance(directory, instance, now).into_iter().map(|finding| {
-                    FindingRow {
-                        key: instance.key.clone(),
-                        subject: instance.record.id.to_string(),
-                        finding,
-                    }
-                }));
+                rows.extend(
+                    of_instance(directory, instance, now)
+                        .into_iter()
+                        .map(|finding| FindingRow {
+                            key: instance.key.clone(),
+                            subject: instance.record.id.to_string(),
+                            finding,
+                        }),
+                );
             }
         }
         let total = rows.len();
         rows.retain(|row| self.list.filter().matches(row));
         rows.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity));
         let rows: Vec<_> = rows.into_iter().enumerate().collect();
-        self.list.fill(now, rows, total, |(at, row)| (row.key.clone(), row.finding.code, *at));
+        self.list.fill(now, rows, total, |(at, row)| {
+            (row.key.clone(), row.finding.code, *at)
+        });
         true
     }
 
     /// How many errors and warnings there are among the rows.
     pub fn counts(&self) -> (usize, usize) {
         let count = |severity| {
-            self.list.rows().iter().filter(|(_, row)| row.finding.severity == severity).count()
+            self.list
+                .rows()
+                .iter()
+                .filter(|(_, row)| row.finding.severity == severity)
+                .count()
         };
         (count(Severity::Error), count(Severity::Warning))
     }

@@ -43,8 +43,14 @@ impl KeysPage {
             return false;
         }
         let filter = self.list.filter();
-        let rows = self.listed.iter().filter(|row| filter.matches(*row)).cloned().collect();
-        self.list.fill(now, rows, self.listed.len(), |row| row.key.clone());
+        let rows = self
+            .listed
+            .iter()
+            .filter(|row| filter.matches(*row))
+            .cloned()
+            .collect();
+        self.list
+            .fill(now, rows, self.listed.len(), |row| row.key.clone());
         true
     }
 }

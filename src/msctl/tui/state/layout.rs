@@ -46,7 +46,10 @@ pub fn services(state: &State) -> ServicesLayout {
     let body = frame(state).body;
     let page = &state.services;
     if page.pane == services::Pane::Detail {
-        return ServicesLayout { why: body, ..ServicesLayout::default() };
+        return ServicesLayout {
+            why: body,
+            ..ServicesLayout::default()
+        };
     }
     let rows = |count: usize| u16::try_from(count).unwrap_or(u16::MAX).saturating_add(1);
     let services = rows(page.services.rows().len().max(1));
@@ -72,7 +75,11 @@ pub fn services(state: &State) -> ServicesLayout {
     };
     let (services, rest) = body.top(given[0]);
     let (instances, why) = rest.top(given[1]);
-    ServicesLayout { services, instances, why }
+    ServicesLayout {
+        services,
+        instances,
+        why,
+    }
 }
 
 /// Divides the Config page.
@@ -82,7 +89,10 @@ pub fn config(state: &State) -> ConfigLayout {
     let lower = match page.pane {
         config::Pane::Scopes => 0,
         config::Pane::Value => {
-            let lines = page.editing.as_ref().map_or(1, |editing| editing.editor.lines().len());
+            let lines = page
+                .editing
+                .as_ref()
+                .map_or(1, |editing| editing.editor.lines().len());
             let lines = u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(5);
             lines.clamp(7.min(body.height / 2), (body.height * 2 / 3).max(4))
         }
@@ -105,10 +115,18 @@ pub fn calls(state: &State) -> CallsLayout {
     if body.width >= 100 {
         let (request, rest) = rest.left(rest.width * 2 / 5);
         let (_, response) = rest.left(1);
-        CallsLayout { methods, request, response }
+        CallsLayout {
+            methods,
+            request,
+            response,
+        }
     } else {
         let (request, response) = rest.top(rest.height / 2);
-        CallsLayout { methods, request, response }
+        CallsLayout {
+            methods,
+            request,
+            response,
+        }
     }
 }
 
@@ -118,8 +136,14 @@ pub fn fit(state: &mut State) {
     match state.view {
         View::Services => {
             let layout = services(state);
-            state.services.services.resize(layout.services.height.saturating_sub(1));
-            state.services.instances.resize(layout.instances.height.saturating_sub(2));
+            state
+                .services
+                .services
+                .resize(layout.services.height.saturating_sub(1));
+            state
+                .services
+                .instances
+                .resize(layout.instances.height.saturating_sub(2));
         }
         View::Config => {
             let rows = config(state).list.height.saturating_sub(1);

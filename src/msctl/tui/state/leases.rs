@@ -57,7 +57,9 @@ impl LeasesPage {
         for (_, service) in directory.registry.services() {
             for instance in service.instances() {
                 if let Some(id) = instance.lease {
-                    rows.entry(id).or_default().get_or_insert_with(|| Arc::clone(instance));
+                    rows.entry(id)
+                        .or_default()
+                        .get_or_insert_with(|| Arc::clone(instance));
                 }
             }
         }
@@ -66,7 +68,14 @@ impl LeasesPage {
         let mut rows: Vec<LeaseRow> = rows
             .into_iter()
             .map(|(id, instance)| LeaseRow { id, instance })
-            .filter(|row| filter.is_empty() || filter.matches(&Facts { row, directory, now }))
+            .filter(|row| {
+                filter.is_empty()
+                    || filter.matches(&Facts {
+                        row,
+                        directory,
+                        now,
+                    })
+            })
             .collect();
         let Sort { column, descending } = self.list.table.sort;
         match column {
@@ -74,7 +83,10 @@ impl LeasesPage {
             2 => rows.sort_by(|a, b| instance(a).cmp(&instance(b))),
             3 => rows.sort_by_cached_key(|row| directory.lease(row.id).map(|seen| seen.granted)),
             4 => rows.sort_by_cached_key(|row| {
-                directory.lease(row.id).and_then(|seen| seen.left(now)).map(|left| left as u64)
+                directory
+                    .lease(row.id)
+                    .and_then(|seen| seen.left(now))
+                    .map(|left| left as u64)
             }),
             _ => {}
         }
@@ -87,11 +99,15 @@ impl LeasesPage {
 }
 
 fn service(row: &LeaseRow) -> Option<&str> {
-    row.instance.as_ref().map(|instance| instance.record.service.as_str())
+    row.instance
+        .as_ref()
+        .map(|instance| instance.record.service.as_str())
 }
 
 fn instance(row: &LeaseRow) -> Option<&str> {
-    row.instance.as_ref().map(|instance| instance.record.id.as_str())
+    row.instance
+        .as_ref()
+        .map(|instance| instance.record.id.as_str())
 }
 
 struct Facts<'a> {
@@ -113,9 +129,13 @@ impl Row for Facts<'_> {
                 .into_iter()
                 .flatten()
                 .any(|text| text.to_lowercase().contains(word))
-            || self.seen().and_then(|seen| seen.keys.as_ref()).is_some_and(|keys| {
-                keys.iter().any(|key| key.to_string().to_lowercase().contains(word))
-            })
+            || self
+                .seen()
+                .and_then(|seen| seen.keys.as_ref())
+                .is_some_and(|keys| {
+                    keys.iter()
+                        .any(|key| key.to_string().to_lowercase().contains(word))
+                })
     }
 
     fn field(&self, name: &str) -> Option<Field<'_>> {

@@ -69,7 +69,8 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     /// When an outdated list may be rebuilt; `None` is at once.
     pub fn build_due(&self) -> Option<Duration> {
         let thousands = u32::try_from(self.total / 1_000).unwrap_or(u32::MAX);
-        self.built.map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
+        self.built
+            .map(|built| built + REST_PER_THOUSAND.saturating_mul(thousands))
     }
 
     /// Whether the rows are older than what they come from.
@@ -99,7 +100,8 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
         let row = self.table.visible(rows.len()).start + line;
         if row < rows.len() {
             self.table.select(row, rows.len(), |row| key(&rows[row]));
-            self.table.go(Motion::Rows(0), rows.len(), |row| key(&rows[row]));
+            self.table
+                .go(Motion::Rows(0), rows.len(), |row| key(&rows[row]));
         }
     }
 

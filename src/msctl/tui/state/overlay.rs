@@ -108,6 +108,10 @@ pub struct Reader {
 impl Reader {
     /// A reader at the first line.
     pub fn new(title: impl Into<String>, lines: Vec<String>) -> Self {
-        Self { title: title.into(), lines, scroll: 0 }
+        Self {
+            title: title.into(),
+            lines,
+            scroll: 0,
+        }
     }
 }

@@ -16,12 +16,14 @@ use super::table::Sort;
 pub const TTL_ASKED_UP_TO: usize = 32;
 
 /// The columns of the services, in the order of sorting.
-pub const SERVICE_COLUMNS: [&str; 6] =
-    ["SERVICE", "HEALTH", "VERSION", "CONFIG", "TTL MIN", "FINDINGS"];
+pub const SERVICE_COLUMNS: [&str; 6] = [
+    "SERVICE", "HEALTH", "VERSION", "CONFIG", "TTL MIN", "FINDINGS",
+];
 
 /// The columns of the instances, in the order of sorting.
-pub const INSTANCE_COLUMNS: [&str; 7] =
-    ["INSTANCE", "ENDPOINT", "HEALTH", "LEASE", "CONFIG", "UP", "ZONE"];
+pub const INSTANCE_COLUMNS: [&str; 7] = [
+    "INSTANCE", "ENDPOINT", "HEALTH", "LEASE", "CONFIG", "UP", "ZONE",
+];
 
 /// What has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +54,10 @@ pub struct ServicesPage {
 impl Default for ServicesPage {
     fn default() -> Self {
         let mut services = List::default();
-        services.table.sort = Sort { column: 1, descending: true };
+        services.table.sort = Sort {
+            column: 1,
+            descending: true,
+        };
         Self {
             pane: Pane::Services,
             services,
@@ -87,7 +92,11 @@ impl ServicesPage {
             self.rebuild_services(directory, now);
             rebuilt = true;
         }
-        let of = self.services.table.selected().filter(|_| !self.services.rows().is_empty());
+        let of = self
+            .services
+            .table
+            .selected()
+            .filter(|_| !self.services.rows().is_empty());
         if self.pane == Pane::Services && of != self.of.as_ref() {
             self.of = of.cloned();
             self.instances.table.restart();
@@ -105,12 +114,20 @@ impl ServicesPage {
         let mut rows: Vec<(&ServiceName, &Summary)> = directory
             .summaries()
             .filter(|(name, summary)| {
-                filter.is_empty() || filter.matches(&ServiceFacts { name, summary, directory, now })
+                filter.is_empty()
+                    || filter.matches(&ServiceFacts {
+                        name,
+                        summary,
+                        directory,
+                        now,
+                    })
             })
             .collect();
         let Sort { column, descending } = self.services.table.sort;
         let ttl = |name| {
-            directory.least_ttl(name, now, TTL_ASKED_UP_TO).map_or(u64::MAX, |ttl| ttl as u64)
+            directory
+                .least_ttl(name, now, TTL_ASKED_UP_TO)
+                .map_or(u64::MAX, |ttl| ttl as u64)
         };
         // Names are in order already, and the sorts are stable: ties stay by name.
         match column {
@@ -122,20 +139,29 @@ impl ServicesPage {
             _ => {}
         }
         if descending {
-            reverse_by_groups(&mut rows, |(_, summary)| match column {
-                1 => badness(summary),
-                5 => summary.findings.len(),
-                _ => 0,
-            }, matches!(column, 1 | 5));
+            reverse_by_groups(
+                &mut rows,
+                |(_, summary)| match column {
+                    1 => badness(summary),
+                    5 => summary.findings.len(),
+                    _ => 0,
+                },
+                matches!(column, 1 | 5),
+            );
         }
         let rows = rows.into_iter().map(|(name, _)| name.clone()).collect();
-        self.services.fill(now, rows, directory.summaries().len(), Clone::clone);
+        self.services
+            .fill(now, rows, directory.summaries().len(), Clone::clone);
     }
 
     fn rebuild_instances(&mut self, directory: &Directory, now: Duration, wall: Timestamp) {
-        let service = self.of.as_ref().and_then(|of| directory.registry.service(of.as_str()));
+        let service = self
+            .of
+            .as_ref()
+            .and_then(|of| directory.registry.service(of.as_str()));
         let Some(service) = service else {
-            self.instances.fill(now, Vec::new(), 0, |instance| instance.key.clone());
+            self.instances
+                .fill(now, Vec::new(), 0, |instance| instance.key.clone());
             return;
         };
         let filter = self.instances.filter();
@@ -143,7 +169,12 @@ impl ServicesPage {
             .instances()
             .filter(|instance| {
                 filter.is_empty()
-                    || filter.matches(&InstanceFacts { instance, directory, now, wall })
+                    || filter.matches(&InstanceFacts {
+                        instance,
+                        directory,
+                        now,
+                        wall,
+                    })
             })
             .cloned()
             .collect();
@@ -152,7 +183,9 @@ impl ServicesPage {
             1 => rows.sort_by_cached_key(|i| i.record.endpoints.first().map(ToString::to_string)),
             2 => rows.sort_by_cached_key(|i| directory.state_of(&i.key)),
             3 => rows.sort_by_cached_key(|i| {
-                i.lease.and_then(|id| directory.lease(id)?.left(now)).map(|left| left as u64)
+                i.lease
+                    .and_then(|id| directory.lease(id)?.left(now))
+                    .map(|left| left as u64)
             }),
             4 => rows.sort_by_cached_key(|i| directory.status(i).map(|status| status.revision)),
             5 => rows.sort_by_key(|i| std::cmp::Reverse(i.record.started_at)),
@@ -162,7 +195,8 @@ impl ServicesPage {
         if descending {
             rows.reverse();
         }
-        self.instances.fill(now, rows, service.len(), |instance| instance.key.clone());
+        self.instances
+            .fill(now, rows, service.len(), |instance| instance.key.clone());
     }
 }
 
@@ -197,7 +231,9 @@ fn names_state(health: Health, word: &str) -> bool {
 /// Whether a text contains a lower-case word; most names are in lower case already.
 fn contains(text: &str, word: &str) -> bool {
     text.contains(word)
-        || (text.bytes().any(|byte| byte.is_ascii_uppercase() || byte >= 0x80)
+        || (text
+            .bytes()
+            .any(|byte| byte.is_ascii_uppercase() || byte >= 0x80)
             && text.to_lowercase().contains(word))
 }
 
@@ -212,7 +248,10 @@ impl Row for ServiceFacts<'_> {
     fn contains(&self, word: &str) -> bool {
         let summary = self.summary;
         contains(self.name.as_str(), word)
-            || summary.versions.iter().any(|(version, _)| contains(version, word))
+            || summary
+                .versions
+                .iter()
+                .any(|(version, _)| contains(version, word))
             || match summary.worst() {
                 Health::Serving => health_word(Health::Serving).contains(word),
                 _ => Health::ALL.iter().any(|health| {
@@ -221,12 +260,20 @@ impl Row for ServiceFacts<'_> {
                         && names_state(*health, word)
                 }),
             }
-            || (word != "serving" && summary.findings.iter().any(|finding| contains(finding, word)))
+            || (word != "serving"
+                && summary
+                    .findings
+                    .iter()
+                    .any(|finding| contains(finding, word)))
     }
 
     fn field(&self, name: &str) -> Option<Field<'_>> {
         Some(match name {
-            "ttl" => Field::Number(self.directory.least_ttl(self.name, self.now, TTL_ASKED_UP_TO)?),
+            "ttl" => Field::Number(self.directory.least_ttl(
+                self.name,
+                self.now,
+                TTL_ASKED_UP_TO,
+            )?),
             "instances" => Field::Number(self.summary.instances as f64),
             "findings" => Field::Number(self.summary.findings.len() as f64),
             "config" => Field::Number(self.summary.config?.0 as f64),
@@ -250,7 +297,10 @@ impl Row for InstanceFacts<'_> {
         let record = &self.instance.record;
         contains(record.id.as_str(), word)
             || contains(&record.version, word)
-            || record.endpoints.iter().any(|endpoint| contains(&endpoint.address, word))
+            || record
+                .endpoints
+                .iter()
+                .any(|endpoint| contains(&endpoint.address, word))
             || record.metadata.values().any(|value| contains(value, word))
             || names_state(self.directory.state_of(&self.instance.key), word)
     }
@@ -312,7 +362,11 @@ mod tests {
         let mut page = ServicesPage::default();
         page.services.set_filter(filter);
         page.rebuild(directory, Duration::ZERO, Timestamp::UNIX_EPOCH);
-        page.services.rows().iter().map(ToString::to_string).collect()
+        page.services
+            .rows()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -349,8 +403,12 @@ mod tests {
         ] {
             page.instances.set_filter(filter);
             page.rebuild(&fleet, Duration::ZERO, Timestamp::UNIX_EPOCH);
-            let found: Vec<_> =
-                page.instances.rows().iter().map(|i| i.record.id.to_string()).collect();
+            let found: Vec<_> = page
+                .instances
+                .rows()
+                .iter()
+                .map(|i| i.record.id.to_string())
+                .collect();
             assert_eq!(found, ids, "{filter}");
         }
     }

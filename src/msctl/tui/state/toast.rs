@@ -61,7 +61,12 @@ impl Messages {
         if self.all.len() == KEPT {
             self.all.pop_front();
         }
-        self.all.push_back(Message { at, tone, text, times: 1 });
+        self.all.push_back(Message {
+            at,
+            tone,
+            text,
+            times: 1,
+        });
     }
 
     /// The toast that shows.

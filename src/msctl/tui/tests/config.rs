@@ -13,10 +13,19 @@ fn edited() -> State {
 }
 
 fn saved_value(effects: &[Effect]) -> (i64, String) {
-    let [Effect::Save { plan, .. }] = effects else { panic!("{effects:?}") };
-    let [edit] = plan.edits() else { panic!("{plan:?}") };
-    let Write::Put { value, .. } = &edit.write else { panic!("{edit:?}") };
-    (edit.seen.revision().0, String::from_utf8_lossy(value).into_owned())
+    let [Effect::Save { plan, .. }] = effects else {
+        panic!("{effects:?}")
+    };
+    let [edit] = plan.edits() else {
+        panic!("{plan:?}")
+    };
+    let Write::Put { value, .. } = &edit.write else {
+        panic!("{edit:?}")
+    };
+    (
+        edit.seen.revision().0,
+        String::from_utf8_lossy(value).into_owned(),
+    )
 }
 
 #[test]
@@ -25,7 +34,9 @@ fn a_save_carries_the_value_the_guard_and_the_message() {
     press(&mut state, "m w h y enter");
     let effects = press(&mut state, "ctrl-s y");
     assert_eq!(saved_value(&effects), (811, "5s".into()));
-    let [Effect::Save { message, .. }] = effects.as_slice() else { panic!() };
+    let [Effect::Save { message, .. }] = effects.as_slice() else {
+        panic!()
+    };
     assert_eq!(message, "why");
 }
 
@@ -44,14 +55,31 @@ fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);
     changed(&mut state, Source::Config, Change::Put(theirs.clone()));
     let seen = Seen::At(entry("/config/order/timeout.write", "2s", 811, 0));
-    let conflicts = vec![Conflict { key, seen, current: Some(theirs) }];
+    let conflicts = vec![Conflict {
+        key,
+        seen,
+        current: Some(theirs),
+    }];
     let refused = Ok(Outcome::Refused { conflicts });
-    update(&mut state, at(42), Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)));
-    assert!(press(&mut state, "ctrl-s").is_empty(), "nothing is chosen yet");
+    update(
+        &mut state,
+        at(42),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)),
+    );
+    assert!(
+        press(&mut state, "ctrl-s").is_empty(),
+        "nothing is chosen yet"
+    );
     let effects = press(&mut state, "m ctrl-s y");
     assert_eq!(saved_value(&effects), (813, "5s".into()));
-    let applied = Ok(Outcome::Applied { revision: Revision(814) });
-    update(&mut state, at(43), Event::Reply(0, Reply::Written(Deed::SaveConfig, applied)));
+    let applied = Ok(Outcome::Applied {
+        revision: Revision(814),
+    });
+    update(
+        &mut state,
+        at(43),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig, applied)),
+    );
     assert!(state.config.drafts.is_empty());
 }
 
@@ -60,10 +88,18 @@ fn a_draft_survives_leaving_the_page_and_losing_etcd() {
     let mut state = edited();
     press(&mut state, "1 2 esc");
     let cause = "gone".to_owned();
-    update(&mut state, at(50), Event::Feed(0, Feed::Stale(Source::Config, cause)));
+    update(
+        &mut state,
+        at(50),
+        Event::Feed(0, Feed::Stale(Source::Config, cause)),
+    );
     let failed = Err("etcd 127.0.0.1:2379: connection refused".to_owned());
     press(&mut state, "enter ctrl-s y");
-    update(&mut state, at(51), Event::Reply(0, Reply::Written(Deed::SaveConfig, failed)));
+    update(
+        &mut state,
+        at(51),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig, failed)),
+    );
     assert_eq!(state.config.drafts.len(), 1);
 }
 
@@ -73,7 +109,12 @@ fn a_new_key_is_checked_before_it_is_edited() {
     press(&mut state, "n a . . b enter");
     assert!(state.overlay.is_some(), "a bad key stays in the prompt");
     press(&mut state, "ctrl-u f e a t u r e . x enter t r u e enter");
-    let names: Vec<_> = state.config.drafts.keys().map(ToString::to_string).collect();
+    let names: Vec<_> = state
+        .config
+        .drafts
+        .keys()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(names, ["order/feature.x", "order/timeout.write"]);
 }
 

@@ -23,7 +23,10 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 
 fn nobody_in(folder: &str, forbidden: &[&str]) {
     for (path, text) in sources(folder) {
-        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
             for word in forbidden {
                 assert!(!line.contains(word), "{}: {line}", path.display());
             }
@@ -33,12 +36,32 @@ fn nobody_in(folder: &str, forbidden: &[&str]) {
 
 #[test]
 fn state_knows_neither_terminal_nor_runtime_nor_view() {
-    nobody_in("state", &["ratatui", "tokio", "crossterm", "view::", "SystemTime", "Instant"]);
+    nobody_in(
+        "state",
+        &[
+            "ratatui",
+            "tokio",
+            "crossterm",
+            "view::",
+            "SystemTime",
+            "Instant",
+        ],
+    );
 }
 
 #[test]
 fn update_does_no_io_and_draws_nothing() {
-    nobody_in("update", &["ratatui", "tokio", "crossterm", "view::", "std::fs", "std::env"]);
+    nobody_in(
+        "update",
+        &[
+            "ratatui",
+            "tokio",
+            "crossterm",
+            "view::",
+            "std::fs",
+            "std::env",
+        ],
+    );
 }
 
 #[test]

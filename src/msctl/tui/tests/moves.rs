@@ -16,11 +16,19 @@ fn console() -> State {
 }
 
 fn service(state: &State) -> String {
-    state.services.of().map(ToString::to_string).unwrap_or_default()
+    state
+        .services
+        .of()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 fn selected(state: &State) -> String {
-    state.services.instance().map(|i| i.record.id.to_string()).unwrap_or_default()
+    state
+        .services
+        .instance()
+        .map(|i| i.record.id.to_string())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -33,10 +41,20 @@ fn keys_move_and_go_in_and_back() {
         ("G g g", Pane::Services, "order", "order-7f3a-1"),
         ("enter j j", Pane::Instances, "order", "order-7f3a-3"),
         ("enter G enter", Pane::Detail, "order", "order-91c0-1"),
-        ("enter j enter esc", Pane::Instances, "order", "order-7f3a-2"),
+        (
+            "enter j enter esc",
+            Pane::Instances,
+            "order",
+            "order-7f3a-2",
+        ),
         ("enter j esc", Pane::Services, "order", "order-7f3a-2"),
         ("tab j tab", Pane::Services, "order", "order-7f3a-2"),
-        ("enter / 9 1 c enter", Pane::Instances, "order", "order-91c0-1"),
+        (
+            "enter / 9 1 c enter",
+            Pane::Instances,
+            "order",
+            "order-91c0-1",
+        ),
         ("2 1", Pane::Services, "order", "order-7f3a-1"),
         ("enter j 2 [", Pane::Instances, "order", "order-7f3a-2"),
         ("j g x", Pane::Services, "user", "user-1"),
@@ -44,7 +62,11 @@ fn keys_move_and_go_in_and_back() {
         let mut state = console();
         press(&mut state, keys);
         assert_eq!(state.view, View::Services, "{keys}");
-        assert_eq!((state.services.pane, service(&state)), (pane, service_then.into()), "{keys}");
+        assert_eq!(
+            (state.services.pane, service(&state)),
+            (pane, service_then.into()),
+            "{keys}"
+        );
         assert_eq!(selected(&state), instance, "{keys}");
     }
 }
@@ -89,7 +111,11 @@ fn keys_typed_faster_than_frames_find_their_rows() {
         // No settle between: all in one batch, as a paste into the terminal is.
         update(&mut state, at(41), Event::Key(key.parse().unwrap()));
     }
-    let editing = state.config.editing.as_ref().expect("the last key is being edited");
+    let editing = state
+        .config
+        .editing
+        .as_ref()
+        .expect("the last key is being edited");
     assert_eq!(editing.key.to_string(), "order/timeout.write");
 }
 
@@ -115,7 +141,13 @@ fn deregistering_asks_and_is_guarded_by_what_was_seen() {
     assert!(press(&mut state, "n").is_empty());
     assert!(state.overlay.is_none());
     let effects = press(&mut state, "x y");
-    let [Effect::Commit { plan, deed: Deed::Deregister(what) }] = effects.as_slice() else {
+    let [
+        Effect::Commit {
+            plan,
+            deed: Deed::Deregister(what),
+        },
+    ] = effects.as_slice()
+    else {
         panic!("{effects:?}");
     };
     assert_eq!(what, "order-7f3a-2");
@@ -126,17 +158,28 @@ fn deregistering_asks_and_is_guarded_by_what_was_seen() {
 fn marked_instances_are_deregistered_together() {
     let mut state = console();
     let effects = press(&mut state, "enter space space x y");
-    let [Effect::Commit { plan, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Commit { plan, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert_eq!(plan.edits().len(), 2);
 }
 
 #[test]
 fn a_read_only_context_refuses_before_it_asks() {
-    for keys in ["enter x", "2 j j enter enter", "2 j j enter x", "2 j j enter ctrl-s", "4 x"] {
+    for keys in [
+        "enter x",
+        "2 j j enter enter",
+        "2 j j enter x",
+        "2 j j enter ctrl-s",
+        "4 x",
+    ] {
         let mut state = console();
         state.context.access = Access::ReadOnly;
         let effects = press(&mut state, keys);
-        assert!(effects.is_empty() && state.overlay.is_none(), "{keys}: {effects:?}");
+        assert!(
+            effects.is_empty() && state.overlay.is_none(),
+            "{keys}: {effects:?}"
+        );
         let last = state.messages.newest().next().expect("a refusal");
         assert_eq!(last.tone, Tone::Bad, "{keys}");
         assert!(last.text.contains("read-only"), "{keys}: {}", last.text);
@@ -168,7 +211,10 @@ fn the_palette_runs_what_it_finds() {
     press(&mut state, ": l e a s e s enter");
     assert_eq!(state.view, View::Leases);
     press(&mut state, ": u s e r enter");
-    assert_eq!((state.view, service(&state)), (View::Services, "user".into()));
+    assert_eq!(
+        (state.view, service(&state)),
+        (View::Services, "user".into())
+    );
     press(&mut state, ": t h e m e space a s c enter");
     assert_eq!(state.theme_wish.as_deref(), Some("ascii"));
 }
@@ -178,17 +224,30 @@ fn what_is_copied_names_the_row() {
     let mut state = console();
     assert_eq!(press(&mut state, "y"), [Effect::Copy("order".into())]);
     let copied = press(&mut state, "enter y");
-    assert_eq!(copied, [Effect::Copy("order-7f3a-1 grpc://10.0.0.4:9000".into())]);
+    assert_eq!(
+        copied,
+        [Effect::Copy("order-7f3a-1 grpc://10.0.0.4:9000".into())]
+    );
     press(&mut state, "2 j j enter");
     let secret = press(&mut state, "y");
-    assert_eq!(secret, [Effect::Copy(format!("order/db.password {}", fleet::config::secret::MASK))]);
+    assert_eq!(
+        secret,
+        [Effect::Copy(format!(
+            "order/db.password {}",
+            fleet::config::secret::MASK
+        ))]
+    );
 }
 
 #[test]
 fn an_answer_to_another_context_changes_nothing() {
     let mut state = console();
     state.generation = 1;
-    update(&mut state, at(42), health("order", "order-7f3a-1", fleet::Health::Hung, 0));
+    update(
+        &mut state,
+        at(42),
+        health("order", "order-7f3a-1", fleet::Health::Hung, 0),
+    );
     let key = "/services/order/order-7f3a-1".into();
     assert_eq!(state.directory.state_of(&key), fleet::Health::Serving);
 }
@@ -198,15 +257,27 @@ fn etcd_going_away_and_coming_back_is_said_once_and_loses_nothing() {
     let mut state = console();
     let stale = |cause: &str| Event::Feed(0, Feed::Stale(Source::Services, cause.into()));
     update(&mut state, at(50), stale("connection refused"));
-    update(&mut state, at(51), Event::Feed(0, Feed::Stale(Source::Config, "refused".into())));
+    update(
+        &mut state,
+        at(51),
+        Event::Feed(0, Feed::Stale(Source::Config, "refused".into())),
+    );
     state.settle();
     assert_eq!(state.services.services.rows().len(), 3);
     press(&mut state, "enter j enter");
     assert_eq!(selected(&state), "order-7f3a-2");
     for source in [Source::Services, Source::Config] {
-        update(&mut state, at(60), Event::Feed(0, Feed::Fresh(source, Revision(18_204))));
+        update(
+            &mut state,
+            at(60),
+            Event::Feed(0, Feed::Fresh(source, Revision(18_204))),
+        );
     }
-    let said: Vec<_> = state.messages.newest().map(|message| message.text.clone()).collect();
+    let said: Vec<_> = state
+        .messages
+        .newest()
+        .map(|message| message.text.clone())
+        .collect();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("etcd is back"));
 }
@@ -231,9 +302,23 @@ fn a_proof_of_freshness_alone_draws_nothing() {
 fn a_write_whose_outcome_is_unknown_keeps_the_draft() {
     let mut state = console();
     press(&mut state, "2 j j enter G enter ctrl-u 5 s enter ctrl-s y");
-    let outcome = Ok(Outcome::Unknown { cause: "the link broke".into() });
-    update(&mut state, at(42), Event::Reply(0, Reply::Written(Deed::SaveConfig, outcome)));
+    let outcome = Ok(Outcome::Unknown {
+        cause: "the link broke".into(),
+    });
+    update(
+        &mut state,
+        at(42),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig, outcome)),
+    );
     assert_eq!(state.config.drafts.len(), 1);
     assert_eq!(state.config.pane, config::Pane::Keys);
-    assert!(state.messages.newest().next().unwrap().text.contains("unknown"));
+    assert!(
+        state
+            .messages
+            .newest()
+            .next()
+            .unwrap()
+            .text
+            .contains("unknown")
+    );
 }

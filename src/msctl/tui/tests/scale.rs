@@ -23,7 +23,11 @@ fn large(services: usize, each: usize) -> State {
                 )
             })
             .collect();
-        let part = if service + 1 == services { Part::Last } else { Part::More };
+        let part = if service + 1 == services {
+            Part::Last
+        } else {
+            Part::More
+        };
         let listed = Feed::Listed(Source::Services, Revision(9), entries, part);
         update(&mut state, at(0), Event::Feed(0, listed));
     }

@@ -9,14 +9,18 @@ use fleet::{Change, Conflict, Health, LeaseId, Revision, Seen};
 use super::*;
 use crate::tui::event::{Deed, KeyFacts};
 use crate::tui::picture;
-use crate::tui::state::calls::{Ended, Kind, Method, Progress};
 use crate::tui::state::View;
+use crate::tui::state::calls::{Ended, Kind, Method, Progress};
 
 /// Compares with the snapshot, and keeps a picture where one is wanted.
 fn check(name: &str, state: &State, theme: &str) {
     let buffer = cells(state, theme);
     if let Some(folder) = std::env::var_os("MSCTL_PICTURES") {
-        let paper = if theme == "light" { picture::LIGHT } else { picture::DARK };
+        let paper = if theme == "light" {
+            picture::LIGHT
+        } else {
+            picture::DARK
+        };
         let path = std::path::Path::new(&folder).join(format!("{name}.svg"));
         std::fs::write(path, picture::svg(&buffer, paper)).unwrap();
     }
@@ -76,7 +80,11 @@ fn before_etcd_answers_and_when_it_never_does() {
     state.settle();
     check("connecting", &state, "dark");
     let cause = "connection refused".to_owned();
-    update(&mut state, at(2), Event::Feed(0, Feed::Stale(Source::Services, cause)));
+    update(
+        &mut state,
+        at(2),
+        Event::Feed(0, Feed::Stale(Source::Services, cause)),
+    );
     state.settle();
     check("unreachable", &state, "dark");
 }
@@ -96,13 +104,21 @@ fn an_empty_registry_says_what_to_do() {
 fn stale_data_is_kept_and_marked_with_its_age() {
     let mut state = console(100, 30);
     let cause = "10.0.0.1:2379: connection refused".to_owned();
-    update(&mut state, at(60), Event::Feed(0, Feed::Stale(Source::Services, cause)));
+    update(
+        &mut state,
+        at(60),
+        Event::Feed(0, Feed::Stale(Source::Services, cause)),
+    );
     let down = ["m1", "m2", "m3"].map(|name| MemberDot {
         endpoint: format!("{name}:2379"),
         up: Some(false),
         error: Some("connection refused".into()),
     });
-    update(&mut state, at(62), Event::Feed(0, Feed::Link(down.to_vec())));
+    update(
+        &mut state,
+        at(62),
+        Event::Feed(0, Feed::Link(down.to_vec())),
+    );
     state.settle();
     check("stale", &state, "dark");
     assert!(screen(&state, "dark").contains("stale 21s"));
@@ -166,8 +182,14 @@ fn config_from_key_to_rollout() {
         press(&mut state, "ctrl-s");
         check(&format!("config_confirm_{width}x{height}"), &state, "dark");
         press(&mut state, "y");
-        let saved = Ok(fleet::Outcome::Applied { revision: Revision(812) });
-        update(&mut state, at(41), Event::Reply(0, Reply::Written(Deed::SaveConfig, saved)));
+        let saved = Ok(fleet::Outcome::Applied {
+            revision: Revision(812),
+        });
+        update(
+            &mut state,
+            at(41),
+            Event::Reply(0, Reply::Written(Deed::SaveConfig, saved)),
+        );
         state.settle();
         check(&format!("config_rollout_{width}x{height}"), &state, "dark");
     }
@@ -192,9 +214,17 @@ fn a_conflict_shows_base_theirs_and_mine() {
     let seen = Seen::At(entry("/config/order/timeout.write", "2s", 811, 0));
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);
     changed(&mut state, Source::Config, Change::Put(theirs.clone()));
-    let conflicts = vec![Conflict { key, seen, current: Some(theirs) }];
+    let conflicts = vec![Conflict {
+        key,
+        seen,
+        current: Some(theirs),
+    }];
     let refused = Ok(fleet::Outcome::Refused { conflicts });
-    update(&mut state, at(45), Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)));
+    update(
+        &mut state,
+        at(45),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)),
+    );
     state.settle();
     check("config_conflict", &state, "dark");
     press(&mut state, "m");
@@ -218,7 +248,11 @@ fn calls(width: u16, height: u16) -> State {
         method("grpc.health.v1.Health", "Check", Kind::Unary),
     ];
     let service = fleet::ServiceName::new("user").unwrap();
-    update(&mut state, at(41), Event::Reply(0, Reply::Methods(service, Ok(methods))));
+    update(
+        &mut state,
+        at(41),
+        Event::Reply(0, Reply::Methods(service, Ok(methods))),
+    );
     state.settle();
     press(&mut state, "j j");
     state
@@ -226,7 +260,11 @@ fn calls(width: u16, height: u16) -> State {
 
 fn news(state: &mut State, seconds: u64, progress: Progress) {
     let id = state.calls.answer.as_ref().unwrap().id;
-    update(state, at(seconds), Event::Reply(0, Reply::Call(id, progress)));
+    update(
+        state,
+        at(seconds),
+        Event::Reply(0, Reply::Call(id, progress)),
+    );
     state.settle();
 }
 
@@ -235,11 +273,20 @@ fn a_call_from_method_to_answer() {
     for (width, height) in [(80, 24), (100, 30), (180, 50)] {
         let mut state = calls(width, height);
         check(&format!("calls_{width}x{height}"), &state, "dark");
-        press(&mut state, "enter down right right right right right right right right");
+        press(
+            &mut state,
+            "enter down right right right right right right right right",
+        );
         type_text(&mut state, "1");
         press(&mut state, "ctrl-enter");
         check(&format!("calls_running_{width}x{height}"), &state, "dark");
-        news(&mut state, 41, Progress::Sent { to: "user-1".into() });
+        news(
+            &mut state,
+            41,
+            Progress::Sent {
+                to: "user-1".into(),
+            },
+        );
         let user = "{\n  \"id\": \"1\",\n  \"name\": \"Ada\"\n}".to_owned();
         news(&mut state, 41, Progress::Message(user));
         news(
@@ -262,7 +309,13 @@ fn a_call_from_method_to_answer() {
 fn a_call_that_fails_says_how() {
     let mut state = calls(100, 30);
     press(&mut state, "s");
-    news(&mut state, 42, Progress::Sent { to: "user-1".into() });
+    news(
+        &mut state,
+        42,
+        Progress::Sent {
+            to: "user-1".into(),
+        },
+    );
     news(
         &mut state,
         42,
@@ -277,7 +330,11 @@ fn a_call_that_fails_says_how() {
     );
     check("calls_error", &state, "dark");
     press(&mut state, "s");
-    news(&mut state, 43, Progress::Failed("no instance of user serves".into()));
+    news(
+        &mut state,
+        43,
+        Progress::Failed("no instance of user serves".into()),
+    );
     check("calls_failed", &state, "dark");
 }
 
@@ -302,15 +359,27 @@ fn leases_events_keys_doctor_and_overview() {
         keys: Some(keys.iter().map(|key| fleet::Key::from(*key)).collect()),
     };
     let answers = vec![
-        lease(11, Some(7), &["/services/order/order-7f3a-1", "/status/order/order-7f3a-1"]),
+        lease(
+            11,
+            Some(7),
+            &["/services/order/order-7f3a-1", "/status/order/order-7f3a-1"],
+        ),
         lease(12, Some(9), &["/services/order/order-7f3a-2"]),
         lease(13, None, &[]),
         lease(14, Some(6), &[]),
     ];
     update(&mut state, at(41), Event::Reply(0, Reply::Leases(answers)));
-    update(&mut state, at(41), health("order", "order-7f3a-2", Health::Serving, 4));
+    update(
+        &mut state,
+        at(41),
+        health("order", "order-7f3a-2", Health::Serving, 4),
+    );
     let ids = (11..=14).filter_map(LeaseId::new).collect();
-    update(&mut state, at(42), Event::Reply(0, Reply::LeaseList(Ok(ids))));
+    update(
+        &mut state,
+        at(42),
+        Event::Reply(0, Reply::LeaseList(Ok(ids))),
+    );
     press(&mut state, "4");
     check("leases", &state, "dark");
     press(&mut state, "enter");
@@ -323,8 +392,15 @@ fn leases_events_keys_doctor_and_overview() {
         mod_revision: Revision(revision),
         version: 2,
     };
-    let keys = vec![key("/config/order/page.size", 655), key("/services/order/o\u{1b}[2J", 700)];
-    update(&mut state, at(42), Event::Reply(0, Reply::Keys(Ok((keys, false)))));
+    let keys = vec![
+        key("/config/order/page.size", 655),
+        key("/services/order/o\u{1b}[2J", 700),
+    ];
+    update(
+        &mut state,
+        at(42),
+        Event::Reply(0, Reply::Keys(Ok((keys, false)))),
+    );
     state.settle();
     check("keys", &state, "dark");
     press(&mut state, "7");
@@ -338,9 +414,18 @@ fn leases_events_keys_doctor_and_overview() {
 fn a_raw_record_is_shown_in_full() {
     let mut state = console(100, 30);
     press(&mut state, "enter v");
-    let raw = entry("/services/order/order-7f3a-1", r#"{"service":"order","id":"x"}"#, 711, 11);
+    let raw = entry(
+        "/services/order/order-7f3a-1",
+        r#"{"service":"order","id":"x"}"#,
+        711,
+        11,
+    );
     let key = raw.key.clone();
-    update(&mut state, at(41), Event::Reply(0, Reply::Raw(key, Ok(Some(raw)))));
+    update(
+        &mut state,
+        at(41),
+        Event::Reply(0, Reply::Raw(key, Ok(Some(raw)))),
+    );
     check("raw", &state, "dark");
     let _ = Arc::new(());
 }

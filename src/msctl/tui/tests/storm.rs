@@ -61,7 +61,8 @@ fn apply(state: &mut State, revision: i64, step: Step) {
         Step::Paste(text) => drop(update(state, now, Event::Paste(text))),
         Step::Size(width, height) => drop(update(state, now, Event::Resize(width, height))),
         Step::Mouse(kind, column, row) => {
-            let kind = [MouseKind::Press, MouseKind::WheelUp, MouseKind::WheelDown][usize::from(kind)];
+            let kind =
+                [MouseKind::Press, MouseKind::WheelUp, MouseKind::WheelDown][usize::from(kind)];
             update(state, now, Event::Mouse(Mouse { kind, column, row }));
         }
         Step::Put(service, id, good) => {
@@ -71,21 +72,44 @@ fn apply(state: &mut State, revision: i64, step: Step) {
                 "\u{1b}".to_owned()
             };
             let key = format!("/services/s{service}/i{id}");
-            changed(state, Source::Services, Change::Put(entry(&key, &value, revision, 5)));
+            changed(
+                state,
+                Source::Services,
+                Change::Put(entry(&key, &value, revision, 5)),
+            );
         }
         Step::Gone(service, id) => {
             let key = format!("/services/s{service}/i{id}").into();
-            changed(state, Source::Services, Change::Delete { key, revision: Revision(revision) });
+            changed(
+                state,
+                Source::Services,
+                Change::Delete {
+                    key,
+                    revision: Revision(revision),
+                },
+            );
         }
         Step::Config(key, value) => {
             let key = format!("/config/order/k{key}");
-            changed(state, Source::Config, Change::Put(entry(&key, &value, revision, 0)));
+            changed(
+                state,
+                Source::Config,
+                Change::Put(entry(&key, &value, revision, 0)),
+            );
         }
         Step::Health(id) => {
-            drop(update(state, now, health("order", &format!("order-7f3a-{id}"), Health::Hung, 0)));
+            drop(update(
+                state,
+                now,
+                health("order", &format!("order-7f3a-{id}"), Health::Hung, 0),
+            ));
         }
         Step::Stale => {
-            drop(update(state, now, Event::Feed(0, Feed::Stale(Source::Services, "x".into()))));
+            drop(update(
+                state,
+                now,
+                Event::Feed(0, Feed::Stale(Source::Services, "x".into())),
+            ));
         }
         Step::Fresh => {
             let fresh = Feed::Fresh(Source::Services, Revision(revision));

@@ -35,7 +35,10 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::ProbeNow => {
             state.beats.health.asked = None;
             state.beats.leases.asked = None;
-            state.say(Tone::Plain, "asking the health and the leases of what shows");
+            state.say(
+                Tone::Plain,
+                "asking the health and the leases of what shows",
+            );
         }
         A::Deregister => write::deregister(state),
         A::RawRecord => return raw(state),
@@ -58,7 +61,9 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::AcceptValue => state.config.accept(),
         A::BreakLine => {
             if let Some(editing) = &mut state.config.editing {
-                editing.editor.press(crate::tui::key::Key::plain(crate::tui::key::Code::Enter));
+                editing
+                    .editor
+                    .press(crate::tui::key::Key::plain(crate::tui::key::Code::Enter));
                 editing.error = None;
             }
         }
@@ -89,7 +94,11 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             state.events.list.outdate_now();
         }
         A::Mark => {
-            if let Some(key) = state.services.instance().map(|instance| instance.key.clone()) {
+            if let Some(key) = state
+                .services
+                .instance()
+                .map(|instance| instance.key.clone())
+            {
                 state.services.instances.table.toggle_mark(&key);
                 go(state, Motion::Rows(1));
             }
@@ -153,7 +162,13 @@ fn quit(state: &mut State) -> Vec<Effect> {
     let count = state.config.drafts.len();
     state.overlay = Some(Overlay::Question(crate::tui::state::overlay::Question {
         text: format!("{count} changes are not saved. Leave and lose them?"),
-        lines: state.config.drafts.keys().take(10).map(ToString::to_string).collect(),
+        lines: state
+            .config
+            .drafts
+            .keys()
+            .take(10)
+            .map(ToString::to_string)
+            .collect(),
         typed: None,
         then: Effect::Quit,
     }));
@@ -176,14 +191,20 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
 
 fn prompt(state: &mut State, purpose: Purpose, text: &str) {
     let editor = Editor::new(Shape::Line, text);
-    state.overlay = Some(Overlay::Prompt(Prompt { purpose, editor, error: None }));
+    state.overlay = Some(Overlay::Prompt(Prompt {
+        purpose,
+        editor,
+        error: None,
+    }));
 }
 
 fn accept_prompt(state: &mut State) -> Vec<Effect> {
     match state.overlay.take() {
         Some(Overlay::Question(question)) => {
-            let name_given =
-                question.typed.as_ref().is_some_and(|(name, typed)| *name == typed.text().trim());
+            let name_given = question
+                .typed
+                .as_ref()
+                .is_some_and(|(name, typed)| *name == typed.text().trim());
             if name_given {
                 return write::agreed(state, question.then);
             }
@@ -201,7 +222,9 @@ fn accept_prompt(state: &mut State) -> Vec<Effect> {
 }
 
 fn new_key(state: &mut State, mut prompt: Prompt) {
-    let Some(scope) = state.config.scope.clone() else { return };
+    let Some(scope) = state.config.scope.clone() else {
+        return;
+    };
     match ConfigKey::new(scope, prompt.editor.text().trim()) {
         Ok(key) => {
             state.config.keys.table.select_key(key.path().into());
@@ -218,8 +241,14 @@ fn unset(state: &mut State) {
     if !write::allowed(state) {
         return;
     }
-    let Some(key) = state.config.current() else { return };
-    let drafted = state.config.drafts.get(&key).map(|draft| draft.seen.clone());
+    let Some(key) = state.config.current() else {
+        return;
+    };
+    let drafted = state
+        .config
+        .drafts
+        .get(&key)
+        .map(|draft| draft.seen.clone());
     let seen = drafted.unwrap_or_else(|| Seen::from(state.config.entry(&key).cloned()));
     if seen == Seen::Absent {
         let text = format!("{key} has no value of its own; there is nothing to unset");
@@ -233,7 +262,10 @@ fn resolve(state: &mut State) {
     if !state.config.resolve() {
         state.say(Tone::Warn, "choose for each key first: t theirs, m mine");
     } else if state.config.drafts.is_empty() {
-        state.say(Tone::Good, "theirs is kept everywhere; nothing is left to save");
+        state.say(
+            Tone::Good,
+            "theirs is kept everywhere; nothing is left to save",
+        );
     } else {
         write::save(state);
     }
@@ -244,18 +276,28 @@ fn edit_outside(state: &mut State) -> Vec<Effect> {
         open(state);
     }
     let (text, suffix) = match state.view {
-        View::Config => (state.config.editing.as_ref().map(|e| e.editor.text()), ".yaml"),
+        View::Config => (
+            state.config.editing.as_ref().map(|e| e.editor.text()),
+            ".yaml",
+        ),
         _ => (state.calls.request().map(Editor::text), ".json"),
     };
-    text.map(|text| Effect::EditOutside { text, suffix }).into_iter().collect()
+    text.map(|text| Effect::EditOutside { text, suffix })
+        .into_iter()
+        .collect()
 }
 
 fn call_service(state: &mut State) -> Vec<Effect> {
     let instance = match state.services.pane {
         Pane::Services => None,
-        _ => state.services.instance().map(|instance| instance.key.clone()),
+        _ => state
+            .services
+            .instance()
+            .map(|instance| instance.key.clone()),
     };
-    let Some(service) = state.services.of().cloned() else { return Vec::new() };
+    let Some(service) = state.services.of().cloned() else {
+        return Vec::new();
+    };
     show(state, View::Calls);
     state.calls.pane = calls::Pane::Methods;
     state.calls.instance = instance;
@@ -263,7 +305,11 @@ fn call_service(state: &mut State) -> Vec<Effect> {
     let ask = state.calls.unfold(&service);
     let key = (service.clone(), Arc::from(""), Arc::from(""));
     state.calls.tree.table.select_key(key);
-    if ask { ask_methods(state, service) } else { Vec::new() }
+    if ask {
+        ask_methods(state, service)
+    } else {
+        Vec::new()
+    }
 }
 
 pub(super) fn ask_methods(state: &State, service: ServiceName) -> Vec<Effect> {
@@ -280,8 +326,12 @@ fn candidates(state: &State, service: &ServiceName, chosen: Option<&Key>) -> Vec
         return vec![Arc::clone(instance)];
     }
     // A large service is not sorted as a whole for one call: the first serving ones will do.
-    let mut instances: Vec<Arc<Instance>> =
-        service.instances().filter(|i| i.record.grpc().is_some()).take(1_000).cloned().collect();
+    let mut instances: Vec<Arc<Instance>> = service
+        .instances()
+        .filter(|i| i.record.grpc().is_some())
+        .take(1_000)
+        .cloned()
+        .collect();
     instances.sort_by_key(|instance| match state.directory.state_of(&instance.key) {
         Health::Serving => 0,
         Health::Unknown => 1,
@@ -290,7 +340,10 @@ fn candidates(state: &State, service: &ServiceName, chosen: Option<&Key>) -> Vec
         Health::Unreachable => 4,
     });
     let serving = |i: &Arc<Instance>| state.directory.state_of(&i.key) == Health::Serving;
-    let best = instances.iter().take_while(|instance| serving(instance)).count();
+    let best = instances
+        .iter()
+        .take_while(|instance| serving(instance))
+        .count();
     if best > 1 {
         // Calls go round among those that serve.
         let turn = state.calls.answer.as_ref().map_or(0, |answer| answer.id);
@@ -302,7 +355,9 @@ fn candidates(state: &State, service: &ServiceName, chosen: Option<&Key>) -> Vec
 }
 
 fn config_of_service(state: &mut State) {
-    let Some(service) = state.services.of().cloned() else { return };
+    let Some(service) = state.services.of().cloned() else {
+        return;
+    };
     show(state, View::Config);
     state.config.open(ConfigScope::Service(service));
 }
@@ -310,7 +365,10 @@ fn config_of_service(state: &mut State) {
 fn events_of_this(state: &mut State) {
     let filter = match state.services.pane {
         Pane::Services => state.services.of().map(ToString::to_string),
-        _ => state.services.instance().map(|instance| instance.record.id.to_string()),
+        _ => state
+            .services
+            .instance()
+            .map(|instance| instance.record.id.to_string()),
     };
     show(state, View::Events);
     state.events.list.set_filter(&filter.unwrap_or_default());
@@ -318,10 +376,14 @@ fn events_of_this(state: &mut State) {
 
 fn raw(state: &mut State) -> Vec<Effect> {
     let key = match state.view {
-        View::Services => state.services.instance().map(|instance| instance.key.clone()),
+        View::Services => state
+            .services
+            .instance()
+            .map(|instance| instance.key.clone()),
         View::Leases => {
             let row = state.leases.list.current();
-            row.and_then(|row| row.instance.as_ref()).map(|instance| instance.key.clone())
+            row.and_then(|row| row.instance.as_ref())
+                .map(|instance| instance.key.clone())
         }
         _ => None,
     };
@@ -339,8 +401,16 @@ fn send(state: &mut State) -> Vec<Effect> {
     let request = state.calls.request().map(Editor::text).unwrap_or_default();
     let instances = candidates(state, &service, state.calls.instance.as_ref());
     let now = state.now.mono;
-    let Some(id) = state.calls.begin(now) else { return Vec::new() };
-    vec![Effect::Call(Call { id, service, method, request, instances })]
+    let Some(id) = state.calls.begin(now) else {
+        return Vec::new();
+    };
+    vec![Effect::Call(Call {
+        id,
+        service,
+        method,
+        request,
+        instances,
+    })]
 }
 
 fn cancel_call(state: &mut State) -> Vec<Effect> {
@@ -360,7 +430,9 @@ fn pick_instance(state: &mut State) {
         (None, Some(row)) => TreeRow::service(row).clone(),
         (None, None) => return,
     };
-    let Some(service) = state.directory.registry.service(service.as_str()) else { return };
+    let Some(service) = state.directory.registry.service(service.as_str()) else {
+        return;
+    };
     let mut keys = service.instances().map(|instance| &instance.key);
     let next = match &state.calls.instance {
         None => keys.next(),
@@ -370,7 +442,9 @@ fn pick_instance(state: &mut State) {
 }
 
 fn reset_request(state: &mut State) {
-    let Some((_, method)) = state.calls.chosen.clone() else { return };
+    let Some((_, method)) = state.calls.chosen.clone() else {
+        return;
+    };
     if let Some(request) = state.calls.request_mut() {
         request.replace(&method.template);
         request.place(0, 0);

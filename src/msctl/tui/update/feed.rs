@@ -54,16 +54,20 @@ struct Before {
 /// Folds a change into the page it belongs to.
 fn fold(state: &mut State, source: Source, change: &Change) -> Before {
     match source {
-        Source::Services => {
-            Before { entry: None, lease: state.directory.apply(change) }
-        }
+        Source::Services => Before {
+            entry: None,
+            lease: state.directory.apply(change),
+        },
         Source::Status => {
             state.directory.apply_status(change);
             Before::default()
         }
         Source::Config => {
             let entry = state.config.apply(change);
-            Before { lease: entry.as_ref().and_then(|entry| entry.lease), entry }
+            Before {
+                lease: entry.as_ref().and_then(|entry| entry.lease),
+                entry,
+            }
         }
     }
 }
@@ -98,13 +102,25 @@ fn stale(state: &mut State, source: Source, cause: String) {
     let first = !matches!(state.freshness(), Freshness::Stale { .. });
     let feed = state.feed_mut(source);
     feed.freshness = match std::mem::take(&mut feed.freshness) {
-        Freshness::Stale { since, .. } => Freshness::Stale { since, cause: cause.clone() },
+        Freshness::Stale { since, .. } => Freshness::Stale {
+            since,
+            cause: cause.clone(),
+        },
         // The last proof is how old the data is, not the moment the loss was noticed.
-        Freshness::Fresh { at } => Freshness::Stale { since: at, cause: cause.clone() },
-        Freshness::Loading => Freshness::Stale { since, cause: cause.clone() },
+        Freshness::Fresh { at } => Freshness::Stale {
+            since: at,
+            cause: cause.clone(),
+        },
+        Freshness::Loading => Freshness::Stale {
+            since,
+            cause: cause.clone(),
+        },
     };
     if first {
-        state.say(Tone::Warn, format!("etcd is lost: {cause}. What shows is kept and marked stale"));
+        state.say(
+            Tone::Warn,
+            format!("etcd is lost: {cause}. What shows is kept and marked stale"),
+        );
         link_event(state, format!("etcd is lost: {cause}"));
     }
     state.changed = true;
@@ -115,7 +131,10 @@ fn link(state: &mut State, members: Vec<MemberDot>) {
         return;
     }
     for member in &members {
-        let before = state.members.iter().find(|known| known.endpoint == member.endpoint);
+        let before = state
+            .members
+            .iter()
+            .find(|known| known.endpoint == member.endpoint);
         if before.is_some_and(|before| before.up == Some(true)) && member.up == Some(false) {
             let why = member.error.as_deref().unwrap_or("no answer");
             link_event(state, format!("{} is down: {why}", member.endpoint));
@@ -148,12 +167,24 @@ fn note(state: &mut State, source: Source, change: &Change, before: &Before) {
     let key = change.key().clone();
     let (what, lease, text) = match change {
         Change::Put(entry) => {
-            let what = if entry.version <= 1 { What::Created } else { What::Changed };
-            (what, entry.lease, put_text(state, source, entry, before.entry.as_ref()))
+            let what = if entry.version <= 1 {
+                What::Created
+            } else {
+                What::Changed
+            };
+            (
+                what,
+                entry.lease,
+                put_text(state, source, entry, before.entry.as_ref()),
+            )
         }
         Change::Delete { .. } => {
             let lease = before.lease;
-            let what = if lease.is_some() { What::Gone } else { What::Deleted };
+            let what = if lease.is_some() {
+                What::Gone
+            } else {
+                What::Deleted
+            };
             let text = before.entry.as_ref().map_or(String::new(), |before| {
                 format!("was {}", shown(state, &before.key, &before.value))
             });
@@ -188,7 +219,9 @@ fn subject(state: &State, source: Source, key: &Key) -> String {
         Source::Config => &prefixes.config,
         Source::Status => &prefixes.status,
     };
-    prefix.strip(key).map_or_else(|| key.to_string(), |rest| Key::from(rest).to_string())
+    prefix
+        .strip(key)
+        .map_or_else(|| key.to_string(), |rest| Key::from(rest).to_string())
 }
 
 fn put_text(state: &State, source: Source, entry: &Entry, before: Option<&Entry>) -> String {
@@ -203,11 +236,14 @@ fn put_text(state: &State, source: Source, entry: &Entry, before: Option<&Entry>
         _ => match state.directory.registry.instance(&entry.key) {
             Some(instance) => {
                 let endpoint = instance.record.endpoints.first().map(ToString::to_string);
-                [instance.record.version.clone(), endpoint.unwrap_or_default()]
-                    .into_iter()
-                    .filter(|part| !part.is_empty())
-                    .collect::<Vec<_>>()
-                    .join("  ")
+                [
+                    instance.record.version.clone(),
+                    endpoint.unwrap_or_default(),
+                ]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("  ")
             }
             None => "a record that cannot be read".into(),
         },

@@ -53,11 +53,17 @@ fn press(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     if state.overlay.is_some() || !frame.body.contains(mouse.column, mouse.row) {
         return Vec::new();
     }
-    let Some((rows, line)) = focus(state, mouse) else { return Vec::new() };
+    let Some((rows, line)) = focus(state, mouse) else {
+        return Vec::new();
+    };
     if rows.is_empty() {
         return Vec::new();
     }
-    if select(state, usize::from(line)) { open(state) } else { Vec::new() }
+    if select(state, usize::from(line)) {
+        open(state)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The page whose tab stands at a column. Tabs are drawn from column 1: ` 1 Services  2 Config …`.
@@ -77,7 +83,8 @@ fn tab_at(column: u16) -> Option<View> {
 fn focus(state: &mut State, mouse: Mouse) -> Option<(Area, u16)> {
     let hit = |area: Area, titles: u16| {
         let (_, rows) = area.top(titles);
-        rows.contains(mouse.column, mouse.row).then(|| (rows, mouse.row - rows.y))
+        rows.contains(mouse.column, mouse.row)
+            .then(|| (rows, mouse.row - rows.y))
     };
     let body = layout::frame(state).body;
     match state.view {
@@ -153,7 +160,11 @@ fn select(state: &mut State, line: usize) -> bool {
         }
         View::Keys => click!(state.keys.list, |row| row.key.clone()),
         View::Doctor => {
-            click!(state.doctor.list, |(at, row)| (row.key.clone(), row.finding.code, *at))
+            click!(state.doctor.list, |(at, row)| (
+                row.key.clone(),
+                row.finding.code,
+                *at
+            ))
         }
         View::Overview | View::Messages => false,
     }

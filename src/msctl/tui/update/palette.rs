@@ -28,7 +28,9 @@ pub(super) fn open(state: &mut State) {
 
 /// Finds what fits what is typed.
 pub(super) fn search(state: &mut State) {
-    let Some(Overlay::Palette(palette)) = &state.overlay else { return };
+    let Some(Overlay::Palette(palette)) = &state.overlay else {
+        return;
+    };
     let typed = palette.editor.text();
     let entries = find(state, typed.trim());
     if let Some(Overlay::Palette(palette)) = &mut state.overlay {
@@ -55,7 +57,10 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
             continue;
         }
         // What was run lately comes first among equals.
-        let recent = state.palette_history.iter().rposition(|name| name == spec.name);
+        let recent = state
+            .palette_history
+            .iter()
+            .rposition(|name| name == spec.name);
         let bonus = recent.map_or(0, |at| u32::try_from(at + 1).unwrap_or(0));
         if let Some(points) = score(spec.name) {
             found.push((
@@ -74,7 +79,14 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
             if let Some(points) = score(&name) {
                 let theme = name.trim_start_matches("theme ").to_owned();
                 let help = "Take this theme.".into();
-                found.push((points * 4, PaletteEntry { run: PaletteRun::Theme(theme), name, help }));
+                found.push((
+                    points * 4,
+                    PaletteEntry {
+                        run: PaletteRun::Theme(theme),
+                        name,
+                        help,
+                    },
+                ));
             }
         }
         for service in state.service_names().take(SERVICES_SEARCHED) {
@@ -91,12 +103,20 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
         }
     }
     found.sort_by(|a, b| b.0.cmp(&a.0));
-    found.into_iter().take(SHOWN).map(|(_, entry)| entry).collect()
+    found
+        .into_iter()
+        .take(SHOWN)
+        .map(|(_, entry)| entry)
+        .collect()
 }
 
 fn page_scopes(state: &State) -> Vec<Scope> {
     let page = state.scopes_of_page();
-    page.iter().copied().filter(|scope| !scope.is_text()).chain([Scope::Global]).collect()
+    page.iter()
+        .copied()
+        .filter(|scope| !scope.is_text())
+        .chain([Scope::Global])
+        .collect()
 }
 
 /// Moves among the entries.
@@ -109,8 +129,12 @@ pub(super) fn step(state: &mut State, by: isize) {
 
 /// Runs the entry under the cursor.
 pub(super) fn run(state: &mut State) -> Vec<Effect> {
-    let Some(Overlay::Palette(palette)) = state.overlay.take() else { return Vec::new() };
-    let Some(entry) = palette.entries.into_iter().nth(palette.cursor) else { return Vec::new() };
+    let Some(Overlay::Palette(palette)) = state.overlay.take() else {
+        return Vec::new();
+    };
+    let Some(entry) = palette.entries.into_iter().nth(palette.cursor) else {
+        return Vec::new();
+    };
     state.palette_history.retain(|name| *name != entry.name);
     state.palette_history.push(entry.name);
     if state.palette_history.len() > 50 {

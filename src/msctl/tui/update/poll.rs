@@ -46,13 +46,20 @@ pub(super) fn poll(state: &mut State) -> Vec<Effect> {
         let ids = leases_in_sight(state);
         if !ids.is_empty() {
             state.beats.leases = begun(now);
-            let keys = if state.view == View::Leases { Keys::With } else { Keys::Without };
+            let keys = if state.view == View::Leases {
+                Keys::With
+            } else {
+                Keys::Without
+            };
             effects.push(Effect::ProbeLeases { ids, keys });
         }
     }
     if is_due(state.beats.health, HEALTH_EVERY, now) {
         let instances = instances_to_ask(state);
-        state.beats.health = Beat { asked: Some(now), out: !instances.is_empty() };
+        state.beats.health = Beat {
+            asked: Some(now),
+            out: !instances.is_empty(),
+        };
         if !instances.is_empty() {
             effects.push(Effect::ProbeHealth(instances));
         }
@@ -98,7 +105,10 @@ pub fn due(state: &State) -> Option<Duration> {
 }
 
 fn begun(now: Duration) -> Beat {
-    Beat { asked: Some(now), out: true }
+    Beat {
+        asked: Some(now),
+        out: true,
+    }
 }
 
 fn is_due(beat: Beat, every: Duration, now: Duration) -> bool {
@@ -111,7 +121,11 @@ fn leases_in_sight(state: &mut State) -> Vec<LeaseId> {
     match state.view {
         View::Services => {
             let page = &state.services;
-            ids.extend(page.instances.visible().filter_map(|(_, instance)| instance.lease));
+            ids.extend(
+                page.instances
+                    .visible()
+                    .filter_map(|(_, instance)| instance.lease),
+            );
             if page.pane == Pane::Detail {
                 ids.extend(page.instance().and_then(|instance| instance.lease));
             }
@@ -135,10 +149,20 @@ fn leases_in_sight(state: &mut State) -> Vec<LeaseId> {
 fn instances_to_ask(state: &mut State) -> Vec<Arc<Instance>> {
     let mut asked: Vec<Arc<Instance>> = Vec::new();
     if state.view == View::Services {
-        asked.extend(state.services.instances.visible().map(|(_, instance)| Arc::clone(instance)));
+        asked.extend(
+            state
+                .services
+                .instances
+                .visible()
+                .map(|(_, instance)| Arc::clone(instance)),
+        );
     }
     let total = state.directory.registry.instance_count();
-    let start = if total == 0 { 0 } else { state.beats.sweep % total };
+    let start = if total == 0 {
+        0
+    } else {
+        state.beats.sweep % total
+    };
     let room = SWEPT_AT_ONCE.min(total);
     let mut passed = 0;
     let mut swept = Vec::with_capacity(room);
@@ -152,9 +176,19 @@ fn instances_to_ask(state: &mut State) -> Vec<Arc<Instance>> {
                 passed += service.len();
                 continue;
             }
-            let skip = if round == 0 { start.saturating_sub(passed) } else { 0 };
+            let skip = if round == 0 {
+                start.saturating_sub(passed)
+            } else {
+                0
+            };
             passed += service.len();
-            swept.extend(service.instances().skip(skip).take(room - swept.len()).cloned());
+            swept.extend(
+                service
+                    .instances()
+                    .skip(skip)
+                    .take(room - swept.len())
+                    .cloned(),
+            );
         }
     }
     state.beats.sweep = start + swept.len();

@@ -65,9 +65,21 @@ pub(super) fn reply(state: &mut State, reply: Reply) -> Vec<Effect> {
 
 fn health(state: &mut State, answers: Vec<HealthAnswer>) {
     let at = state.now.mono;
-    for HealthAnswer { key, health, detail, latency } in answers {
+    for HealthAnswer {
+        key,
+        health,
+        detail,
+        latency,
+    } in answers
+    {
         let before = state.directory.health(&key).map(|seen| seen.health);
-        let seen = HealthSeen { health, detail, latency, at, since: at };
+        let seen = HealthSeen {
+            health,
+            detail,
+            latency,
+            at,
+            since: at,
+        };
         let news = state.directory.observe(&key, seen);
         if news && let Some(before) = before {
             let detail = state.directory.health(&key).map(|seen| seen.detail.clone());
@@ -98,16 +110,35 @@ fn health(state: &mut State, answers: Vec<HealthAnswer>) {
 fn leases(state: &mut State, answers: Vec<LeaseAnswer>) {
     state.beats.leases.out = false;
     let at = state.now.mono;
-    for LeaseAnswer { id, granted, ttl, keys } in answers {
+    for LeaseAnswer {
+        id,
+        granted,
+        ttl,
+        keys,
+    } in answers
+    {
         if state.suspects.remove(&id) {
             state.changed |= state.events.explain(id, ttl.is_none());
         }
-        state.directory.observe_lease(id, LeaseSeen { granted, ttl, at, keys });
+        state.directory.observe_lease(
+            id,
+            LeaseSeen {
+                granted,
+                ttl,
+                at,
+                keys,
+            },
+        );
     }
     state.changed |= matches!(state.view, View::Services | View::Leases);
     // Leases nobody names any longer are forgotten now and then, so that the table stays bounded.
     if state.directory.lease_count() > 2 * (state.directory.registry.instance_count() + 1_000) {
-        let mut known = state.leases.listed.iter().copied().collect::<std::collections::HashSet<_>>();
+        let mut known = state
+            .leases
+            .listed
+            .iter()
+            .copied()
+            .collect::<std::collections::HashSet<_>>();
         for (_, service) in state.directory.registry.services() {
             known.extend(service.instances().filter_map(|instance| instance.lease));
         }
@@ -120,7 +151,9 @@ fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, 
         Err(why) => state.say(Tone::Bad, why),
         Ok(None) => state.say(Tone::Warn, format!("{key} is gone")),
         Ok(Some(entry)) => {
-            let lease = entry.lease.map_or("none".to_owned(), |lease| lease.to_string());
+            let lease = entry
+                .lease
+                .map_or("none".to_owned(), |lease| lease.to_string());
             let mut lines = vec![
                 format!("key       {key}"),
                 format!(
@@ -128,7 +161,10 @@ fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, 
                     entry.mod_revision, entry.create_revision, entry.version
                 ),
                 format!("lease     {lease}"),
-                format!("size      {}", crate::tui::text::size(entry.value.len() as u64)),
+                format!(
+                    "size      {}",
+                    crate::tui::text::size(entry.value.len() as u64)
+                ),
                 String::new(),
             ];
             lines.extend(pretty(key, state, &entry.value));
@@ -196,11 +232,18 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
         }
         (Deed::Deregister(what), Ok(Outcome::Applied { revision })) => {
             state.services.instances.table.clear_marks();
-            state.say(Tone::Good, format!("{what} deregistered, revision {revision}"));
+            state.say(
+                Tone::Good,
+                format!("{what} deregistered, revision {revision}"),
+            );
         }
         (Deed::Deregister(what), Ok(Outcome::Refused { conflicts })) => {
             let gone = conflicts.iter().all(|conflict| conflict.current.is_none());
-            let why = if gone { "gone already" } else { "written again meanwhile; look again" };
+            let why = if gone {
+                "gone already"
+            } else {
+                "written again meanwhile; look again"
+            };
             let seen = conflicts.first().map_or(0, |c| Seen::revision(&c.seen).0);
             state.say(
                 Tone::Warn,
@@ -208,7 +251,10 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
             );
         }
         (Deed::Deregister(what), Ok(Outcome::Unknown { cause })) => {
-            state.say(Tone::Warn, format!("whether {what} is deregistered is unknown: {cause}"));
+            state.say(
+                Tone::Warn,
+                format!("whether {what} is deregistered is unknown: {cause}"),
+            );
         }
         (Deed::Deregister(what), Err(why)) => {
             state.say(Tone::Bad, format!("{what} not deregistered: {why}"));

@@ -32,7 +32,12 @@ pub(super) fn allowed(state: &mut State) -> bool {
 pub(super) fn ask(state: &mut State, text: impl Into<String>, lines: Vec<String>, then: Effect) {
     let typed = (state.context.stage == Stage::Production)
         .then(|| (state.context.name.clone(), Editor::new(Shape::Line, "")));
-    state.overlay = Some(Overlay::Question(Question { text: text.into(), lines, typed, then }));
+    state.overlay = Some(Overlay::Question(Question {
+        text: text.into(),
+        lines,
+        typed,
+        then,
+    }));
 }
 
 /// The user said yes.
@@ -74,7 +79,11 @@ pub(super) fn save(state: &mut State) {
             }
         })
         .collect();
-    let changes = if count == 1 { "change".to_owned() } else { "changes, one transaction".into() };
+    let changes = if count == 1 {
+        "change".to_owned()
+    } else {
+        "changes, one transaction".into()
+    };
     let text = format!("Save {count} {changes}, to {}?", state.context.name);
     let message = state.save_message.clone();
     ask(state, text, lines, Effect::Save { plan, message });
@@ -98,7 +107,9 @@ pub(super) fn deregister(state: &mut State) {
     } else {
         marked
     };
-    let edits = chosen.iter().map(|instance| Edit::delete(instance.key.clone(), seen(instance)));
+    let edits = chosen
+        .iter()
+        .map(|instance| Edit::delete(instance.key.clone(), seen(instance)));
     let plan = match Plan::new(edits) {
         Ok(plan) if plan.is_empty() => return,
         Ok(plan) => plan,
@@ -108,14 +119,25 @@ pub(super) fn deregister(state: &mut State) {
         [one] => one.record.id.to_string(),
         many => format!("{} instances", many.len()),
     };
-    let mut lines: Vec<String> =
-        chosen.iter().take(10).map(|instance| instance.key.to_string()).collect();
+    let mut lines: Vec<String> = chosen
+        .iter()
+        .take(10)
+        .map(|instance| instance.key.to_string())
+        .collect();
     if chosen.len() > 10 {
         lines.push(format!("and {} more", chosen.len() - 10));
     }
     lines.push("A process that lives registers itself anew.".into());
     let text = format!("Deregister {what} in {}?", state.context.name);
-    ask(state, text, lines, Effect::Commit { plan, deed: Deed::Deregister(what) });
+    ask(
+        state,
+        text,
+        lines,
+        Effect::Commit {
+            plan,
+            deed: Deed::Deregister(what),
+        },
+    );
 }
 
 /// What is known of the record: its revision is the guard; the value is not kept and not needed.
@@ -135,8 +157,16 @@ pub(super) fn revoke(state: &mut State, id: LeaseId) {
     if !allowed(state) {
         return;
     }
-    let keys = state.directory.lease(id).and_then(|seen| seen.keys.clone()).unwrap_or_default();
-    let mut lines: Vec<String> = keys.iter().take(10).map(|key| format!("deletes {key}")).collect();
+    let keys = state
+        .directory
+        .lease(id)
+        .and_then(|seen| seen.keys.clone())
+        .unwrap_or_default();
+    let mut lines: Vec<String> = keys
+        .iter()
+        .take(10)
+        .map(|key| format!("deletes {key}"))
+        .collect();
     if keys.len() > 10 {
         lines.push(format!("and {} more keys", keys.len() - 10));
     }

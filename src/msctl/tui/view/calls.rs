@@ -21,15 +21,29 @@ fn tree(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &page.tree;
     let here = page.pane == Pane::Methods;
     if list.rows().is_empty() {
-        let why = if list.filter_text().is_empty() { "no service runs" } else { "nothing passes the filter" };
-        paint.text(area.x + 3, area.y, area.width.saturating_sub(3), why, Role::Dim);
+        let why = if list.filter_text().is_empty() {
+            "no service runs"
+        } else {
+            "nothing passes the filter"
+        };
+        paint.text(
+            area.x + 3,
+            area.y,
+            area.width.saturating_sub(3),
+            why,
+            Role::Dim,
+        );
     }
     let room = area.width.saturating_sub(3);
     for ((index, row), y) in list.visible().zip(area.y..area.y + area.height) {
         let x = area.x + 3;
         match row {
             TreeRow::Service { name, unfolded } => {
-                let fold = if *unfolded { marks.unfolded } else { marks.folded };
+                let fold = if *unfolded {
+                    marks.unfolded
+                } else {
+                    marks.folded
+                };
                 let spans = [Span::dim(format!("{fold} ")), Span::plain(name.as_str())];
                 paint.spans(x, y, room, &spans);
             }
@@ -69,9 +83,10 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
     if let Some((service, _)) = &page.chosen {
         let known = state.directory.registry.service(service.as_str());
         let to = match &page.instance {
-            Some(key) => known
-                .and_then(|service| service.instance(key))
-                .map_or_else(|| "an instance that is gone".into(), |i| i.record.id.to_string()),
+            Some(key) => known.and_then(|service| service.instance(key)).map_or_else(
+                || "an instance that is gone".into(),
+                |i| i.record.id.to_string(),
+            ),
             None => {
                 let count = known.map_or(0, fleet::Service::len);
                 format!("any healthy instance of {service} ({count})")
@@ -90,7 +105,9 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
         .lines()
         .flat_map(|line| text::wrap(line, usize::from(rest.width)))
         .collect();
-    let lines = u16::try_from(about.len()).unwrap_or(u16::MAX).min(rest.height / 3);
+    let lines = u16::try_from(about.len())
+        .unwrap_or(u16::MAX)
+        .min(rest.height / 3);
     let (text_area, below) = rest.bottom(lines);
     if let Some(editor) = page.request() {
         paint.editor(text_area, editor, Focus::from(here));
@@ -103,7 +120,11 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
 fn response(paint: &mut Paint<'_>, area: Area, state: &State) {
     let page = &state.calls;
     let (title, rest) = area.top(1);
-    let role = if page.pane == Pane::Response { Role::Accent } else { Role::Title };
+    let role = if page.pane == Pane::Response {
+        Role::Accent
+    } else {
+        Role::Title
+    };
     let mut spans = vec![Span::new("RESPONSE", role)];
     let Some(answer) = &page.answer else {
         paint.spans(title.x, title.y, title.width, &spans);
@@ -120,7 +141,12 @@ fn response(paint: &mut Paint<'_>, area: Area, state: &State) {
         answer.scroll.min(answer.lines.len())
     };
     lines.extend(
-        answer.lines.iter().skip(first).take(height).map(|line| (line.clone(), Role::Text)),
+        answer
+            .lines
+            .iter()
+            .skip(first)
+            .take(height)
+            .map(|line| (line.clone(), Role::Text)),
     );
     lines.extend(tail);
     for ((line, role), y) in lines.iter().zip(rest.y..rest.y + rest.height) {
@@ -160,7 +186,12 @@ fn tail(answer: &Answer) -> Vec<(String, Role)> {
         tail.extend(why.lines().map(|line| (line.to_owned(), Role::Bad)));
     }
     if let Some(ended) = &answer.ended {
-        tail.extend(ended.message.lines().map(|line| (line.to_owned(), Role::Bad)));
+        tail.extend(
+            ended
+                .message
+                .lines()
+                .map(|line| (line.to_owned(), Role::Bad)),
+        );
         for detail in &ended.details {
             tail.extend(detail.lines().map(|line| (line.to_owned(), Role::Warn)));
         }

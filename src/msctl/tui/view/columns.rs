@@ -39,11 +39,23 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) const fn left(title: &'static str, least: u16, most: u16, rank: u8) -> Self {
-        Self { title, least, most, rank, side: Side::Left }
+        Self {
+            title,
+            least,
+            most,
+            rank,
+            side: Side::Left,
+        }
     }
 
     pub(super) const fn right(title: &'static str, least: u16, most: u16, rank: u8) -> Self {
-        Self { title, least, most, rank, side: Side::Right }
+        Self {
+            title,
+            least,
+            most,
+            rank,
+            side: Side::Right,
+        }
     }
 }
 
@@ -77,19 +89,29 @@ impl Grid<'_> {
             let Some((x, cells)) = *place else { continue };
             let sorted = self.sort.filter(|sort| sort.column == index);
             let arrow = match sorted {
-                Some(Sort { descending: true, .. }) => paint.marks().descending,
+                Some(Sort {
+                    descending: true, ..
+                }) => paint.marks().descending,
                 Some(_) => paint.marks().ascending,
                 None => "",
             };
-            let title = [Span::new(arrow, Role::Accent), Span::new(column.title, Role::Title)];
+            let title = [
+                Span::new(arrow, Role::Accent),
+                Span::new(column.title, Role::Title),
+            ];
             let at = area.x + x;
             // The arrow stands in the gap, so that titles do not move when the order does.
-            let (at, cells) =
-                if arrow.is_empty() { (at, cells) } else { (at - 1, cells + 1) };
+            let (at, cells) = if arrow.is_empty() {
+                (at, cells)
+            } else {
+                (at - 1, cells + 1)
+            };
             put(paint, at, area.y, cells, &title, column.side);
         }
         for (index, row) in self.rows.iter().enumerate() {
-            let Ok(line) = u16::try_from(index + 1) else { break };
+            let Ok(line) = u16::try_from(index + 1) else {
+                break;
+            };
             if line >= area.height {
                 break;
             }
@@ -116,7 +138,11 @@ impl Grid<'_> {
             .iter()
             .enumerate()
             .map(|(index, column)| {
-                let widest = self.rows.iter().filter_map(|row| row.get(index)).map(|c| width(c));
+                let widest = self
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(index))
+                    .map(|c| width(c));
                 let widest = widest.max().unwrap_or(0).max(text::width(column.title));
                 // In steps of four, so that columns do not dance while rows come and go.
                 let widest = u16::try_from(widest).unwrap_or(u16::MAX).saturating_add(3) / 4 * 4;

@@ -43,7 +43,11 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     if panes.lower.is_empty() {
         return;
     }
-    match (&state.config.pane, &state.config.editing, &state.config.clash) {
+    match (
+        &state.config.pane,
+        &state.config.editing,
+        &state.config.clash,
+    ) {
         (Pane::Value, Some(editing), _) => editor(paint, panes.lower, state, editing),
         (Pane::Conflict, _, Some(clash)) => conflict(paint, panes.lower, state, clash),
         (Pane::Keys, ..) if !state.config.drafts.is_empty() => drafts(paint, panes.lower, state),
@@ -58,7 +62,12 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
 fn scopes(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &state.config.scopes;
     let pending = |scope: &Scope| {
-        let count = state.config.drafts.keys().filter(|key| key.scope == *scope).count();
+        let count = state
+            .config
+            .drafts
+            .keys()
+            .filter(|key| key.scope == *scope)
+            .count();
         match count {
             0 => Vec::new(),
             count => vec![Span::new(format!("{count} pending"), Role::Warn)],
@@ -86,7 +95,10 @@ fn scopes(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &SCOPES,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: None,
         focus: Focus::Here,
@@ -96,31 +108,56 @@ fn scopes(paint: &mut Paint<'_>, area: Area, state: &State) {
 
 fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &state.config.keys;
-    let rows = list.visible().map(|(_, row)| key_row(paint, state, row)).collect();
+    let rows = list
+        .visible()
+        .map(|(_, row)| key_row(paint, state, row))
+        .collect();
     let grid = Grid {
         columns: &KEYS,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: None,
         focus: Focus::from(state.config.pane == Pane::Keys),
     };
     grid.draw(paint, area);
     if list.rows().is_empty() && area.height > 2 {
-        let scope = state.config.scope.as_ref().map_or_else(String::new, ToString::to_string);
+        let scope = state
+            .config
+            .scope
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
         let lines = if list.filter_text().is_empty() {
-            [format!("{scope} has no config in etcd."), "n adds a key.".to_owned()]
+            [
+                format!("{scope} has no config in etcd."),
+                "n adds a key.".to_owned(),
+            ]
         } else {
-            ["No key passes the filter.".to_owned(), "esc drops it.".to_owned()]
+            [
+                "No key passes the filter.".to_owned(),
+                "esc drops it.".to_owned(),
+            ]
         };
-        paint.text(area.x + 3, area.y + 1, area.width - 4, &lines[0], Role::Text);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width - 4,
+            &lines[0],
+            Role::Text,
+        );
         paint.text(area.x + 3, area.y + 2, area.width - 4, &lines[1], Role::Dim);
     }
 }
 
 fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> {
     let page = &state.config;
-    let name = page.scope.clone().and_then(|scope| ConfigKey::new(scope, &row.path).ok());
+    let name = page
+        .scope
+        .clone()
+        .and_then(|scope| ConfigKey::new(scope, &row.path).ok());
     let draft = name.as_ref().and_then(|name| page.drafts.get(name));
     let held = row.entry();
     let mut value = match held {
@@ -130,9 +167,7 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     if let Some(draft) = draft {
         value.push(Span::dim(format!(" {} ", paint.marks().arrow)));
         value.push(match &draft.wanted {
-            Wanted::Set(text) => {
-                Span::new(shown(state, &row.path, text.as_bytes()), Role::Added)
-            }
+            Wanted::Set(text) => Span::new(shown(state, &row.path, text.as_bytes()), Role::Added),
             Wanted::Unset => Span::new("unset", Role::Removed),
         });
     }
@@ -146,7 +181,10 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
         (None, Some(_)) => vec![Span::dim("global")],
         (None, None) => vec![Span::new("new", Role::Added)],
     };
-    let since = held.map_or_else(|| Span::dim("–"), |e| Span::dim(format!("r{}", e.mod_revision)));
+    let since = held.map_or_else(
+        || Span::dim("–"),
+        |e| Span::dim(format!("r{}", e.mod_revision)),
+    );
     vec![
         vec![Span::plain(&*row.path)],
         value,
@@ -179,12 +217,27 @@ fn runs(state: &State, row: &KeyRow, entry: Option<&Entry>) -> Vec<Span<'static>
     let Some(service) = state.directory.registry.service(service.as_str()) else {
         return vec![Span::dim("not running")];
     };
-    let scope = if row.own.is_some() { state.config.scope.as_ref() } else { Some(&Scope::Global) };
-    let Some(key) = scope.map(|scope| format!("{scope}/{}", row.path)) else { return Vec::new() };
+    let scope = if row.own.is_some() {
+        state.config.scope.as_ref()
+    } else {
+        Some(&Scope::Global)
+    };
+    let Some(key) = scope.map(|scope| format!("{scope}/{}", row.path)) else {
+        return Vec::new();
+    };
     let tally = tally(state, service, &key, entry.mod_revision.0);
-    let Some(tally) = tally else { return vec![Span::dim("–")] };
-    let role = if tally.applied == tally.total { Role::Good } else { Role::Warn };
-    let mut spans = vec![Span::new(format!("{}/{}", tally.applied, tally.total), role)];
+    let Some(tally) = tally else {
+        return vec![Span::dim("–")];
+    };
+    let role = if tally.applied == tally.total {
+        Role::Good
+    } else {
+        Role::Warn
+    };
+    let mut spans = vec![Span::new(
+        format!("{}/{}", tally.applied, tally.total),
+        role,
+    )];
     if let Some((id, error)) = tally.refused {
         spans.push(Span::new(format!("  {id} refused: {error}"), Role::Warn));
     }
@@ -203,14 +256,25 @@ fn tally(state: &State, service: &Service, key: &str, revision: i64) -> Option<T
     if state.directory.reporting() == 0 || service.len() > COUNTED {
         return None;
     }
-    let reports = service.instances().any(|instance| state.directory.status(instance).is_some());
+    let reports = service
+        .instances()
+        .any(|instance| state.directory.status(instance).is_some());
     if !reports {
         return None;
     }
-    let mut tally = Tally { applied: 0, total: 0, refused: None, silent: Vec::new() };
+    let mut tally = Tally {
+        applied: 0,
+        total: 0,
+        refused: None,
+        silent: Vec::new(),
+    };
     for instance in service.instances() {
         tally.total += 1;
-        match state.directory.status(instance).map(|status| status.applied(key, revision)) {
+        match state
+            .directory
+            .status(instance)
+            .map(|status| status.applied(key, revision))
+        {
             Some(Applied::Yes) => tally.applied += 1,
             Some(Applied::Refused(rejected)) => {
                 tally.refused.get_or_insert_with(|| {
@@ -225,12 +289,26 @@ fn tally(state: &State, service: &Service, key: &str, revision: i64) -> Option<T
 
 /// Both layers of the key under the cursor.
 fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
-    let Some(row) = state.config.keys.current() else { return };
+    let Some(row) = state.config.keys.current() else {
+        return;
+    };
     let (rule, rest) = area.top(1);
-    paint.rule(rule, &format!("{}: where it comes from", row.path), Role::Text);
-    let own = state.config.scope.as_ref().map_or_else(String::new, ToString::to_string);
+    paint.rule(
+        rule,
+        &format!("{}: where it comes from", row.path),
+        Role::Text,
+    );
+    let own = state
+        .config
+        .scope
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
     let mut y = rest.y;
-    let global = if own == "global" { None } else { Some(("global", &row.global)) };
+    let global = if own == "global" {
+        None
+    } else {
+        Some(("global", &row.global))
+    };
     for (layer, entry) in [(own.as_str(), &row.own)].into_iter().chain(global) {
         if y >= rest.y + rest.height {
             break;
@@ -261,7 +339,11 @@ fn editor(paint: &mut Paint<'_>, area: Area, state: &State, editing: &Editing) {
     };
     paint.rule(rule, &format!("{} {seen}", editing.key), Role::Accent);
     let (text_area, last) = rest.bottom(1);
-    let text_area = Area { x: text_area.x + 3, width: text_area.width.saturating_sub(4), ..text_area };
+    let text_area = Area {
+        x: text_area.x + 3,
+        width: text_area.width.saturating_sub(4),
+        ..text_area
+    };
     paint.editor(text_area, &editing.editor, Focus::Here);
     let x = last.x + 3;
     let room = last.width.saturating_sub(4);
@@ -270,12 +352,18 @@ fn editor(paint: &mut Paint<'_>, area: Area, state: &State, editing: &Editing) {
             paint.text(x, last.y, room, error, Role::Bad);
         }
         None => {
-            let now = state.config.entry(&editing.key).map_or(0, |entry| entry.mod_revision.0);
+            let now = state
+                .config
+                .entry(&editing.key)
+                .map_or(0, |entry| entry.mod_revision.0);
             if now == editing.seen.revision().0 {
-                let hint = "YAML: 5s, true, 10MiB, [a, b], {a: 1}. Nothing is written before the save.";
+                let hint =
+                    "YAML: 5s, true, 10MiB, [a, b], {a: 1}. Nothing is written before the save.";
                 paint.text(x, last.y, room, hint, Role::Dim);
             } else {
-                let text = format!("changed by someone else at r{now} while you edit; saving will show both");
+                let text = format!(
+                    "changed by someone else at r{now} while you edit; saving will show both"
+                );
                 paint.text(x, last.y, room, &text, Role::Warn);
             }
         }
@@ -285,7 +373,11 @@ fn editor(paint: &mut Paint<'_>, area: Area, state: &State, editing: &Editing) {
 fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
     let page = &state.config;
     let count = page.drafts.len();
-    let changes = if count == 1 { "1 change".into() } else { format!("{count} changes") };
+    let changes = if count == 1 {
+        "1 change".into()
+    } else {
+        format!("{count} changes")
+    };
     let (rule, rest) = area.top(1);
     paint.rule(rule, &format!("{changes}, one transaction"), Role::Accent);
     let (rest, last) = rest.bottom(1);
@@ -308,7 +400,16 @@ fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
         }
         let x = rest.x + 3 + keys;
         let room = rest.width.saturating_sub(keys + 4);
-        y = difference(paint, Area { x, y, width: room, height: end - y }, &draft.difference);
+        y = difference(
+            paint,
+            Area {
+                x,
+                y,
+                width: room,
+                height: end - y,
+            },
+            &draft.difference,
+        );
     }
     let message = if state.save_message.is_empty() {
         Span::dim("none; m writes one")
@@ -325,7 +426,11 @@ fn difference(paint: &mut Paint<'_>, area: Area, difference: &Difference) -> u16
     let end = area.y + area.height;
     // Long values show the lines that differ, with the rest in the editor.
     let lines: Vec<_> = if difference.lines.len() > usize::from(area.height.max(1)) {
-        difference.lines.iter().filter(|line| line.side != DiffSide::Both).collect()
+        difference
+            .lines
+            .iter()
+            .filter(|line| line.side != DiffSide::Both)
+            .collect()
     } else {
         difference.lines.iter().collect()
     };
@@ -350,7 +455,13 @@ fn difference(paint: &mut Paint<'_>, area: Area, difference: &Difference) -> u16
         y += 1;
     }
     if difference.meaning == Meaning::Stays && y < end {
-        paint.text(area.x, y, area.width, "the same value, written differently", Role::Dim);
+        paint.text(
+            area.x,
+            y,
+            area.width,
+            "the same value, written differently",
+            Role::Dim,
+        );
         y += 1;
     }
     y
@@ -360,7 +471,11 @@ fn difference(paint: &mut Paint<'_>, area: Area, difference: &Difference) -> u16
 fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: &Clash) {
     let (rule, rest) = area.top(1);
     let count = clash.conflicts.len();
-    let keys = if count == 1 { "1 key".to_owned() } else { format!("{count} keys") };
+    let keys = if count == 1 {
+        "1 key".to_owned()
+    } else {
+        format!("{count} keys")
+    };
     paint.rule(
         rule,
         &format!("{keys} changed meanwhile; nothing was written"),
@@ -369,14 +484,20 @@ fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: &Clash) {
     let third = rest.width.saturating_sub(4) / 3;
     let mut y = rest.y;
     let end = rest.y + rest.height;
-    for (index, (conflict, choice)) in
-        clash.conflicts.iter().zip(&clash.choices).enumerate().skip(clash.cursor.saturating_sub(1))
+    for (index, (conflict, choice)) in clash
+        .conflicts
+        .iter()
+        .zip(&clash.choices)
+        .enumerate()
+        .skip(clash.cursor.saturating_sub(1))
     {
         if y >= end {
             break;
         }
         let name = state.config.name_of(&conflict.key);
-        let path = name.as_ref().map_or_else(|| conflict.key.to_string(), ToString::to_string);
+        let path = name
+            .as_ref()
+            .map_or_else(|| conflict.key.to_string(), ToString::to_string);
         let chosen = match choice {
             Choice::Open => Span::new("choose: t theirs, m mine", Role::Warn),
             Choice::Theirs => Span::new("theirs is kept", Role::Good),
@@ -392,20 +513,32 @@ fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: &Clash) {
             paint.cursor(Area { width: 3, ..rest }, y, Focus::Here);
         }
         y += 1;
-        let mine = name.as_ref().and_then(|name| state.config.drafts.get(name)).map(|draft| {
-            match &draft.wanted {
+        let mine = name
+            .as_ref()
+            .and_then(|name| state.config.drafts.get(name))
+            .map(|draft| match &draft.wanted {
                 Wanted::Set(text) => Some(text.clone().into_bytes()),
                 Wanted::Unset => None,
-            }
-        });
+            });
         let seen = conflict.seen.value().map(<[u8]>::to_vec);
         let current = conflict.current.as_ref().map(|entry| entry.value.to_vec());
-        let now = conflict.current.as_ref().map_or(0, |entry| entry.mod_revision.0);
+        let now = conflict
+            .current
+            .as_ref()
+            .map_or(0, |entry| entry.mod_revision.0);
         let ago = fleet::finding::age(state.now.mono.saturating_sub(clash.at));
         let columns = [
-            (format!("base r{}", conflict.seen.revision()), seen, Role::Dim),
             (
-                if now == 0 { "theirs: deleted".into() } else { format!("theirs r{now}, seen {ago} ago") },
+                format!("base r{}", conflict.seen.revision()),
+                seen,
+                Role::Dim,
+            ),
+            (
+                if now == 0 {
+                    "theirs: deleted".into()
+                } else {
+                    format!("theirs r{now}, seen {ago} ago")
+                },
                 current,
                 Role::Removed,
             ),
@@ -433,7 +566,10 @@ fn value_lines(state: &State, path: &str, value: &[u8]) -> Vec<String> {
     if is_secret(path) && state.config.secrets() == Secrets::Masked {
         return vec![MASK.to_owned()];
     }
-    String::from_utf8_lossy(value).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(value)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// `r812  ▰▰▰▰▰▱ 5/6 applied   order-7f3a-2 has not answered`
@@ -442,13 +578,21 @@ fn rollout(paint: &mut Paint<'_>, area: Area, state: &State, saving: &Saving) {
     let Saving::Saved { revision, keys, .. } = saving else {
         paint.rule(rule, "saving", Role::Accent);
         let text = "The transaction is on its way; the draft is kept until etcd has answered.";
-        paint.text(rest.x + 3, rest.y, rest.width.saturating_sub(4), text, Role::Text);
+        paint.text(
+            rest.x + 3,
+            rest.y,
+            rest.width.saturating_sub(4),
+            text,
+            Role::Text,
+        );
         return;
     };
     paint.rule(rule, &format!("saved as r{revision}"), Role::Good);
     let mut y = rest.y;
     for key in keys {
-        let Some(name) = state.config.name_of(key) else { continue };
+        let Some(name) = state.config.name_of(key) else {
+            continue;
+        };
         if y >= rest.y + rest.height {
             break;
         }
@@ -471,7 +615,10 @@ fn rollout(paint: &mut Paint<'_>, area: Area, state: &State, saving: &Saving) {
                 let done = tally.applied == tally.total;
                 let role = if done { Role::Good } else { Role::Warn };
                 spans.push(Span::new(paint.gauge(part, tally.total.clamp(4, 12)), role));
-                spans.push(Span::new(format!(" {}/{} applied", tally.applied, tally.total), role));
+                spans.push(Span::new(
+                    format!(" {}/{} applied", tally.applied, tally.total),
+                    role,
+                ));
                 if let Some((id, error)) = tally.refused {
                     spans.push(Span::new(format!("   {id} refused: {error}"), Role::Bad));
                 } else if let Some(silent) = tally.silent.first() {

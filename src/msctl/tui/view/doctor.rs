@@ -29,7 +29,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             };
             vec![
                 vec![Span::new(mark, role)],
-                vec![Span::plain(text::fit_id(&row.subject, 40, paint.marks().ellipsis))],
+                vec![Span::plain(text::fit_id(
+                    &row.subject,
+                    40,
+                    paint.marks().ellipsis,
+                ))],
                 vec![Span::plain(row.finding.message.as_str())],
             ]
         })
@@ -37,7 +41,10 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &COLUMNS,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: None,
         focus: Focus::Here,
@@ -49,7 +56,13 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         } else {
             "No finding passes the filter; esc drops it."
         };
-        paint.text(area.x + 3, area.y + 1, area.width.saturating_sub(4), why, Role::Good);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width.saturating_sub(4),
+            why,
+            Role::Good,
+        );
     }
     let (rule, rest) = below.top(1);
     paint.rule(rule, "next", Role::Text);
@@ -57,7 +70,13 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         let next = format!("{}: {}", row.subject, row.finding.next);
         let lines = text::wrap(&next, usize::from(rest.width.saturating_sub(4)));
         for (line, y) in lines.iter().zip(rest.y..rest.y + rest.height) {
-            paint.text(rest.x + 3, y, rest.width.saturating_sub(4), line, Role::Text);
+            paint.text(
+                rest.x + 3,
+                y,
+                rest.width.saturating_sub(4),
+                line,
+                Role::Text,
+            );
         }
     }
 }

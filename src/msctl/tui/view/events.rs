@@ -52,7 +52,10 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &COLUMNS,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: None,
         focus: Focus::Here,
@@ -70,6 +73,12 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         } else {
             "No event passes the filter; esc drops it."
         };
-        paint.text(area.x + 3, area.y + 1, area.width.saturating_sub(4), why, Role::Dim);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width.saturating_sub(4),
+            why,
+            Role::Dim,
+        );
     }
 }

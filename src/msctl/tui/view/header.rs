@@ -13,8 +13,16 @@ use crate::tui::theme::Role;
 /// Context and path on the left, etcd on the right.
 pub(super) fn header(paint: &mut Paint<'_>, area: Area, state: &State) {
     let production = state.context.stage == Stage::Production;
-    let dim = if production { Role::HeaderProduction } else { Role::Dim };
-    let base = if production { Role::HeaderProduction } else { Role::Header };
+    let dim = if production {
+        Role::HeaderProduction
+    } else {
+        Role::Dim
+    };
+    let base = if production {
+        Role::HeaderProduction
+    } else {
+        Role::Header
+    };
     let marks = paint.marks();
     if production {
         let style = paint.theme().style(Role::HeaderProduction);
@@ -27,7 +35,10 @@ pub(super) fn header(paint: &mut Paint<'_>, area: Area, state: &State) {
         left.push(Span::new("  PRODUCTION", base));
     }
     if state.context.access == Access::ReadOnly {
-        left.push(Span::new("  read-only", if production { base } else { Role::Warn }));
+        left.push(Span::new(
+            "  read-only",
+            if production { base } else { Role::Warn },
+        ));
     }
     for part in path(state) {
         left.push(Span::new(format!(" {} ", marks.path), dim));
@@ -62,7 +73,13 @@ fn path(state: &State) -> Vec<String> {
 
 /// `etcd ●●● leader m1   rev 18 204   fresh 0.2s`
 fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'a>> {
-    let role = |role: Role| if production { Role::HeaderProduction } else { role };
+    let role = |role: Role| {
+        if production {
+            Role::HeaderProduction
+        } else {
+            role
+        }
+    };
     let marks = paint.marks();
     let mut spans = vec![Span::new("etcd ", role(Role::Dim))];
     for member in &state.members {
@@ -76,16 +93,25 @@ fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'
     if let Some(Ok(cluster)) = &state.cluster {
         if let Some(leader) = cluster.leader() {
             spans.push(Span::new(" leader ", role(Role::Dim)));
-            spans.push(Span::new(text::fit_id(leader, 16, marks.ellipsis), role(Role::Text)));
+            spans.push(Span::new(
+                text::fit_id(leader, 16, marks.ellipsis),
+                role(Role::Text),
+            ));
         } else {
             spans.push(Span::new(" no leader", role(Role::Warn)));
         }
         if !cluster.alarms.is_empty() {
-            spans.push(Span::new(format!("  {}", cluster.alarms.join(" ")), role(Role::Bad)));
+            spans.push(Span::new(
+                format!("  {}", cluster.alarms.join(" ")),
+                role(Role::Bad),
+            ));
         }
     }
     spans.push(Span::new("   rev ", role(Role::Dim)));
-    spans.push(Span::new(text::number(state.revision().0), role(Role::Text)));
+    spans.push(Span::new(
+        text::number(state.revision().0),
+        role(Role::Text),
+    ));
     let now = state.now.mono;
     let (word, tone) = match state.freshness() {
         Freshness::Loading => ("   connecting".to_owned(), Role::Warn),
@@ -108,10 +134,16 @@ fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'
 pub(super) fn tabs(paint: &mut Paint<'_>, area: Area, state: &State) {
     let mut x = area.x + 1;
     let (shown, total) = counts(state);
-    let filter = crate::tui::update::filter_text(state).unwrap_or_default().to_owned();
+    let filter = crate::tui::update::filter_text(state)
+        .unwrap_or_default()
+        .to_owned();
     let mut right: Vec<Span<'_>> = Vec::new();
     if total > 0 && (shown != total || !filter.is_empty()) {
-        right.push(Span::dim(format!("{} of {}", text::number(shown), text::number(total))));
+        right.push(Span::dim(format!(
+            "{} of {}",
+            text::number(shown),
+            text::number(total)
+        )));
     } else if total > 0 {
         right.push(Span::dim(text::number(total)));
     }
@@ -120,7 +152,11 @@ pub(super) fn tabs(paint: &mut Paint<'_>, area: Area, state: &State) {
         right.push(Span::new(format!("   / {filter}"), Role::Accent));
     }
     let wanted = u16::try_from(width(&right)).unwrap_or(u16::MAX);
-    let typed = if typing.is_some() { 28.min(area.width / 2) } else { 0 };
+    let typed = if typing.is_some() {
+        28.min(area.width / 2)
+    } else {
+        0
+    };
     let keep = wanted.saturating_add(typed).saturating_add(2);
     let end = area.x + area.width.saturating_sub(keep.min(area.width / 2));
     for (digit, view) in View::TABS {
@@ -138,31 +174,53 @@ pub(super) fn tabs(paint: &mut Paint<'_>, area: Area, state: &State) {
         paint.styled(x, area.y, cells, &label, style);
         x += cells + 2;
     }
-    let (rest, field) = area.inset(1).bottom(1).1.left(area.width.saturating_sub(2 + typed));
+    let (rest, field) = area
+        .inset(1)
+        .bottom(1)
+        .1
+        .left(area.width.saturating_sub(2 + typed));
     paint.spans_right(rest, &right);
     if let Some(editor) = typing {
-        let field = Area { x: field.x + 1, width: field.width.saturating_sub(1), ..field };
+        let field = Area {
+            x: field.x + 1,
+            width: field.width.saturating_sub(1),
+            ..field
+        };
         let x = paint.text(field.x, field.y, field.width, "/ ", Role::Accent);
         let left = field.width.saturating_sub(x - field.x);
-        paint.editor(Area { x, width: left, ..field }, editor, Focus::Here);
+        paint.editor(
+            Area {
+                x,
+                width: left,
+                ..field
+            },
+            editor,
+            Focus::Here,
+        );
     }
 }
 
 /// How many rows the list with the focus shows, of how many.
 fn counts(state: &State) -> (i64, i64) {
     let count = |rows: usize, total: usize| {
-        (i64::try_from(rows).unwrap_or(i64::MAX), i64::try_from(total).unwrap_or(i64::MAX))
+        (
+            i64::try_from(rows).unwrap_or(i64::MAX),
+            i64::try_from(total).unwrap_or(i64::MAX),
+        )
     };
     match state.view {
-        View::Services if state.services.pane == Pane::Services => {
-            count(state.services.services.rows().len(), state.services.services.total())
-        }
-        View::Services => {
-            count(state.services.instances.rows().len(), state.services.instances.total())
-        }
-        View::Config if state.config.pane == config::Pane::Scopes => {
-            count(state.config.scopes.rows().len(), state.config.scopes.total())
-        }
+        View::Services if state.services.pane == Pane::Services => count(
+            state.services.services.rows().len(),
+            state.services.services.total(),
+        ),
+        View::Services => count(
+            state.services.instances.rows().len(),
+            state.services.instances.total(),
+        ),
+        View::Config if state.config.pane == config::Pane::Scopes => count(
+            state.config.scopes.rows().len(),
+            state.config.scopes.total(),
+        ),
         View::Config => count(state.config.keys.rows().len(), state.config.keys.total()),
         View::Leases => count(state.leases.list.rows().len(), state.leases.list.total()),
         View::Events => count(state.events.list.rows().len(), state.events.list.total()),

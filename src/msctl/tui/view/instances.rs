@@ -31,7 +31,9 @@ const COLUMNS: [Column; 7] = [
 
 /// The list under its rule.
 pub(super) fn pane(paint: &mut Paint<'_>, area: Area, state: &State) {
-    let Some(service) = state.services.of() else { return };
+    let Some(service) = state.services.of() else {
+        return;
+    };
     if area.height < 2 {
         return;
     }
@@ -42,7 +44,10 @@ pub(super) fn pane(paint: &mut Paint<'_>, area: Area, state: &State) {
     let mut title = format!("{service}: {} {word}", text::number(count(total)));
     let filter = list.filter_text();
     if !filter.is_empty() && state.services.pane != Pane::Instances {
-        title = format!("{title}, {} pass / {filter}", text::number(count(list.rows().len())));
+        title = format!(
+            "{title}, {} pass / {filter}",
+            text::number(count(list.rows().len()))
+        );
     }
     let marked = list.table.marks().len();
     if marked > 0 {
@@ -53,7 +58,10 @@ pub(super) fn pane(paint: &mut Paint<'_>, area: Area, state: &State) {
     let first = list.table.visible(list.rows().len()).start;
     let grid = Grid {
         columns: &COLUMNS,
-        rows: list.visible().map(|(_, instance)| row(paint, state, instance)).collect(),
+        rows: list
+            .visible()
+            .map(|(_, instance)| row(paint, state, instance))
+            .collect(),
         cursor: list.table.cursor().checked_sub(first),
         marked: list
             .visible()
@@ -65,8 +73,18 @@ pub(super) fn pane(paint: &mut Paint<'_>, area: Area, state: &State) {
     };
     grid.draw(paint, rest);
     if list.rows().is_empty() && rest.height > 1 {
-        let why = if filter.is_empty() { "none" } else { "no instance passes the filter" };
-        paint.text(rest.x + 3, rest.y + 1, rest.width.saturating_sub(4), why, Role::Dim);
+        let why = if filter.is_empty() {
+            "none"
+        } else {
+            "no instance passes the filter"
+        };
+        paint.text(
+            rest.x + 3,
+            rest.y + 1,
+            rest.width.saturating_sub(4),
+            why,
+            Role::Dim,
+        );
     }
 }
 
@@ -89,12 +107,19 @@ fn row<'a>(paint: &Paint<'_>, state: &'a State, instance: &'a Arc<Instance>) -> 
         Some(status) => {
             let behind = newest.is_some_and(|newest| status.revision < newest);
             let bad = behind || !status.rejected.is_empty();
-            Span::new(text::number(status.revision), if bad { Role::Warn } else { Role::Text })
+            Span::new(
+                text::number(status.revision),
+                if bad { Role::Warn } else { Role::Text },
+            )
         }
     };
     let up = record.started_at.map(|at| since(state, at));
     vec![
-        vec![Span::plain(text::fit_id(record.id.as_str(), 40, marks.ellipsis))],
+        vec![Span::plain(text::fit_id(
+            record.id.as_str(),
+            40,
+            marks.ellipsis,
+        ))],
         vec![endpoint.map_or_else(
             || Span::new("no endpoint", Role::Warn),
             |endpoint| Span::plain(&*endpoint.address),
@@ -119,13 +144,22 @@ fn health(paint: &Paint<'_>, state: &State, seen: Option<&HealthSeen>) -> Vec<Sp
         return vec![Span::dim(format!("{} not asked", marks.unknown))];
     };
     let role = role(seen.health);
-    let head = Span::new(format!("{} {}", glyph(marks, seen.health), seen.health), role);
+    let head = Span::new(
+        format!("{} {}", glyph(marks, seen.health), seen.health),
+        role,
+    );
     let tail = match (seen.health, seen.latency) {
         (Health::Serving, Some(latency)) => text::latency(latency),
         (Health::Serving | Health::Unknown, _) => String::new(),
         _ => age(state.now.mono.saturating_sub(seen.since)),
     };
-    vec![head, Span::new(format!(" {tail}"), if role == Role::Good { Role::Dim } else { role })]
+    vec![
+        head,
+        Span::new(
+            format!(" {tail}"),
+            if role == Role::Good { Role::Dim } else { role },
+        ),
+    ]
 }
 
 /// `▰▰▰▰▰▰▱▱  6.8/10s`
@@ -148,7 +182,9 @@ pub(super) fn gauge(
     id: fleet::LeaseId,
     cells: usize,
 ) -> Vec<Span<'static>> {
-    let Some(seen) = state.directory.lease(id) else { return vec![Span::dim("–")] };
+    let Some(seen) = state.directory.lease(id) else {
+        return vec![Span::dim("–")];
+    };
     let Some(left) = seen.left(state.now.mono) else {
         return vec![Span::new("ended", Role::Bad)];
     };
@@ -165,7 +201,11 @@ pub(super) fn gauge(
     };
     let left = text::left(left);
     // Short times share their unit: 6.8/10s.
-    let left = if seen.granted < 100 { left.trim_end_matches('s').to_owned() } else { left };
+    let left = if seen.granted < 100 {
+        left.trim_end_matches('s').to_owned()
+    } else {
+        left
+    };
     let room = if seen.granted < 100 { 4 } else { granted.len() };
     vec![
         Span::new(paint.gauge(part, cells), role),
@@ -176,19 +216,36 @@ pub(super) fn gauge(
 
 /// Why the instance under the cursor is as it is, and what can be done.
 pub(super) fn why(paint: &mut Paint<'_>, area: Area, state: &State) {
-    let Some(instance) = state.services.instance() else { return };
+    let Some(instance) = state.services.instance() else {
+        return;
+    };
     if area.height < 2 {
         return;
     }
     let (rule, rest) = area.top(1);
     let found = findings::of_instance(&state.directory, instance, state.now.mono);
-    paint.rule(rule, if found.is_empty() { "state" } else { "why" }, Role::Text);
-    let rest = Area { x: rest.x + 3, width: rest.width.saturating_sub(4), ..rest };
+    paint.rule(
+        rule,
+        if found.is_empty() { "state" } else { "why" },
+        Role::Text,
+    );
+    let rest = Area {
+        x: rest.x + 3,
+        width: rest.width.saturating_sub(4),
+        ..rest
+    };
     let mut lines: Vec<(String, Role)> = sentences(paint, state, instance);
     for finding in &found {
-        let role = if finding.severity == Severity::Error { Role::Bad } else { Role::Warn };
+        let role = if finding.severity == Severity::Error {
+            Role::Bad
+        } else {
+            Role::Warn
+        };
         // The sentences tell of health already, with more to it.
-        let told = matches!(finding.code, Code::Hung | Code::Unreachable | Code::NotServing);
+        let told = matches!(
+            finding.code,
+            Code::Hung | Code::Unreachable | Code::NotServing
+        );
         let (head, role) = if told {
             (String::new(), Role::Text)
         } else {
@@ -221,11 +278,7 @@ fn capital(text: &str) -> String {
 }
 
 /// The evidence in sentences: since when, by which sign, and how the others are.
-fn sentences(
-    paint: &Paint<'_>,
-    state: &State,
-    instance: &Instance,
-) -> Vec<(String, Role)> {
+fn sentences(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<(String, Role)> {
     let id = &instance.record.id;
     let Some(seen) = state.directory.health(&instance.key) else {
         return vec![(format!("{id} was not asked yet."), Role::Dim)];
@@ -236,13 +289,16 @@ fn sentences(
         .and_then(|gone| state.now.wall.checked_sub(gone).ok());
     let began = began.map_or_else(String::new, |at| paint.clock(at));
     let since = age(gone);
-    let kept = instance.lease.and_then(|lease| state.directory.lease(lease)?.left(state.now.mono));
-    let kept = if kept.is_some() { "The lease is kept alive and the port" } else { "The port" };
+    let kept = instance
+        .lease
+        .and_then(|lease| state.directory.lease(lease)?.left(state.now.mono));
+    let kept = if kept.is_some() {
+        "The lease is kept alive and the port"
+    } else {
+        "The port"
+    };
     let mut lines = match seen.health {
-        Health::Serving => vec![(
-            format!("{id} serves since {began} ({since})."),
-            Role::Text,
-        )],
+        Health::Serving => vec![(format!("{id} serves since {began} ({since})."), Role::Text)],
         Health::Hung => vec![(
             format!("{kept} accepts, but grpc.health.v1 has not answered since {began} ({since})."),
             Role::Text,
@@ -256,8 +312,15 @@ fn sentences(
             Role::Text,
         )],
         Health::Unknown => {
-            let why = if seen.detail.is_empty() { "it does not say" } else { &seen.detail };
-            vec![(format!("Whether {id} serves is not known: {why}."), Role::Text)]
+            let why = if seen.detail.is_empty() {
+                "it does not say"
+            } else {
+                &seen.detail
+            };
+            vec![(
+                format!("Whether {id} serves is not known: {why}."),
+                Role::Text,
+            )]
         }
     };
     if seen.health != Health::Serving {
@@ -278,7 +341,11 @@ fn others(state: &State) -> Option<String> {
         .collect();
     let (least, most) = (latencies.iter().min()?, latencies.iter().max()?);
     let (least, most) = (text::latency(*least), text::latency(*most));
-    let range = if least == most { least } else { format!("{least} to {most}") };
+    let range = if least == most {
+        least
+    } else {
+        format!("{least} to {most}")
+    };
     Some(format!("Other instances answer in {range}."))
 }
 
@@ -299,7 +366,10 @@ fn next_keys(state: &State) -> Vec<Span<'static>> {
         if !std::mem::take(&mut first) {
             spans.push(Span::dim(" · "));
         }
-        spans.push(Span::new(state.keymap.keys_of(action).to_owned(), Role::Accent));
+        spans.push(Span::new(
+            state.keymap.keys_of(action).to_owned(),
+            Role::Accent,
+        ));
         spans.push(Span::plain(format!(" {words}")));
     }
     spans
@@ -308,15 +378,28 @@ fn next_keys(state: &State) -> Vec<Span<'static>> {
 /// One instance on the whole page.
 pub(super) fn detail(paint: &mut Paint<'_>, area: Area, state: &State) {
     let Some(instance) = state.services.instance() else {
-        paint.text(area.x + 3, area.y + 1, area.width - 4, "the instance is gone", Role::Warn);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width - 4,
+            "the instance is gone",
+            Role::Warn,
+        );
         return;
     };
     let lines = detail_lines(paint, state, instance);
-    let skip = state.services.detail_scroll.min(lines.len().saturating_sub(1));
+    let skip = state
+        .services
+        .detail_scroll
+        .min(lines.len().saturating_sub(1));
     for (line, y) in lines.iter().skip(skip).zip(area.y..area.y + area.height) {
         match line {
             Line::Rule(title) => {
-                let row = Area { y, height: 1, ..area };
+                let row = Area {
+                    y,
+                    height: 1,
+                    ..area
+                };
                 paint.rule(row, title, Role::Text);
             }
             Line::Pair(name, spans) => {
@@ -344,14 +427,20 @@ fn detail_lines(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<Li
         pair("instance", plain(record.id.to_string())),
         pair("service", plain(record.service.to_string())),
         pair("version", plain(record.version.clone())),
-        pair("health", health(paint, state, state.directory.health(&instance.key))),
+        pair(
+            "health",
+            health(paint, state, state.directory.health(&instance.key)),
+        ),
         pair("lease", lease(paint, state, instance, 24)),
     ];
     if let Some(id) = instance.lease {
         lines.push(pair("lease id", plain(id.to_string())));
     }
     if let Some(at) = record.started_at {
-        lines.push(pair("up", plain(format!("{}, since {at}", since(state, at)))));
+        lines.push(pair(
+            "up",
+            plain(format!("{}, since {at}", since(state, at))),
+        ));
     }
     lines.push(pair("weight", plain(record.weight.to_string())));
     let found = findings::of_instance(&state.directory, instance, state.now.mono);
@@ -360,7 +449,11 @@ fn detail_lines(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<Li
         lines.push(Line::Text(text, role));
     }
     for finding in found {
-        let role = if finding.severity == Severity::Error { Role::Bad } else { Role::Warn };
+        let role = if finding.severity == Severity::Error {
+            Role::Bad
+        } else {
+            Role::Warn
+        };
         lines.push(Line::Text(format!("{}.", finding.message), role));
         lines.push(Line::Text(format!("Next: {}.", finding.next), Role::Text));
     }
@@ -369,7 +462,10 @@ fn detail_lines(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<Li
         let secure = if endpoint.secure { "TLS" } else { "plain text" };
         lines.push(Line::Pair(
             endpoint.protocol.to_string(),
-            vec![Span::plain(endpoint.address.to_string()), Span::dim(format!("   {secure}"))],
+            vec![
+                Span::plain(endpoint.address.to_string()),
+                Span::dim(format!("   {secure}")),
+            ],
         ));
     }
     if record.endpoints.is_empty() {
@@ -401,8 +497,10 @@ fn detail_lines(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<Li
     }
     lines.push(Line::Rule("record"));
     lines.push(pair("key", plain(instance.key.to_string())));
-    let revisions =
-        format!("{}, created {}", instance.mod_revision, instance.create_revision);
+    let revisions = format!(
+        "{}, created {}",
+        instance.mod_revision, instance.create_revision
+    );
     lines.push(pair("revision", plain(revisions)));
     lines.push(pair("format", plain(instance.format.to_string())));
     lines

@@ -29,7 +29,10 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &COLUMNS,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: None,
         focus: Focus::Here,
@@ -37,7 +40,9 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     grid.draw(paint, area);
     if state.keys.more {
         let more = "there are more keys than are listed";
-        let x = area.width.saturating_sub(u16::try_from(more.len() + 1).unwrap_or(0));
+        let x = area
+            .width
+            .saturating_sub(u16::try_from(more.len() + 1).unwrap_or(0));
         paint.text(area.x + x, area.y, area.width - x, more, Role::Warn);
     }
     if list.rows().is_empty() {
@@ -46,6 +51,12 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             None if state.keys.list.total() == 0 => "Reading keys, or there are none.",
             None => "No key passes the filter; esc drops it.",
         };
-        paint.text(area.x + 3, area.y + 1, area.width.saturating_sub(4), why, Role::Dim);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width.saturating_sub(4),
+            why,
+            Role::Dim,
+        );
     }
 }

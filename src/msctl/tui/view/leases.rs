@@ -48,7 +48,9 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
                 )],
                 vec![record.map_or_else(
                     || Span::dim("–"),
-                    |record| Span::plain(text::fit_id(record.id.as_str(), 40, paint.marks().ellipsis)),
+                    |record| {
+                        Span::plain(text::fit_id(record.id.as_str(), 40, paint.marks().ellipsis))
+                    },
                 )],
                 vec![granted],
                 gauge(paint, state, row.id, GAUGE),
@@ -59,7 +61,10 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let grid = Grid {
         columns: &COLUMNS,
         rows,
-        cursor: list.table.cursor().checked_sub(list.table.visible(list.rows().len()).start),
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
         sort: Some(list.table.sort),
         focus: Focus::Here,
@@ -71,6 +76,12 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             None if !list.filter_text().is_empty() => "No lease passes the filter; esc drops it.",
             None => "No lease is granted.",
         };
-        paint.text(area.x + 3, area.y + 1, area.width.saturating_sub(4), why, Role::Dim);
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width.saturating_sub(4),
+            why,
+            Role::Dim,
+        );
     }
 }

@@ -10,9 +10,18 @@ use crate::tui::theme::Role;
 pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let messages = &state.messages;
     if messages.newest().len() == 0 {
-        paint.text(area.x + 3, area.y, area.width - 4, "Nothing was said yet.", Role::Dim);
+        paint.text(
+            area.x + 3,
+            area.y,
+            area.width - 4,
+            "Nothing was said yet.",
+            Role::Dim,
+        );
     }
-    let shown = messages.newest().skip(messages.scroll).zip(area.y..area.y + area.height);
+    let shown = messages
+        .newest()
+        .skip(messages.scroll)
+        .zip(area.y..area.y + area.height);
     for (message, y) in shown {
         let times = match message.times {
             1 => String::new(),

@@ -13,7 +13,11 @@ fn pane(paint: &mut Paint<'_>, body: Area, rows: u16, title: &str, role: Role) -
     paint.clear(area);
     let (rule, rest) = area.top(1);
     paint.rule(rule, title, role);
-    Area { x: rest.x + 3, width: rest.width.saturating_sub(4), ..rest }
+    Area {
+        x: rest.x + 3,
+        width: rest.width.saturating_sub(4),
+        ..rest
+    }
 }
 
 /// The palette: what is typed, and what fits above it.
@@ -23,10 +27,20 @@ pub(super) fn palette(paint: &mut Paint<'_>, body: Area, state: &State, palette:
     let area = pane(paint, body, rows + 1, "palette", Role::Accent);
     let (line, list) = area.top(1);
     let x = paint.text(line.x, line.y, line.width, ": ", Role::Accent);
-    let field = Area { x, width: line.width.saturating_sub(x - line.x), ..line };
+    let field = Area {
+        x,
+        width: line.width.saturating_sub(x - line.x),
+        ..line
+    };
     paint.editor(field, &palette.editor, Focus::Here);
     if palette.entries.is_empty() {
-        paint.text(list.x, list.y, list.width, "nothing is called so", Role::Dim);
+        paint.text(
+            list.x,
+            list.y,
+            list.width,
+            "nothing is called so",
+            Role::Dim,
+        );
     }
     let height = usize::from(list.height).max(1);
     let first = (palette.cursor + 1).saturating_sub(height);
@@ -44,7 +58,11 @@ pub(super) fn palette(paint: &mut Paint<'_>, body: Area, state: &State, palette:
         ];
         paint.spans(list.x, y, list.width, &spans);
         if index == palette.cursor {
-            let row = Area { x: list.x.saturating_sub(3), width: list.width + 3, ..list };
+            let row = Area {
+                x: list.x.saturating_sub(3),
+                width: list.width + 3,
+                ..list
+            };
             paint.cursor(row, y, Focus::Here);
         }
     }
@@ -54,7 +72,11 @@ pub(super) fn palette(paint: &mut Paint<'_>, body: Area, state: &State, palette:
 pub(super) fn question(paint: &mut Paint<'_>, body: Area, state: &State, question: &Question) {
     let lines = u16::try_from(question.lines.len()).unwrap_or(u16::MAX);
     let rows = lines.saturating_add(2).min(body.height.saturating_sub(1));
-    let role = if question.typed.is_some() { Role::Bad } else { Role::Warn };
+    let role = if question.typed.is_some() {
+        Role::Bad
+    } else {
+        Role::Warn
+    };
     let area = pane(paint, body, rows, "confirm", role);
     let (text_area, last) = area.bottom(1);
     let mut y = text_area.y;
@@ -82,7 +104,15 @@ pub(super) fn question(paint: &mut Paint<'_>, body: Area, state: &State, questio
             let words = format!("This is production. Type {name} to go on: ");
             let x = paint.text(last.x, last.y, last.width, &words, Role::Bad);
             let left = last.width.saturating_sub(x - last.x);
-            paint.editor(Area { x, width: left, ..last }, editor, Focus::Here);
+            paint.editor(
+                Area {
+                    x,
+                    width: left,
+                    ..last
+                },
+                editor,
+                Focus::Here,
+            );
         }
     }
     let _ = state;
@@ -103,16 +133,31 @@ pub(super) fn prompt(paint: &mut Paint<'_>, body: Area, prompt: &Prompt) {
 pub(super) fn reader(paint: &mut Paint<'_>, body: Area, reader: &Reader) {
     let (rule, rest) = body.top(1);
     let place = if reader.lines.len() > usize::from(rest.height) {
-        format!("{}  {}/{}", reader.title, reader.scroll + 1, reader.lines.len())
+        format!(
+            "{}  {}/{}",
+            reader.title,
+            reader.scroll + 1,
+            reader.lines.len()
+        )
     } else {
         reader.title.clone()
     };
     paint.rule(rule, &place, Role::Accent);
     // Nothing is cut off here: long lines go on below.
     let room = usize::from(rest.width.saturating_sub(4));
-    let shown = reader.lines.iter().skip(reader.scroll).take(usize::from(rest.height));
+    let shown = reader
+        .lines
+        .iter()
+        .skip(reader.scroll)
+        .take(usize::from(rest.height));
     let shown = shown.flat_map(|line| text::wrap(&fleet::safe::escape(line), room));
     for (line, y) in shown.zip(rest.y..rest.y + rest.height) {
-        paint.text(rest.x + 3, y, rest.width.saturating_sub(4), &line, Role::Text);
+        paint.text(
+            rest.x + 3,
+            y,
+            rest.width.saturating_sub(4),
+            &line,
+            Role::Text,
+        );
     }
 }

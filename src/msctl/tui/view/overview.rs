@@ -23,7 +23,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     for (line, y) in lines.iter().zip(above.y..above.y + above.height) {
         match line {
             None => {
-                let row = Area { y, height: 1, ..above };
+                let row = Area {
+                    y,
+                    height: 1,
+                    ..above
+                };
                 paint.rule(row, title.next().copied().unwrap_or_default(), Role::Text);
             }
             Some(spans) => {
@@ -37,17 +41,36 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     if doctor.height >= 2 {
         let (errors, warnings) = state.doctor.counts();
         let (rule, rest) = doctor.top(1);
-        paint.rule(rule, &format!("{errors} errors, {warnings} warnings"), Role::Text);
+        paint.rule(
+            rule,
+            &format!("{errors} errors, {warnings} warnings"),
+            Role::Text,
+        );
         if findings == 0 {
             let calm = "Nothing is wrong, as far as it was asked.";
-            paint.text(rest.x + 3, rest.y, rest.width.saturating_sub(4), calm, Role::Good);
+            paint.text(
+                rest.x + 3,
+                rest.y,
+                rest.width.saturating_sub(4),
+                calm,
+                Role::Good,
+            );
         }
-        let rows = state.doctor.list.rows().iter().zip(rest.y..rest.y + rest.height);
+        let rows = state
+            .doctor
+            .list
+            .rows()
+            .iter()
+            .zip(rest.y..rest.y + rest.height);
         for ((_, row), y) in rows {
             let error = row.finding.severity == fleet::finding::Severity::Error;
             let spans = [
                 Span::new(
-                    if error { paint.marks().unreachable } else { "!" },
+                    if error {
+                        paint.marks().unreachable
+                    } else {
+                        "!"
+                    },
                     if error { Role::Bad } else { Role::Warn },
                 ),
                 Span::plain(format!(" {:<24} ", text::fit_id(&row.subject, 24, "…"))),
@@ -60,12 +83,21 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         let (rule, rest) = journal.top(1);
         paint.rule(rule, "events", Role::Text);
         if state.events.is_empty() {
-            paint.text(rest.x + 3, rest.y, rest.width.saturating_sub(4), "none yet", Role::Dim);
+            paint.text(
+                rest.x + 3,
+                rest.y,
+                rest.width.saturating_sub(4),
+                "none yet",
+                Role::Dim,
+            );
         }
         for (happened, y) in state.events.newest().zip(rest.y..rest.y + rest.height) {
             let spans = [
                 Span::dim(format!("{}  ", paint.clock(happened.at))),
-                Span::new(format!("{:<15} ", happened.what.word()), events::role(happened.what)),
+                Span::new(
+                    format!("{:<15} ", happened.what.word()),
+                    events::role(happened.what),
+                ),
                 Span::plain(format!("{}  ", happened.subject)),
                 Span::dim(happened.text.as_str()),
             ];
@@ -86,7 +118,10 @@ fn cluster<'a>(paint: &Paint<'_>, state: &'a State, lines: &mut Vec<Option<Vec<S
                     Ok(_) => vec![Span::new(marks.serving, Role::Good)],
                     Err(_) => vec![Span::new(marks.unreachable, Role::Bad)],
                 };
-                spans.push(Span::plain(format!(" {:<16} {:<28} ", member.name, member.endpoint)));
+                spans.push(Span::plain(format!(
+                    " {:<16} {:<28} ",
+                    member.name, member.endpoint
+                )));
                 match &member.status {
                     Err(error) => spans.push(Span::new(error.as_str(), Role::Bad)),
                     Ok(facts) => {
@@ -136,7 +171,11 @@ fn fleet_bars<'a>(paint: &Paint<'_>, state: &'a State, lines: &mut Vec<Option<Ve
         let part = count as f64 / total.max(1) as f64;
         lines.push(Some(vec![
             Span::new(glyph(marks, health), role(health)),
-            Span::plain(format!(" {:<12} {:>9}  ", health.to_string(), number(count))),
+            Span::plain(format!(
+                " {:<12} {:>9}  ",
+                health.to_string(),
+                number(count)
+            )),
             Span::new(paint.gauge(part, BAR), role(health)),
         ]));
     }

@@ -24,7 +24,10 @@ pub(super) struct Span<'a> {
 
 impl<'a> Span<'a> {
     pub(super) fn new(text: impl Into<Cow<'a, str>>, role: Role) -> Self {
-        Self { text: text.into(), role }
+        Self {
+            text: text.into(),
+            role,
+        }
     }
 
     pub(super) fn plain(text: impl Into<Cow<'a, str>>) -> Self {
@@ -62,7 +65,9 @@ impl<'a> Paint<'a> {
 
     /// A time of day in the user's zone.
     pub(super) fn clock(&self, at: jiff::Timestamp) -> String {
-        at.to_zoned(self.look.zone.clone()).strftime("%H:%M:%S").to_string()
+        at.to_zoned(self.look.zone.clone())
+            .strftime("%H:%M:%S")
+            .to_string()
     }
 
     /// Writes text into at most `room` cells. Returns the column after it.
@@ -85,7 +90,9 @@ impl<'a> Paint<'a> {
         } else {
             text
         };
-        self.buffer.set_stringn(x, y, &text, usize::from(room), style).0
+        self.buffer
+            .set_stringn(x, y, &text, usize::from(room), style)
+            .0
     }
 
     /// Writes spans one after the other into at most `room` cells.
@@ -104,7 +111,9 @@ impl<'a> Paint<'a> {
 
     /// Writes spans so that they end at the right.
     pub(super) fn spans_right(&mut self, area: Area, spans: &[Span<'_>]) -> u16 {
-        let width = u16::try_from(width(spans)).unwrap_or(u16::MAX).min(area.width);
+        let width = u16::try_from(width(spans))
+            .unwrap_or(u16::MAX)
+            .min(area.width);
         let x = area.x + area.width - width;
         self.spans(x, area.y, width, spans);
         x
@@ -113,7 +122,8 @@ impl<'a> Paint<'a> {
     /// Lays a style over cells, keeping their text.
     pub(super) fn tint(&mut self, area: Area, style: Style) {
         let rect = Rect::new(area.x, area.y, area.width, area.height);
-        self.buffer.set_style(rect.intersection(self.buffer.area), style);
+        self.buffer
+            .set_style(rect.intersection(self.buffer.area), style);
     }
 
     /// Empties cells.
@@ -141,7 +151,11 @@ impl<'a> Paint<'a> {
 
     /// The mark of the row under the cursor, and its background where the pane has the focus.
     pub(super) fn cursor(&mut self, area: Area, y: u16, focus: Focus) {
-        let row = Area { y, height: 1, ..area };
+        let row = Area {
+            y,
+            height: 1,
+            ..area
+        };
         let role = match focus {
             Focus::Here => {
                 self.tint(row, self.look.theme.selected());
@@ -157,7 +171,11 @@ impl<'a> Paint<'a> {
     pub(super) fn gauge(&self, part: f64, cells: usize) -> String {
         let full = (part.clamp(0.0, 1.0) * cells as f64).round() as usize;
         let marks = self.marks();
-        format!("{}{}", marks.full.repeat(full), marks.empty.repeat(cells - full))
+        format!(
+            "{}{}",
+            marks.full.repeat(full),
+            marks.empty.repeat(cells - full)
+        )
     }
 
     /// Draws a text being edited, its cursor in sight where it has the focus. A text of one line
@@ -173,7 +191,11 @@ impl<'a> Paint<'a> {
         for (index, line) in editor.lines().iter().enumerate().skip(first).take(height) {
             let y = area.y + u16::try_from(index - first).unwrap_or(0);
             // Only the line with the cursor moves sideways; the others end in an ellipsis.
-            let skip = if index == row { column.saturating_sub(room) } else { 0 };
+            let skip = if index == row {
+                column.saturating_sub(room)
+            } else {
+                0
+            };
             let shown: String = line.chars().skip(skip).take(room + 1).collect();
             self.text(area.x, y, area.width, &shown, Role::Text);
             if index == row && focus == Focus::Here {
@@ -181,7 +203,15 @@ impl<'a> Paint<'a> {
                 let before = text::width(&fleet::safe::escape(&before));
                 let x = area.x + u16::try_from(before).unwrap_or(0).min(area.width - 1);
                 let style = Style::new().add_modifier(Modifier::REVERSED);
-                self.tint(Area { x, y, width: 1, height: 1 }, style);
+                self.tint(
+                    Area {
+                        x,
+                        y,
+                        width: 1,
+                        height: 1,
+                    },
+                    style,
+                );
             }
         }
     }

@@ -39,7 +39,10 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     let marks = paint.marks();
     let grid = Grid {
         columns: &COLUMNS,
-        rows: list.visible().map(|(_, name)| row(marks, state, name)).collect(),
+        rows: list
+            .visible()
+            .map(|(_, name)| row(marks, state, name))
+            .collect(),
         cursor: list
             .table
             .cursor()
@@ -63,13 +66,19 @@ fn empty(paint: &mut Paint<'_>, area: crate::tui::state::area::Area, state: &Sta
     } else if let (false, Freshness::Stale { cause, .. }) = (state.is_loaded(), state.freshness()) {
         vec![
             (format!("etcd does not answer: {cause}"), Role::Warn),
-            ("It is tried again for ever; this page fills as soon as it answers.".into(), Role::Dim),
+            (
+                "It is tried again for ever; this page fills as soon as it answers.".into(),
+                Role::Dim,
+            ),
         ]
     } else if !state.is_loaded() {
         vec![("Reading the registry…".into(), Role::Dim)]
     } else {
         vec![
-            (format!("No service is registered below {prefix}"), Role::Text),
+            (
+                format!("No service is registered below {prefix}"),
+                Role::Text,
+            ),
             (
                 "A service that starts shows here at once. `msctl demo` brings four along.".into(),
                 Role::Dim,
@@ -85,10 +94,17 @@ fn row<'a>(marks: &'static Marks, state: &'a State, name: &'a ServiceName) -> Ro
     let Some(summary) = state.directory.summary(name) else {
         return vec![vec![Span::plain(name.as_str())]];
     };
-    let ttl = state.directory.least_ttl(name, state.now.mono, TTL_ASKED_UP_TO);
+    let ttl = state
+        .directory
+        .least_ttl(name, state.now.mono, TTL_ASKED_UP_TO);
     let ttl = ttl.map_or_else(
         || Span::dim("–"),
-        |ttl| Span::new(text::left(ttl), if ttl < 2.0 { Role::Warn } else { Role::Text }),
+        |ttl| {
+            Span::new(
+                text::left(ttl),
+                if ttl < 2.0 { Role::Warn } else { Role::Text },
+            )
+        },
     );
     vec![
         vec![Span::plain(name.as_str())],
@@ -169,7 +185,10 @@ fn findings(marks: &'static Marks, summary: &Summary) -> Vec<Span<'static>> {
             spans.push(Span::dim(format!(" {} ", marks.dot)));
         }
         let broken = finding.ends_with("hung") || finding.ends_with("unreachable");
-        spans.push(Span::new(finding.clone(), if broken { Role::Bad } else { Role::Warn }));
+        spans.push(Span::new(
+            finding.clone(),
+            if broken { Role::Bad } else { Role::Warn },
+        ));
     }
     spans
 }

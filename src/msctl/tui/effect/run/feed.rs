@@ -26,9 +26,19 @@ pub(super) fn start(
         (Source::Config, &prefixes.config),
         (Source::Status, &prefixes.status),
     ] {
-        tasks.spawn(mirror(session.clone(), source, prefix.clone(), generation, events.clone()));
+        tasks.spawn(mirror(
+            session.clone(),
+            source,
+            prefix.clone(),
+            generation,
+            events.clone(),
+        ));
     }
-    tasks.spawn(link(session.client().link_state(), generation, events.clone()));
+    tasks.spawn(link(
+        session.client().link_state(),
+        generation,
+        events.clone(),
+    ));
 }
 
 async fn mirror(
@@ -56,7 +66,11 @@ fn pieces(source: Source, event: MirrorEvent) -> Vec<Feed> {
             let last = entries.len().div_ceil(PIECE).max(1) - 1;
             let mut pieces: Vec<Feed> = Vec::with_capacity(last + 1);
             for (index, piece) in split::<Entry>(entries).into_iter().enumerate() {
-                let part = if index == last { Part::Last } else { Part::More };
+                let part = if index == last {
+                    Part::Last
+                } else {
+                    Part::More
+                };
                 pieces.push(Feed::Listed(source, revision, piece, part));
             }
             pieces
@@ -81,14 +95,14 @@ fn split<T>(mut all: Vec<T>) -> Vec<Vec<T>> {
     pieces
 }
 
-async fn link(
-    mut state: watch::Receiver<LinkState>,
-    generation: u64,
-    events: mpsc::Sender<Event>,
-) {
+async fn link(mut state: watch::Receiver<LinkState>, generation: u64, events: mpsc::Sender<Event>) {
     loop {
         let members = dots(&state.borrow_and_update());
-        if events.send(Event::Feed(generation, Feed::Link(members))).await.is_err() {
+        if events
+            .send(Event::Feed(generation, Feed::Link(members)))
+            .await
+            .is_err()
+        {
             return;
         }
         if state.changed().await.is_err() {
@@ -121,8 +135,11 @@ mod tests {
 
     #[test]
     fn a_large_list_comes_in_pieces_and_an_empty_one_in_one() {
-        for (count, sizes) in [(0, vec![0]), (1_000, vec![1_000]), (2_500, vec![1_000, 1_000, 500])]
-        {
+        for (count, sizes) in [
+            (0, vec![0]),
+            (1_000, vec![1_000]),
+            (2_500, vec![1_000, 1_000, 500]),
+        ] {
             let entries = (0..count)
                 .map(|index| Entry {
                     key: format!("/services/a/{index}").into(),
@@ -133,7 +150,10 @@ mod tests {
                     lease: None,
                 })
                 .collect();
-            let event = MirrorEvent::Listed { revision: Revision(3), entries };
+            let event = MirrorEvent::Listed {
+                revision: Revision(3),
+                entries,
+            };
             let found: Vec<_> = pieces(Source::Services, event)
                 .into_iter()
                 .map(|feed| match feed {
@@ -143,7 +163,13 @@ mod tests {
                 .collect();
             let parts: Vec<_> = found.iter().map(|(len, _)| *len).collect();
             assert_eq!(parts, sizes);
-            assert!(found.iter().rev().skip(1).all(|(_, part)| *part == Part::More));
+            assert!(
+                found
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .all(|(_, part)| *part == Part::More)
+            );
             assert_eq!(found.last().map(|(_, part)| *part), Some(Part::Last));
         }
     }

@@ -28,7 +28,9 @@ pub(super) struct Invoker {
 
 impl Invoker {
     pub(super) fn new() -> Self {
-        Self { schemas: Mutex::default() }
+        Self {
+            schemas: Mutex::default(),
+        }
     }
 
     /// What a service can do, by its own word.
@@ -44,7 +46,11 @@ impl Invoker {
         let schema = match tokio::time::timeout(TELL, asked).await {
             Ok(Ok(schema)) => schema,
             Ok(Err(failure)) => return Err(failure.to_string()),
-            Err(_) => return Err(format!("{service} did not tell its methods within {TELL:?}")),
+            Err(_) => {
+                return Err(format!(
+                    "{service} did not tell its methods within {TELL:?}"
+                ));
+            }
         };
         let methods = list(&schema);
         self.schemas
@@ -72,10 +78,10 @@ impl Invoker {
     ) -> Result<(), Failure> {
         let documents = documents(&call.request)?;
         let server = server(&call.service, &call.instances).await?;
-        let to = server
-            .instance
-            .as_ref()
-            .map_or_else(|| server.address.clone(), |instance| instance.record.id.to_string());
+        let to = server.instance.as_ref().map_or_else(
+            || server.address.clone(),
+            |instance| instance.record.id.to_string(),
+        );
         tell(Progress::Sent { to }).await;
         let known = self
             .schemas
@@ -89,16 +95,23 @@ impl Invoker {
         };
         let method = method(&schema, &call.method.full_name())?;
         let deadline = (method.kind() == MethodKind::Unary).then_some(UNARY);
-        let options = CallOptions { deadline, ..CallOptions::default() };
+        let options = CallOptions {
+            deadline,
+            ..CallOptions::default()
+        };
         let requests = futures::stream::iter(documents.into_iter().map(Ok));
         let mut exchange =
             crate::invoke::begin(&server, &method, options, ParseOptions::default(), requests)?;
-        let print = PrintOptions { indent: Some(2), ..PrintOptions::default() };
+        let print = PrintOptions {
+            indent: Some(2),
+            ..PrintOptions::default()
+        };
         while let Some(event) = exchange.next().await? {
             match event {
                 Event::Headers { headers, .. } => {
-                    let headers =
-                        headers.iter().map(|(name, value)| (name.to_owned(), value.shown()));
+                    let headers = headers
+                        .iter()
+                        .map(|(name, value)| (name.to_owned(), value.shown()));
                     tell(Progress::Headers(headers.collect())).await;
                 }
                 Event::Message { bytes, .. } => {
@@ -111,8 +124,10 @@ impl Invoker {
                         detail.to_json(&schema, &print, &mut json);
                         details.push(String::from_utf8_lossy(&json).into_owned());
                     }
-                    let trailers =
-                        end.trailers.iter().map(|(name, value)| (name.to_owned(), value.shown()));
+                    let trailers = end
+                        .trailers
+                        .iter()
+                        .map(|(name, value)| (name.to_owned(), value.shown()));
                     let ended = Ended {
                         code: end.status.code_name().to_owned(),
                         ok: end.status.is_ok(),
@@ -177,8 +192,11 @@ fn list(schema: &Schema) -> Vec<Method> {
 /// What a method and its request mean: the comment, then a line for each field.
 fn about(schema: &Schema, method: &reflect::Method) -> String {
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut lines: Vec<String> =
-        schema.comment(&method.full_name()).map(one_line).into_iter().collect();
+    let mut lines: Vec<String> = schema
+        .comment(&method.full_name())
+        .map(one_line)
+        .into_iter()
+        .collect();
     for field in method.input().fields() {
         let mut line = format!("{}: {}", field.json_name, field.type_name);
         if field.required {

@@ -65,7 +65,10 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Keys => state.keys.list.go(motion, |row| row.key.clone()),
         View::Doctor => {
-            state.doctor.list.go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
+            state
+                .doctor
+                .list
+                .go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
         }
         View::Messages => {
             let lines = state.messages.newest().len();
@@ -146,7 +149,9 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
 }
 
 fn open_lease(state: &mut State) {
-    let Some(id) = state.leases.list.current().map(|row| row.id) else { return };
+    let Some(id) = state.leases.list.current().map(|row| row.id) else {
+        return;
+    };
     let mut lines = vec![format!("lease    {id}"), format!("decimal  {}", id.get())];
     match state.directory.lease(id) {
         None => lines.push("not asked yet".into()),
@@ -168,14 +173,22 @@ fn open_lease(state: &mut State) {
 }
 
 fn open_event(state: &mut State) {
-    let event = state.events.list.current().and_then(|number| state.events.get(*number));
+    let event = state
+        .events
+        .list
+        .current()
+        .and_then(|number| state.events.get(*number));
     let Some(event) = event else { return };
     let mut lines = vec![
         format!("at        {}", event.at),
         format!("what      {}", event.what.word()),
         format!("subject   {}", event.subject),
     ];
-    lines.extend(event.revision.map(|revision| format!("revision  {revision}")));
+    lines.extend(
+        event
+            .revision
+            .map(|revision| format!("revision  {revision}")),
+    );
     lines.extend(event.key.as_ref().map(|key| format!("key       {key}")));
     lines.extend(event.lease.map(|lease| format!("lease     {lease}")));
     lines.extend([String::new(), event.text.clone()]);
@@ -245,7 +258,10 @@ pub(super) fn pane(state: &mut State, by: isize) {
         View::Calls => {
             use calls::Pane::{Methods, Request, Response};
             let order = [Methods, Request, Response];
-            let at = order.iter().position(|pane| *pane == state.calls.pane).unwrap_or(0);
+            let at = order
+                .iter()
+                .position(|pane| *pane == state.calls.pane)
+                .unwrap_or(0);
             let next = if by > 0 { at + 1 } else { at + order.len() - 1 };
             let pane = order[next % order.len()];
             if pane != Request || state.calls.request().is_some() {

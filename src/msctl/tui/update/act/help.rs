@@ -30,8 +30,16 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         for spec in specs {
             shown.push(spec.name);
             let keys = state.keymap.keys_of(spec.action);
-            let others: Vec<_> = spec.keys.iter().filter(|other| **other != keys).copied().collect();
-            let keys = std::iter::once(keys).chain(others).collect::<Vec<_>>().join(", ");
+            let others: Vec<_> = spec
+                .keys
+                .iter()
+                .filter(|other| **other != keys)
+                .copied()
+                .collect();
+            let keys = std::iter::once(keys)
+                .chain(others)
+                .collect::<Vec<_>>()
+                .join(", ");
             lines.push(format!("  {keys:<28} {:<20} {}", spec.name, spec.help));
         }
     }

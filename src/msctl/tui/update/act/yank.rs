@@ -51,12 +51,21 @@ fn under_cursor(state: &State) -> Option<String> {
         View::Leases => state.leases.list.current()?.id.to_string(),
         View::Events => {
             let event = state.events.get(*state.events.list.current()?)?;
-            format!("{} {} {} {}", event.at, event.what.word(), event.subject, event.text)
+            format!(
+                "{} {} {} {}",
+                event.at,
+                event.what.word(),
+                event.subject,
+                event.text
+            )
         }
         View::Keys => state.keys.list.current()?.key.to_string(),
         View::Doctor => {
             let (_, row) = state.doctor.list.current()?;
-            format!("{}: {}. {}", row.subject, row.finding.message, row.finding.next)
+            format!(
+                "{}: {}. {}",
+                row.subject, row.finding.message, row.finding.next
+            )
         }
         View::Messages => state.messages.newest().next()?.text.clone(),
         View::Overview => return None,
@@ -66,7 +75,11 @@ fn under_cursor(state: &State) -> Option<String> {
 /// Copies the call as a command line.
 pub(super) fn command(state: &mut State) -> Vec<Effect> {
     let text = state.calls.chosen.as_ref().map(|(service, method)| {
-        let request = state.calls.request().map(|editor| editor.text()).unwrap_or_default();
+        let request = state
+            .calls
+            .request()
+            .map(|editor| editor.text())
+            .unwrap_or_default();
         let compact = serde_json::from_str::<serde_json::Value>(&request)
             .map_or(request, |json| json.to_string());
         let request = compact.replace('\'', r"'\''");
