@@ -50,7 +50,8 @@ fn a_rollout_is_what_the_instances_say() {
         );
         let text = world.msctl(&["config", "status", "order"]);
         assert!(
-            text.out.contains("o-2 refused: \"1x\" is no duration"),
+            text.out
+                .contains("o-2 refused order/timeout.write: \"1x\" is no duration"),
             "{text:?}"
         );
 
