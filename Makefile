@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check bench screens release clean-demo need-build need-test
+.PHONY: demo test check bench screens release etcd36 clean-demo need-build need-test
 
 demo: need-build ## build and open the console over an embedded etcd with four demo instances
 	$(CARGO) build --release -p msctl
@@ -24,6 +24,11 @@ screens: need-build ## draw the README's pictures from real frames
 
 release: need-build
 	$(CARGO) build --release -p msctl
+
+etcd36: ## where Go is present: build etcd 3.6 and compare etcdlite with that too
+	@command -v go >/dev/null || { echo "etcd 3.6 is built with Go: install golang-go"; exit 1; }
+	cd tests/etcd36 && go build -trimpath -o $(CURDIR)/target/etcd36 .
+	ETCDLITE_PEER_ETCD=$(CURDIR)/target/etcd36 $(CARGO) test -p etcdlite
 
 need-build:
 	@scripts/need.sh build

@@ -41,6 +41,13 @@ struct Fault {
     until: Option<(Instant, SystemTime)>,
 }
 
+impl Fault {
+    const NONE: Self = Self {
+        ailment: Ailment::None,
+        until: None,
+    };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Ailment {
     None,
@@ -53,10 +60,7 @@ enum Ailment {
 impl Faults {
     /// A well instance. Must be called within a Tokio runtime.
     pub(crate) fn new(instance: &str, settings: Settings, health: Health) -> Self {
-        let (current, seen) = watch::channel(Fault {
-            ailment: Ailment::None,
-            until: None,
-        });
+        let (current, seen) = watch::channel(Fault::NONE);
         let keeper = tokio::spawn(keep(current.clone(), seen, health));
         let instance = instance.to_owned();
         Self(Arc::new(Shared {
@@ -95,18 +99,14 @@ impl Drop for Shared {
     }
 }
 
-/// Shows the fault to health checks and ends it when its time is over.
+/// Shows the fault to health checks and ends it when its time is over, or when the instance leaves: what it
+/// holds up must not hold up the drain.
 async fn keep(current: watch::Sender<Fault>, mut seen: watch::Receiver<Fault>, health: Health) {
+    let draining = health.draining();
     loop {
         let fault = *seen.borrow_and_update();
-        health.report(
-            "",
-            if fault.ailment == Ailment::NotServing {
-                Serving::No
-            } else {
-                Serving::Yes
-            },
-        );
+        let is_well = fault.ailment != Ailment::NotServing;
+        health.report("", if is_well { Serving::Yes } else { Serving::No });
         let over = async {
             match fault.until {
                 Some((at, _)) => tokio::time::sleep_until(at).await,
@@ -115,24 +115,30 @@ async fn keep(current: watch::Sender<Fault>, mut seen: watch::Receiver<Fault>, h
         };
         tokio::select! {
             changed = seen.changed() => if changed.is_err() { return },
-            () = over => {
-                // Only the fault that is over is cured; one that was set meanwhile stays.
-                current.send_if_modified(|now| {
-                    let is_over = *now == fault;
-                    if is_over {
-                        *now = Fault { ailment: Ailment::None, until: None };
-                    }
-                    is_over
-                });
-            }
+            () = over => cure(&current, fault),
+            () = draining.begun(), if fault != Fault::NONE => cure(&current, fault),
         }
     }
+}
+
+/// Ends `fault`; one that was set meanwhile stays.
+fn cure(current: &watch::Sender<Fault>, fault: Fault) {
+    current.send_if_modified(|now| {
+        let is_still = *now == fault;
+        if is_still {
+            *now = Fault::NONE;
+        }
+        is_still
+    });
 }
 
 #[tonic::async_trait]
 impl Gate for Faults {
     async fn admit(&self, call: &Call) -> Result<(), Status> {
-        if call.method().starts_with(OWN_METHODS) || call.surface() == Surface::Metrics {
+        // Reflection answers too: a console could not name the call that cures without it.
+        if call.method().starts_with(OWN_METHODS)
+            || matches!(call.surface(), Surface::Metrics | Surface::Reflection)
+        {
             return Ok(());
         }
         let mut seen = self.0.current.subscribe();

@@ -3,6 +3,7 @@
 //! Making one does no network. There is no put and no delete here: writing is `commit`, which is
 //! guarded. Calls may be cancelled at any time.
 
+pub(crate) mod attempt;
 pub(crate) mod auth;
 pub(crate) mod call;
 pub mod cluster;

@@ -7,6 +7,7 @@
 
 mod batch;
 mod held;
+mod proof;
 mod session;
 
 use std::time::Duration;

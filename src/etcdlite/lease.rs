@@ -35,7 +35,7 @@ pub(crate) struct Remaining {
 }
 
 impl Leases {
-    /// Shorter grants are raised to `min_ttl` seconds.
+    /// Shorter grants are raised to `min_ttl` seconds, itself between 1 and the longest grant.
     pub(crate) fn new(min_ttl: i64) -> Self {
         Self {
             min_ttl,

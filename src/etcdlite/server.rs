@@ -25,7 +25,6 @@ use crate::rpc::{self, Context, Front};
 
 /// How a server behaves. The defaults are etcd's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
     /// The member's name in the member list.
     pub name: String,
@@ -36,7 +35,8 @@ pub struct Options {
     /// `--auto-compaction-mode=revision`; up to twice as many are held. `None`, as in etcd, keeps all
     /// until someone compacts: memory then grows with every change.
     pub auto_compact_revisions: Option<u64>,
-    /// How long a watch that asked for progress notices may be quiet before it gets one.
+    /// How long a watch that asked for progress notices may be quiet before it gets one; between a
+    /// millisecond and a year.
     pub progress_notify_interval: Duration,
 }
 
@@ -81,6 +81,10 @@ pub struct Server {
     local_addr: Option<SocketAddr>,
     dial: mpsc::Sender<DuplexStream>,
 }
+
+/// A timer takes neither nothing nor for ever.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long `shutdown` waits for requests in flight.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -174,7 +178,7 @@ impl Server {
             engine: Arc::clone(&engine),
             switches: Arc::default(),
             stop: CancellationToken::new(),
-            progress_notify_interval: options.progress_notify_interval,
+            progress_notify_interval: options.progress_notify_interval.clamp(SHORTEST, LONGEST),
         };
         let (dial, dialled) = mpsc::channel(16);
         let mut tasks = JoinSet::new();

@@ -3,6 +3,7 @@
 //! told every matching change from its place on, in order, each revision whole.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use etcd_client::proto::{PbEvent, PbResponseHeader, PbWatchResponse};
@@ -147,24 +148,19 @@ impl Watches {
 
     /// The next thing to tell, each watch in its turn. Looks at a bounded part of history.
     pub(crate) fn step(&mut self, store: &Store) -> Step {
-        let turn = self.served;
-        let (mut after, mut before) = (Vec::new(), Vec::new());
-        for (id, watch) in &mut self.by_id {
-            if *id > turn {
-                after.push((*id, watch))
-            } else {
-                before.push((*id, watch))
-            }
-        }
+        let after_turn = (Bound::Excluded(self.served), Bound::Unbounded);
+        let up_to_turn = (Bound::Unbounded, Bound::Included(self.served));
         let mut step = Step::Idle;
-        for (id, watch) in after.into_iter().chain(before) {
-            match watch.step(id, store) {
-                Step::News(news) => {
-                    step = Step::News(news);
-                    break;
+        'turns: for turns in [after_turn, up_to_turn] {
+            for (id, watch) in self.by_id.range_mut(turns) {
+                match watch.step(*id, store) {
+                    Step::News(news) => {
+                        step = Step::News(news);
+                        break 'turns;
+                    }
+                    Step::More => step = Step::More,
+                    Step::Idle => {}
                 }
-                Step::More => step = Step::More,
-                Step::Idle => {}
             }
         }
         match &step {

@@ -336,3 +336,154 @@ fn reason(error: &std::io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::service::Routes;
+    use tonic_health::ServingStatus as Says;
+
+    async fn listener() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    /// A gRPC server whose health says this, or that has no health service.
+    async fn serving(says: Option<Says>) -> String {
+        let (listener, address) = listener().await;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let routes = match says {
+            Some(says) => {
+                reporter.set_service_status("", says).await;
+                Routes::new(health)
+            }
+            None => Routes::default(),
+        };
+        let server = tonic::transport::Server::builder().add_routes(routes);
+        tokio::spawn(async move {
+            // Keeps what was reported.
+            let _reporter = reporter;
+            server
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+        });
+        address
+    }
+
+    /// A server that answers every connection with these bytes.
+    async fn answering(bytes: &'static [u8]) -> String {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(bytes).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn each_way_to_answer_and_not_to_is_told_apart() {
+        let (silent, silent_at) = listener().await;
+        let (gone, refused_at) = listener().await;
+        drop(gone);
+        let prober = Prober::new(ProbeOptions {
+            answer_timeout: Duration::from_millis(500),
+            ..ProbeOptions::default()
+        });
+        for (url, health, detail) in [
+            (
+                format!("grpc://{}", serving(Some(Says::Serving)).await),
+                Health::Serving,
+                "",
+            ),
+            (
+                format!("grpc://{}", serving(Some(Says::NotServing)).await),
+                Health::NotServing,
+                "NOT_SERVING",
+            ),
+            (
+                format!("grpc://{}", serving(None).await),
+                Health::Unknown,
+                "does not implement",
+            ),
+            (
+                format!("grpc://{silent_at}"),
+                Health::Hung,
+                "no answer within",
+            ),
+            (
+                format!("grpc://{refused_at}"),
+                Health::Unreachable,
+                "connection refused",
+            ),
+            (
+                format!("http://{}", answering(b"HTTP/1.1 200 OK\r\n\r\n").await),
+                Health::Serving,
+                "",
+            ),
+            (
+                format!("http://{}", answering(b"HTTP/1.1 503 No\r\n\r\n").await),
+                Health::NotServing,
+                "503",
+            ),
+            (
+                format!("http://{}", answering(b"HTTP/1.1 404 No\r\n\r\n").await),
+                Health::Unknown,
+                "no /healthz",
+            ),
+            (
+                format!("http://{}", answering(b"SSH-2.0-OpenSSH").await),
+                Health::Unknown,
+                "not HTTP",
+            ),
+            (
+                format!("http://{silent_at}"),
+                Health::Hung,
+                "no answer within",
+            ),
+            (
+                format!("http://{refused_at}"),
+                Health::Unreachable,
+                "connection refused",
+            ),
+            (format!("thrift://{silent_at}"), Health::Unknown, "thrift"),
+            (
+                format!("thrift://{refused_at}"),
+                Health::Unreachable,
+                "connection refused",
+            ),
+        ] {
+            let endpoint = Endpoint::parse(&url).unwrap();
+            for round in ["first", "reused"] {
+                let verdict = prober.endpoint(&endpoint).await;
+                assert_eq!(verdict.health, health, "{url} {round} {verdict:?}");
+                assert!(verdict.detail.contains(detail), "{url} {round} {verdict:?}");
+            }
+        }
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_up_to_the_limit_and_only_while_wanted() {
+        let prober = Prober::new(ProbeOptions {
+            keep: 1,
+            ..ProbeOptions::default()
+        });
+        let mut endpoints = Vec::new();
+        for _ in 0..2 {
+            let address = serving(Some(Says::Serving)).await;
+            endpoints.push(Endpoint::parse(&format!("grpc://{address}")).unwrap());
+        }
+        for endpoint in &endpoints {
+            assert_eq!(prober.endpoint(endpoint).await.health, Health::Serving);
+        }
+        assert_eq!(prober.kept().len(), 1);
+        prober.retain(&HashSet::new());
+        assert_eq!(prober.kept().len(), 0);
+    }
+}

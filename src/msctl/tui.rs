@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use crossterm::event::EventStream;
-use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +13,7 @@ use crate::session::Session;
 use effect::Effect;
 use effect::run::Runner;
 use event::{Event, Now};
+use input::Input;
 use state::{Context, State};
 use term::Screen;
 use theme::Theme;
@@ -24,6 +23,8 @@ use view::Look;
 pub mod action;
 pub mod effect;
 pub mod event;
+pub mod headless;
+pub mod input;
 pub mod key;
 pub mod keymap;
 pub mod outside;
@@ -68,13 +69,13 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
             .next("Without one, use the commands: msctl services, msctl config list.")
     })?;
     let ended = Console::new(session, options, screen)
-        .map_err(lost)?
+        .map_err(|error| lost(&error))?
         .run()
         .await;
-    ended.map_err(lost)
+    ended.map_err(|error| lost(&error))
 }
 
-fn lost(error: std::io::Error) -> Failure {
+fn lost(error: &std::io::Error) -> Failure {
     Failure::failed(format!("the terminal is lost: {error}"))
 }
 
@@ -84,7 +85,7 @@ struct Console {
     screen: Screen,
     runner: Runner,
     inbox: mpsc::Receiver<Event>,
-    keys: EventStream,
+    keys: Input,
     started: Instant,
     drawn: Option<Instant>,
     signals: [Signal; 3],
@@ -100,13 +101,7 @@ enum Flow {
 impl Console {
     fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel(INBOX);
-        let context = session.context();
-        let context = Context {
-            name: context.name.to_string(),
-            prefixes: context.prefixes.clone(),
-            access: context.access,
-            stage: context.stage,
-        };
+        let context = Context::of(&session);
         let now = Now {
             mono: Duration::ZERO,
             wall: Timestamp::now(),
@@ -122,7 +117,7 @@ impl Console {
             },
             screen,
             inbox,
-            keys: EventStream::new(),
+            keys: Input::start(),
             started: Instant::now(),
             drawn: None,
             signals: [
@@ -140,10 +135,7 @@ impl Console {
             let event = tokio::select! {
                 biased;
                 key = self.keys.next() => match key {
-                    Some(key) => match term::translate(key?) {
-                        Some(event) => event,
-                        None => continue,
-                    },
+                    Some(key) => key?,
                     None => return Ok(()),
                 },
                 () = ended(&mut self.signals) => return Ok(()),
@@ -160,17 +152,14 @@ impl Console {
     async fn drain(&mut self) -> std::io::Result<Flow> {
         let until = Instant::now() + DRAINED;
         while Instant::now() < until {
-            let event = match self.keys.next().now_or_never() {
-                Some(Some(key)) => term::translate(key?),
-                Some(None) => return Ok(Flow::Ends),
+            let event = match self.keys.waiting() {
+                Some(event) => event?,
                 None => match self.inbox.try_recv() {
-                    Ok(event) => Some(event),
+                    Ok(event) => event,
                     Err(_) => break,
                 },
             };
-            if let Some(event) = event
-                && self.take(event).await? == Flow::Ends
-            {
+            if self.take(event).await? == Flow::Ends {
                 return Ok(Flow::Ends);
             }
         }
@@ -248,7 +237,7 @@ impl Console {
     /// Hands the terminal to the user's editor. News of the fleet are taken in meanwhile.
     async fn edit(&mut self, text: &str, suffix: &str) -> std::io::Result<()> {
         // Two readers of one terminal would steal each other's keys.
-        self.keys = EventStream::new();
+        self.keys.stop().await;
         let (state, inbox, started) = (&mut self.state, &mut self.inbox, self.started);
         let mut effects = Vec::new();
         let edited = self
@@ -267,7 +256,7 @@ impl Console {
                 }
             })
             .await?;
-        self.keys = EventStream::new();
+        self.keys = Input::start();
         self.state.size = Screen::size();
         let now = self.now();
         effects.extend(update(&mut self.state, now, Event::Edited(edited)));

@@ -51,6 +51,14 @@ pub enum Error {
     /// The etcd settings cannot be used.
     #[error("etcd settings: {0}")]
     Etcd(#[source] etcd::Error),
+    /// Trust or identity for TLS cannot be used.
+    #[error("{what}: {cause}")]
+    Tls {
+        /// Which certificate or key.
+        what: &'static str,
+        /// What is wrong with it; nothing of its content.
+        cause: String,
+    },
     /// A prefix is empty.
     #[error("{0}")]
     Prefix(#[from] fleet::EmptyPrefix),

@@ -1,5 +1,46 @@
 //! The library that a service embeds to be a citizen of the fleet: registered while it is alive,
 //! configured live, calling its peers by name, answering gRPC and HTTP on one port.
+//!
+//! ```no_run
+//! # async fn service() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use platform::{Platform, Service};
+//!
+//! let platform = Platform::builder("order")
+//!     .default("timeout.write", "2s")
+//!     .etcd(["127.0.0.1:2379"])
+//!     .start() // etcd may be down: it joins when it comes
+//!     .await?;
+//! let write_timeout = platform.config().live::<Duration>("timeout.write")?;
+//! let users = platform.channel("user"); // UserServiceClient::new(users)
+//! # let _ = (write_timeout.get(), users);
+//! platform.serve(Service::new()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What an operator can alarm on, beside the server's own metrics:
+//!
+//! | metric | kind | says |
+//! |---|---|---|
+//! | `platform_alive` | gauge | 0 while the liveness probe fails and the lease is not kept |
+//! | `platform_registered` | gauge | 1 while the record stands in the registry |
+//! | `platform_registrations_total` | counter | times the record was written; more than one is a loss |
+//! | `platform_registration_failures_total` | counter | attempts that failed |
+//! | `platform_status_reports_total` | counter | reports written under `/status/` |
+//! | `platform_config_revision` | gauge | the newest config revision taken in |
+//! | `platform_config_stale` | gauge | 1 while the config may be old |
+//! | `platform_config_rejected` | gauge | values refused now |
+//! | `platform_config_rejected_total` | counter | values refused since the start |
+//! | `platform_discovery_instances{service}` | gauge | instances known |
+//! | `platform_discovery_quarantined{service}` | gauge | records that cannot be read |
+//! | `platform_discovery_stale{service}` | gauge | 1 while the list may be old |
+//! | `platform_channel_endpoints{service}` | gauge | endpoints connected to, or tried |
+//! | `platform_channel_calls_total{service}` | counter | calls begun |
+//! | `platform_channel_failures_total{service}` | counter | attempts that speak against their endpoint |
+//! | `platform_channel_retries_total{service}` | counter | attempts beyond the first |
+//! | `platform_channel_ejections_total{service}` | counter | times a breaker opened |
+//! | `platform_channel_unavailable_total{service}` | counter | calls refused as nothing was ready |
 
 pub mod channel;
 pub mod config;

@@ -38,7 +38,7 @@ use tonic_reflection::pb::{
 };
 use tower::util::BoxCloneSyncService;
 
-pub(crate) use self::call::Answered;
+pub(crate) use self::call::{Answered, Outcome};
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
@@ -173,6 +173,15 @@ impl Service {
     pub fn most_in_flight(mut self, calls: usize) -> Self {
         self.most_in_flight = calls;
         self
+    }
+
+    /// The service without a port: its layers and all, to be called in this process. What a port adds,
+    /// connections and their drain, is not there; health follows the handle as ever.
+    ///
+    /// # Errors
+    /// The descriptors are no descriptors.
+    pub fn in_process(self) -> Result<(Stack, Handle), ServerError> {
+        assemble(self)
     }
 
     /// The health of the server-to-be, for services that have their own say in it.

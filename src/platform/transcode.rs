@@ -5,6 +5,7 @@
 mod answer;
 mod frame;
 mod headers;
+mod incoming;
 mod openapi;
 mod request;
 mod status;
@@ -255,7 +256,7 @@ impl Transcoder {
 }
 
 async fn read(body: Body, most: usize) -> Result<Bytes, JsonStatus> {
-    tokio::time::timeout(BODY, answer::collect(body, most))
+    tokio::time::timeout(BODY, incoming::collect(body, most))
         .await
         .unwrap_or_else(|_| {
             let late = Status::deadline_exceeded("the request's body did not come in time");

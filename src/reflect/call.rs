@@ -23,7 +23,7 @@ pub use status::{Detail, Status};
 
 use crate::error::Error;
 use crate::schema::Method;
-pub(crate) use codec::BytesCodec;
+pub use codec::BytesCodec;
 
 /// What calls can travel over: tonic's channel, a balancer, or a service in the same process.
 pub trait Transport:
@@ -120,6 +120,20 @@ pub struct Timings {
 /// A call under way: a stream of events. Dropping it cancels the call.
 pub struct Call {
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
+    // Only for its drop.
+    _reset: ResetOnDrop,
+}
+
+/// Resets the HTTP/2 stream. Dropping the response alone would leave a request stream that waits
+/// for its caller open for ever, and ending that one would tell the server that it is complete.
+struct ResetOnDrop(Option<tonic::CancellationHandle>);
+
+impl Drop for ResetOnDrop {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
+    }
 }
 
 impl Call {
@@ -172,6 +186,7 @@ pub fn call<T: Transport>(
     if let Some(deadline) = deadline {
         request.set_timeout(deadline);
     }
+    let reset = ResetOnDrop(Some(request.cancellation_handle()));
     let start = async move {
         let mut grpc = Grpc::new(transport)
             .max_decoding_message_size(max_message_size)
@@ -194,6 +209,7 @@ pub fn call<T: Transport>(
     });
     Ok(Call {
         events: Box::pin(events),
+        _reset: reset,
     })
 }
 

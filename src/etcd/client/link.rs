@@ -14,13 +14,14 @@ use rand::seq::SliceRandom;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::attempt::{Failure, not_reached};
 use super::auth::{Auth, Pass};
-use super::call::{self, Method};
+use super::call::Method;
 use super::dial::Dial;
 use super::member::{Connection, Member, Rank};
 use super::state::{Condition, LinkState, MemberState};
 use crate::backoff::Backoff;
-use crate::error::{Error, Subject, Verdict, judge};
+use crate::error::{Error, Verdict};
 use crate::settings::Settings;
 
 /// etcd's default `--max-request-bytes`.
@@ -45,13 +46,6 @@ pub(crate) struct Call {
     pub(crate) within: Duration,
     pub(crate) lease: Option<fleet::LeaseId>,
     pub(crate) revision: fleet::Revision,
-}
-
-struct Failure {
-    error: Error,
-    verdict: Verdict,
-    /// The member could not be connected to; the call says nothing about its cluster.
-    unreached: Option<String>,
 }
 
 /// Shared by all clones of a client; dropping the last ends the members' tasks.
@@ -324,71 +318,7 @@ impl Link {
         }
     }
 
-    async fn attempt<Req, Res>(
-        &self,
-        index: usize,
-        call: Call,
-        message: Req,
-        deadline: Instant,
-    ) -> Result<Res, Failure>
-    where
-        Req: Message + Send + Sync + 'static,
-        Res: Message + Default + Send + Sync + 'static,
-    {
-        let (member, connection) = self.connect(index).await?;
-        let pass = self.pass(index, deadline).await?;
-        if call.repeat == Repeat::Never && connection.silence() >= self.settings.trusted_silence {
-            self.sign_of_life(member, &connection).await?;
-        }
-        let bytes = message.encoded_len();
-        let exchange = call::unary(
-            &connection.transport,
-            call.method,
-            call::request(message, pass.token.as_ref()),
-            self.settings.max_response,
-        );
-        let result = tokio::select! {
-            result = exchange => result,
-            () = connection.lost.cancelled() => {
-                return Err(self.lost(member, call.method, "the member stopped answering"));
-            }
-        };
-        match result {
-            Ok(response) => {
-                connection.hear();
-                Ok(response)
-            }
-            Err(status) => {
-                if let Some(cause) = call::broken_by(&status) {
-                    member.broken(&connection, &cause);
-                    if call::never_sent(&status) {
-                        return Err(not_reached(member, cause));
-                    }
-                    return Err(self.lost(member, call.method, &cause));
-                }
-                connection.hear();
-                let (error, verdict) = judge(
-                    &status,
-                    Subject {
-                        endpoint: &member.endpoint,
-                        method: call.method.name,
-                        lease: call.lease,
-                        revision: call.revision,
-                        bytes,
-                        limit: MAX_REQUEST,
-                    },
-                );
-                let verdict = self.auth.consider(verdict, &pass);
-                Err(Failure {
-                    error,
-                    verdict,
-                    unreached: None,
-                })
-            }
-        }
-    }
-
-    async fn connect(&self, index: usize) -> Result<(&Member, Connection), Failure> {
+    pub(crate) async fn connect(&self, index: usize) -> Result<(&Member, Connection), Failure> {
         let Some(member) = self.members().get(index) else {
             return Err(Failure {
                 error: Error::Settings("no such member".to_owned()),
@@ -423,7 +353,7 @@ impl Link {
         }
     }
 
-    async fn pass(&self, index: usize, deadline: Instant) -> Result<Pass, Failure> {
+    pub(crate) async fn pass(&self, index: usize, deadline: Instant) -> Result<Pass, Failure> {
         self.auth
             .pass(self, index, deadline)
             .await
@@ -432,86 +362,6 @@ impl Link {
                 verdict,
                 unreached: None,
             })
-    }
-
-    /// Authenticates on one member; used by [`Auth`] alone.
-    pub(crate) async fn authenticate(
-        &self,
-        index: usize,
-        message: etcd_client::proto::PbAuthenticateRequest,
-    ) -> Result<etcd_client::proto::PbAuthenticateResponse, (Error, Verdict)> {
-        let (member, connection) = self
-            .connect(index)
-            .await
-            .map_err(|failure| (failure.error, failure.verdict))?;
-        let exchange = call::plain(&connection.transport, &call::AUTHENTICATE, message);
-        let result = tokio::select! {
-            result = exchange => result,
-            () = connection.lost.cancelled() => {
-                let failure = self.lost(member, &call::AUTHENTICATE, "the member stopped answering");
-                return Err((failure.error, Verdict::NotDone));
-            }
-        };
-        match result {
-            Ok(response) => {
-                connection.hear();
-                Ok(response)
-            }
-            Err(status) => {
-                if let Some(cause) = call::broken_by(&status) {
-                    member.broken(&connection, &cause);
-                    return Err((not_reached(member, cause).error, Verdict::NotDone));
-                }
-                let subject = Subject {
-                    endpoint: &member.endpoint,
-                    method: call::AUTHENTICATE.name,
-                    lease: None,
-                    revision: fleet::Revision::ZERO,
-                    bytes: 0,
-                    limit: MAX_REQUEST,
-                };
-                let (error, verdict) = judge(&status, subject);
-                let verdict = match verdict {
-                    Verdict::Final => Verdict::Final,
-                    _ => Verdict::NotDone,
-                };
-                Err((error, verdict))
-            }
-        }
-    }
-
-    async fn sign_of_life(&self, member: &Member, connection: &Connection) -> Result<(), Failure> {
-        let status = super::member::ask_status(&connection.transport);
-        let cause = tokio::select! {
-            answer = tokio::time::timeout(self.settings.probe_timeout, status) => match answer {
-                Ok(Ok(_)) => None,
-                Ok(Err(status)) => call::broken_by(&status),
-                Err(_) => Some("no sign of life".to_owned()),
-            },
-            () = connection.lost.cancelled() => Some("the member stopped answering".to_owned()),
-        };
-        match cause {
-            None => {
-                connection.hear();
-                Ok(())
-            }
-            Some(cause) => {
-                member.broken(connection, &cause);
-                Err(not_reached(member, cause))
-            }
-        }
-    }
-
-    fn lost(&self, member: &Member, method: &'static Method, cause: &str) -> Failure {
-        Failure {
-            error: Error::Lost {
-                endpoint: member.endpoint.to_string(),
-                method: method.name,
-                cause: cause.to_owned(),
-            },
-            verdict: Verdict::Ambiguous,
-            unreached: None,
-        }
     }
 
     /// Tells the member of a stream that broke or fell silent.
@@ -530,15 +380,4 @@ impl Link {
 pub(crate) enum Trouble<'a> {
     Broken(&'a str),
     Silent,
-}
-
-fn not_reached(member: &Member, cause: String) -> Failure {
-    Failure {
-        error: Error::Unreachable {
-            endpoints: vec![member.endpoint.to_string()],
-            cause: cause.clone(),
-        },
-        verdict: Verdict::NotDone,
-        unreached: Some(cause),
-    }
 }

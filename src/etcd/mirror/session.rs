@@ -7,10 +7,10 @@ use std::time::Duration;
 use etcd_client::proto as pb;
 use fleet::{Prefix, Revision};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::batch::Batches;
 use super::held::{Held, History};
+use super::proof::Proof;
 use super::{MirrorEvent, MirrorOptions};
 use crate::backoff::Backoff;
 use crate::client::Client;
@@ -20,11 +20,7 @@ use crate::client::stream::{End, Stream};
 use crate::error::Error;
 use crate::wire;
 
-type Watch = Stream<pb::PbWatchRequest, pb::PbWatchResponse>;
-
-/// How soon an answer to the first request for progress is asked for again: etcd gives none while
-/// a watch still catches up.
-const FIRST_REPEAT: Duration = Duration::from_millis(100);
+pub(super) type Watch = Stream<pb::PbWatchRequest, pb::PbWatchResponse>;
 
 pub(super) struct Session {
     client: Client,
@@ -328,65 +324,6 @@ fn create(prefix: &Prefix, from: Revision) -> pb::PbWatchRequest {
     }
     pb::PbWatchRequest {
         request_union: Some(union),
-    }
-}
-
-/// When to ask for a proof of progress, and when its absence means that the member is gone.
-struct Proof {
-    next: Instant,
-    repeat: Duration,
-    /// When the watch was last known to live, while a proof is awaited.
-    awaited_since: Option<Instant>,
-}
-
-impl Proof {
-    fn asked(watch: &Watch, options: &MirrorOptions) -> Self {
-        let mut proof = Self::given(options);
-        proof.ask(watch, options);
-        proof
-    }
-
-    fn given(options: &MirrorOptions) -> Self {
-        Self {
-            next: Instant::now() + options.progress_interval,
-            repeat: FIRST_REPEAT,
-            awaited_since: None,
-        }
-    }
-
-    fn next(&self) -> Instant {
-        self.next
-    }
-
-    fn ask(&mut self, watch: &Watch, options: &MirrorOptions) {
-        let progress = pb::PbWatchRequestUnion::ProgressRequest(Default::default());
-        watch.send(pb::PbWatchRequest {
-            request_union: Some(progress),
-        });
-        let now = Instant::now();
-        let since = *self.awaited_since.get_or_insert(now);
-        self.next = (now + self.repeat).min(since + options.progress_timeout);
-        self.repeat = self.repeat.saturating_mul(2);
-    }
-
-    /// Asks, or asks again; `false` when the time for an answer is over.
-    fn press(&mut self, watch: &Watch, options: &MirrorOptions) -> bool {
-        let over = self
-            .awaited_since
-            .is_some_and(|since| since.elapsed() >= options.progress_timeout);
-        if !over {
-            self.ask(watch, options);
-        }
-        !over
-    }
-
-    /// Events came: the watch lives, yet only a reply proves that nothing is behind them.
-    fn heard(&mut self, options: &MirrorOptions) {
-        let now = Instant::now();
-        match &mut self.awaited_since {
-            Some(since) => *since = now,
-            None => self.next = now + options.progress_interval,
-        }
     }
 }
 

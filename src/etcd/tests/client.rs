@@ -231,6 +231,28 @@ async fn a_server_in_this_process_needs_no_socket() {
     drop(server);
 }
 
+/// The usual limit of a message would make six requests of this page.
+#[tokio::test]
+async fn a_page_of_large_values_is_one_request() {
+    let truth = crate::interposer::Lie {
+        method: "/Range",
+        code: 0,
+        message: "",
+        done: true,
+    };
+    let (_server, client, honest, asked) = crate::interposer::lying(truth, 0);
+    let value = "x".repeat(1_000_000);
+    for i in 0..6 {
+        applied(&honest, [create(&format!("/p/{i}"), &value)]).await;
+    }
+    let listing = client
+        .list(&prefix("/p/"), ListOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(listing.entries.len(), 6);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
 /// A grant whose answer was lost is not made a second time.
 #[tokio::test]
 async fn a_grant_that_is_repeated_makes_one_lease() {

@@ -34,7 +34,7 @@ impl History {
 
     /// Takes the oldest record before `revision` out of the log, into the grace.
     pub(super) fn retire_before(&mut self, revision: i64) -> Option<Arc<Record>> {
-        let record = self.log.pop_front_if(|record| record.main < revision)?;
+        let record = pop_front_if(&mut self.log, |record| record.main < revision)?;
         self.grace_bytes += record.bytes();
         self.grace.push_back(Arc::clone(&record));
         while (self.grace.len() > GRACE_RECORDS || self.grace_bytes > GRACE_BYTES)
@@ -42,7 +42,7 @@ impl History {
         {
             // A revision leaves whole.
             self.floor = oldest + 1;
-            while let Some(gone) = self.grace.pop_front_if(|record| record.main == oldest) {
+            while let Some(gone) = pop_front_if(&mut self.grace, |record| record.main == oldest) {
                 self.grace_bytes -= gone.bytes();
             }
         }
@@ -59,6 +59,17 @@ impl History {
     fn position(&self, from: i64) -> usize {
         self.log.partition_point(|record| record.main < from)
     }
+}
+
+fn pop_front_if(
+    records: &mut VecDeque<Arc<Record>>,
+    wanted: impl Fn(&Record) -> bool,
+) -> Option<Arc<Record>> {
+    records
+        .front()
+        .is_some_and(|record| wanted(record))
+        .then(|| records.pop_front())
+        .flatten()
 }
 
 /// How much one batch may hold; the first revision always fits, however large.

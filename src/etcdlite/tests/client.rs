@@ -179,7 +179,7 @@ pub(super) struct WatchStream {
 /// etcd opens a stream with its first answer, so requests go out before that.
 enum Answers {
     Opening(BoxFuture<'static, Result<Streaming<PbWatchResponse>, Status>>),
-    Open(Streaming<PbWatchResponse>),
+    Open(Box<Streaming<PbWatchResponse>>),
 }
 
 impl WatchStream {
@@ -236,7 +236,7 @@ impl WatchStream {
     pub(super) async fn try_next(&mut self) -> Result<Option<PbWatchResponse>, Status> {
         let next = async {
             if let Answers::Opening(opening) = &mut self.answers {
-                self.answers = Answers::Open(opening.await?);
+                self.answers = Answers::Open(Box::new(opening.await?));
             }
             match &mut self.answers {
                 Answers::Open(answers) => answers.message().await,

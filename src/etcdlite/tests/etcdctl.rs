@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -133,15 +134,22 @@ fn etcdctl_watches_from_the_past_and_into_the_future() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut read = |count: usize| -> Vec<String> {
-            lines
-                .by_ref()
-                .take(count)
-                .map(|line| line.unwrap())
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        // Ends with the child's output.
+        std::thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        let deadline = Duration::from_secs(20);
+        let read = |count: usize| -> Vec<String> {
+            (0..count)
+                .map(|_| lines.recv_timeout(deadline).expect("a line in time"))
                 .collect()
         };
-        assert_eq!(read(5), ["PUT", "", "", "k/1", "old"]);
+        assert_eq!(read(3), ["PUT", "k/1", "old"]);
         etcdctl.run(&["del", "k/1"]);
         assert_eq!(read(5), ["DELETE", "k/1", "old", "k/1", ""]);
         child.kill().unwrap();

@@ -45,7 +45,7 @@ async fn txns_that_etcd_refuses_are_refused_in_the_same_words() {
     let (_server, channel) = Server::in_process(Options::default());
     let lite = Api::new(channel);
     let peer = Peer::start().await;
-    let deep = (0..60).fold(txn(puts(1)), |inner, _| txn(vec![nested(inner)]));
+    let deep = (0..30).fold(txn(puts(1)), |inner, _| txn(vec![nested(inner)]));
     let two = |a, b| txn(vec![a, b]);
     let branches = PbTxnRequest {
         success: vec![put_op("a", "1")],
@@ -71,7 +71,7 @@ async fn txns_that_etcd_refuses_are_refused_in_the_same_words() {
                 ops
             }),
         ),
-        ("sixty deep", deep),
+        ("thirty deep", deep),
         ("a key put twice", two(put_op("a", "1"), put_op("a", "2"))),
         (
             "a key put and deleted",

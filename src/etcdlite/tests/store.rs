@@ -50,8 +50,8 @@ impl Model {
         keys.sort();
         keys.dedup();
         let last = |key: &Vec<u8>| {
-            let known = self.changes.iter().filter(|change| change.0 <= revision);
-            known.filter(|change| change.2 == *key).next_back().cloned()
+            let known = |change: &&Change| change.0 <= revision && change.2 == *key;
+            self.changes.iter().rfind(known).cloned()
         };
         keys.iter()
             .filter_map(last)

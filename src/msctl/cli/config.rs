@@ -125,6 +125,37 @@ fn secrets(reveal: bool) -> fleet::config::diff::Secrets {
     }
 }
 
+/// Which values are hidden: secrets by their name or by a schema, and a canary's record, which may
+/// hold some.
+struct Mask {
+    secrets: fleet::config::diff::Secrets,
+    schemas: crate::change::Schemas,
+}
+
+impl Mask {
+    /// Reads what the services say of some scopes.
+    async fn read(session: &Session, scopes: &[Scope], reveal: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            secrets: secrets(reveal),
+            schemas: crate::change::Schemas::read(session, scopes).await?,
+        })
+    }
+
+    fn hides(&self, key: &ConfigKey) -> bool {
+        self.secrets == fleet::config::diff::Secrets::Masked && self.schemas.is_secret(key)
+    }
+
+    fn hides_raw(&self, config: &fleet::Prefix, key: &fleet::Key) -> bool {
+        match ConfigKey::from_key(config, key) {
+            Ok(key) => self.hides(&key),
+            Err(_) => {
+                self.secrets == fleet::config::diff::Secrets::Masked
+                    && fleet::config::canary::service_of(config, key).is_some()
+            }
+        }
+    }
+}
+
 /// YAML as JSON where it has a JSON form, else its text.
 fn as_json(value: &[u8]) -> serde_json::Value {
     let text = String::from_utf8_lossy(value);

@@ -75,6 +75,16 @@ impl Demo {
                 );
             }
             let context = global.resolve()?;
+            let tls = context
+                .endpoints
+                .iter()
+                .any(|member| member.starts_with("https://"));
+            if tls || context.credentials.is_some() {
+                return Err(Failure::usage(
+                    "the demo's services speak to etcd without TLS and without a password",
+                )
+                .next("Name an etcd that takes that, or none for the embedded one."));
+            }
             (None, context)
         } else {
             let server = self.embedded(report).await?;
@@ -101,11 +111,10 @@ impl Demo {
     }
 
     async fn embedded(&self, report: &Report) -> Result<etcdlite::Server, Failure> {
-        let options = || {
-            let mut options = etcdlite::Options::default();
+        let options = || etcdlite::Options {
             // A demo may run for days; nobody needs its whole past.
-            options.auto_compact_revisions = Some(10_000);
-            options
+            auto_compact_revisions: Some(10_000),
+            ..etcdlite::Options::default()
         };
         let address = self.listen.unwrap_or(USUAL);
         match etcdlite::Server::bind(address, options()).await {

@@ -47,8 +47,10 @@ impl Etcd {
     /// When the address cannot be listened on.
     pub async fn run(&self, report: &mut Report) -> Result<(), Failure> {
         let mut stop = signal::Stop::listen()?;
-        let mut options = etcdlite::Options::default();
-        options.auto_compact_revisions = self.keep_revisions;
+        let options = etcdlite::Options {
+            auto_compact_revisions: self.keep_revisions,
+            ..etcdlite::Options::default()
+        };
         let server = etcdlite::Server::bind(self.listen, options)
             .await
             .map_err(|error| Failure::failed(error.to_string()))?;

@@ -354,3 +354,118 @@ pub fn settings_path() -> Option<PathBuf> {
 fn is_false(flag: &bool) -> bool {
     !flag
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_comes_from_where_the_context_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "from-file\nnot this\n").unwrap();
+        let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
+        let empty = ContextFile::default();
+        for (context, expected) in [
+            (empty.clone(), Ok(None)),
+            (
+                ContextFile {
+                    password: Some(Hidden("plain".into())),
+                    ..empty.clone()
+                },
+                Ok(Some("plain")),
+            ),
+            (
+                ContextFile {
+                    password_file: Some(file),
+                    ..empty.clone()
+                },
+                Ok(Some("from-file")),
+            ),
+            (
+                ContextFile {
+                    password_file: Some("/nowhere".into()),
+                    ..empty.clone()
+                },
+                Err("/nowhere"),
+            ),
+            (
+                ContextFile {
+                    password_command: shell("echo said; echo more"),
+                    ..empty.clone()
+                },
+                Ok(Some("said")),
+            ),
+            (
+                ContextFile {
+                    password_command: shell("exit 3"),
+                    ..empty.clone()
+                },
+                Err("ended with"),
+            ),
+            (
+                ContextFile {
+                    password_command: shell("true"),
+                    ..empty.clone()
+                },
+                Err("is empty"),
+            ),
+            (
+                ContextFile {
+                    password_command: vec!["/no/such/program".into()],
+                    ..empty.clone()
+                },
+                Err("cannot be started"),
+            ),
+            (
+                ContextFile {
+                    password_env: Some("MSCTL_NO_SUCH_VARIABLE".into()),
+                    ..empty
+                },
+                Err("is not set"),
+            ),
+        ] {
+            let got = context.password("prod");
+            match (&got, &expected) {
+                (Ok(got), Ok(expected)) => {
+                    assert_eq!(got.as_ref().map(Secret::reveal), *expected, "{context:?}");
+                }
+                (Err(got), Err(expected)) => {
+                    assert!(got.message().contains(expected), "{context:?} {got}");
+                }
+                _ => panic!("{context:?} {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_not_known_is_refused_and_a_file_that_is_absent_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        assert!(SettingsFile::load_from(&path).unwrap().contexts.is_empty());
+        std::fs::write(&path, "contexts: {a: {endpoint: x}}\n").unwrap();
+        let error = SettingsFile::load_from(&path).unwrap_err();
+        assert!(error.message().contains("endpoint"), "{error}");
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back_and_is_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep").join("config.yaml");
+        let mut file = SettingsFile::load_from(&path).unwrap();
+        let context = ContextFile {
+            endpoints: vec!["http://a:1".into()],
+            password: Some(Hidden("hunter2".into())),
+            read_only: true,
+            ..ContextFile::default()
+        };
+        file.contexts.insert("a".into(), context);
+        file.save().unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let back = SettingsFile::load_from(&path).unwrap();
+        assert!(back.contexts["a"].read_only);
+        assert!(!format!("{back:?}").contains("hunter2"));
+    }
+}

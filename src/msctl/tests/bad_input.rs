@@ -104,9 +104,7 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
     for arguments in [
         &["services"][..],
         &["services", "--watch"],
-        &[
-            "services", "-o", "json", "--probe", "never", "--ttl", "never",
-        ],
+        &["services", "--probe", "never", "--ttl", "never"],
         &["leases"],
         &["leases", "--watch"],
         &["keys"],

@@ -131,8 +131,8 @@ actions! {
     Follow = "follow", "follow", 10, [Events], ["f"], "Follow the newest event, or hold still.";
     Mark = "mark", "mark", 20, [Instances], ["space"], "Mark the row, or take its mark away.";
     Copy = "copy", "copy", 21, [List, Reader], ["y"], "Copy the row to the clipboard (OSC 52).";
-    NextPane = "next-pane", "pane", 22, [Global], ["tab"], "Go to the next pane.";
-    PreviousPane = "previous-pane", "pane back", NEVER, [Global], ["shift-tab"], "Go to the pane before.";
+    NextPane = "next-pane", "pane", 22, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["tab"], "Go to the next pane.";
+    PreviousPane = "previous-pane", "pane back", NEVER, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["shift-tab"], "Go to the pane before.";
     SortNext = "sort", "sort", 23, [Services, Leases], ["S"], "Sort by the next column.";
     SortReverse = "sort-reverse", "reverse", NEVER, [Services, Leases], ["R"], "Turn the order round.";
     StartFilter = "filter", "filter", 95, [List], ["/"], "Narrow the list: words, !words, ttl<10s, version=1.4.2.";

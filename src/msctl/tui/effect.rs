@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fleet::{Instance, Key, LeaseId, Plan, ServiceName};
+use fleet::{Instance, Key, LeaseId, Plan, Revision, ServiceName};
 
 use super::event::Deed;
 use super::state::calls::Method;
@@ -51,6 +51,8 @@ pub enum Effect {
         plan: Plan,
         /// Why.
         message: String,
+        /// The newest revision that was seen: orders the record among the others.
+        revision: Revision,
     },
     /// Write anything else.
     Commit {

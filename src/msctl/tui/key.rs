@@ -157,12 +157,8 @@ impl FromStr for Key {
     fn from_str(text: &str) -> Result<Self, UnknownKey> {
         let mut modifiers = Modifiers::default();
         let mut rest = text;
-        loop {
-            // A lone "-" is a key; a prefix is a modifier only with something behind it.
-            let Some((head, tail)) = rest.split_once('-').filter(|(_, tail)| !tail.is_empty())
-            else {
-                break;
-            };
+        // A lone "-" is a key; a prefix is a modifier only with something behind it.
+        while let Some((head, tail)) = rest.split_once('-').filter(|(_, tail)| !tail.is_empty()) {
             match head {
                 "ctrl" => modifiers.ctrl = true,
                 "alt" => modifiers.alt = true,

@@ -117,6 +117,19 @@ pub struct Context {
     pub stage: Stage,
 }
 
+impl Context {
+    /// What the console needs to know of a session's context.
+    pub fn of(session: &crate::session::Session) -> Self {
+        let context = session.context();
+        Self {
+            name: context.name.to_string(),
+            prefixes: context.prefixes.clone(),
+            access: context.access,
+            stage: context.stage,
+        }
+    }
+}
+
 /// When something periodic was done last, and whether it is on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beat {
@@ -281,8 +294,7 @@ impl State {
 
     /// Whether the first list of services has come.
     pub fn is_loaded(&self) -> bool {
-        self.feed(Source::Services).freshness != Freshness::Loading
-            || self.feed(Source::Services).revision > Revision::ZERO
+        self.feed(Source::Services).revision > Revision::ZERO
     }
 
     /// Where keys mean something now, the innermost first.
@@ -320,7 +332,7 @@ impl State {
                 config::Pane::Scopes => &[S::ConfigScopes, S::List, S::Global],
                 config::Pane::Keys => &[S::ConfigKeys, S::List, S::Global],
                 config::Pane::Value => &[S::ConfigValue],
-                config::Pane::Conflict => &[S::Conflict, S::List, S::Global],
+                config::Pane::Conflict => &[S::Conflict, S::Reader, S::Global],
             },
             View::Calls => match self.calls.pane {
                 calls::Pane::Methods => &[S::Methods, S::List, S::Global],

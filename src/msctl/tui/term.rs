@@ -21,9 +21,13 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use mute::Mute;
+
 use super::event::Event;
 use super::key::{Code, Key, Modifiers, Mouse, MouseKind};
 use super::state::known_size;
+
+mod mute;
 
 /// OSC 52 texts beyond this are refused by most terminals.
 const CLIPBOARD_BYTES: usize = 56_000;
@@ -33,7 +37,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while it is ours.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    terminal: Terminal<Mute<CrosstermBackend<BufWriter<Stdout>>>>,
 }
 
 impl Screen {
@@ -52,7 +56,8 @@ impl Screen {
     }
 
     fn over() -> io::Result<Self> {
-        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout()));
+        let out = BufWriter::with_capacity(1 << 16, io::stdout());
+        let backend = Mute(CrosstermBackend::new(out));
         let viewport = Viewport::Fixed(rect(Self::size()));
         let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
         terminal.clear()?;

@@ -79,6 +79,24 @@ pub fn latency(time: Duration) -> String {
     }
 }
 
+/// A measured time where the fraction is no news: `<1ms`, `2ms`, `1.25s`.
+pub fn millis(time: Duration) -> String {
+    match time.as_millis() {
+        0 => "<1ms".into(),
+        millis @ 1..1_000 => format!("{millis}ms"),
+        _ => latency(time),
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub fn count(count: usize, thing: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!(
+        "{} {thing}{ending}",
+        number(i64::try_from(count).unwrap_or(i64::MAX))
+    )
+}
+
 /// Time that is left: `6.8s`, `41.0s`, `58m`.
 pub fn left(seconds: f64) -> String {
     if seconds < 100.0 {

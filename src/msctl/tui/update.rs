@@ -257,9 +257,9 @@ fn outdate_page(state: &mut State) {
     }
 }
 
-/// Whether an action works in the focus.
+/// Whether an action works on the page, whatever lies over it.
 pub(super) fn works(state: &State, action: Action) -> bool {
-    let scopes = state.scopes();
+    let scopes = state.scopes_of_page();
     action
         .spec()
         .scopes

@@ -12,6 +12,9 @@ use super::text;
 use super::theme::{Role, Theme};
 use paint::{Paint, Span};
 
+/// A toast takes at most so many rows; the list of messages has it in full.
+const TOAST_ROWS: usize = 3;
+
 mod calls;
 mod columns;
 mod config;
@@ -47,10 +50,7 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
     let mut paint = Paint::new(buffer, look);
     if area.width < MINIMUM.0 || area.height < MINIMUM.1 {
         let (columns, rows) = MINIMUM;
-        let line = format!(
-            "{}x{} is too small: {columns}x{rows} at least",
-            area.width, area.height
-        );
+        let line = format!("too small: {columns}x{rows} min");
         paint.text(area.x, area.y, area.width, &line, Role::Warn);
         return;
     }
@@ -96,8 +96,6 @@ fn toast(paint: &mut Paint<'_>, body: Area, state: &State) {
         return;
     };
     let role = tone(message.tone);
-    let (_, line) = body.bottom(1);
-    paint.clear(line);
     let mark = match message.tone {
         Tone::Good => paint.marks().serving,
         Tone::Plain => paint.marks().dot,
@@ -108,13 +106,15 @@ fn toast(paint: &mut Paint<'_>, body: Area, state: &State) {
         1 => String::new(),
         times => format!("  {}{times}", paint.marks().times),
     };
-    let said = Span::new(format!("{}{times}", message.text), role);
-    paint.spans(
-        line.x + 1,
-        line.y,
-        line.width - 1,
-        &[Span::new(format!("{mark} "), role), said],
-    );
+    let text = format!("{}{times}", fleet::safe::escape(&message.text));
+    let lines = text::wrap(&text, usize::from(body.width.saturating_sub(4)));
+    let rows = lines.len().min(TOAST_ROWS);
+    let (_, area) = body.bottom(u16::try_from(rows).unwrap_or(1));
+    paint.clear(area);
+    paint.text(area.x + 1, area.y, 2, mark, role);
+    for (line, y) in lines.iter().zip(area.y..area.y + area.height) {
+        paint.text(area.x + 3, y, area.width.saturating_sub(4), line, role);
+    }
 }
 
 /// How a tone looks.

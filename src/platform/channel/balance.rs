@@ -14,7 +14,7 @@ use super::breaker::{Admission, Role, Turn, Verdict};
 use super::budget::Budget;
 use super::node::{Node, Phase};
 use super::options::ChannelOptions;
-use super::pick::{Picked, pick};
+use super::pick::{Candidate as _, Picked, pick};
 use super::subset::subset;
 use super::{Source, Target};
 use crate::discover::Knowledge;
@@ -109,27 +109,24 @@ impl Balance {
 
     /// An endpoint for one call, near ones first.
     pub(super) fn choose(self: &Arc<Balance>) -> Result<Stay, Nothing> {
-        let members = self.members.load();
-        let now = self.now();
-        let random: u64 = rand::random();
-        let chosen = [&members.near, &members.all].into_iter().find_map(|nodes| {
-            match pick(nodes, now, random)? {
-                Picked::Ordinary(index) => Some((nodes[index].clone(), Role::Ordinary)),
-                Picked::Probe(index) => Some((nodes[index].clone(), Role::Probe)),
-            }
-        });
-        match chosen {
-            Some((node, role)) => {
+        // Looked at again when an endpoint became free between the choice and the look at why
+        // there was none: a call must not fail for that.
+        loop {
+            let members = self.members.load();
+            let now = self.now();
+            if let Some((node, role)) = members.choose(now) {
                 node.load.begin();
-                Ok(Stay {
+                return Ok(Stay {
                     node,
                     balance: self.clone(),
                     role,
                     begun: now,
                     over: false,
-                })
+                });
             }
-            None => Err(members.nothing(&self.service, now)),
+            if !members.any_free(now) {
+                return Err(members.nothing(&self.service, now));
+            }
         }
     }
 
@@ -208,11 +205,24 @@ impl Balance {
 }
 
 impl Members {
-    fn nothing(&self, service: &str, now: u64) -> Nothing {
-        let connecting = self
-            .all
+    fn choose(&self, now: u64) -> Option<(Arc<Node>, Role)> {
+        let random: u64 = rand::random();
+        [&self.near, &self.all]
+            .into_iter()
+            .find_map(|nodes| match pick(nodes, now, random)? {
+                Picked::Ordinary(index) => Some((nodes[index].clone(), Role::Ordinary)),
+                Picked::Probe(index) => Some((nodes[index].clone(), Role::Probe)),
+            })
+    }
+
+    fn any_free(&self, now: u64) -> bool {
+        self.all
             .iter()
-            .any(|node| node.state().phase == Phase::Connecting);
+            .any(|node| node.admission(now) != Admission::Open)
+    }
+
+    fn nothing(&self, service: &str, now: u64) -> Nothing {
+        let connecting = self.all.iter().any(|node| node.is_connecting());
         if connecting || (self.all.is_empty() && self.knowledge.is_waiting()) {
             return Nothing::Yet;
         }

@@ -4,9 +4,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use etcd::TlsSettings;
 use fleet::Endpoint;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,10 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::replay::Replay;
+use crate::Error;
 
 /// The way to hand a request to a connection.
 pub(super) type Sender = http2::SendRequest<Replay>;
@@ -52,24 +55,45 @@ impl std::fmt::Debug for Connector {
     }
 }
 
+/// Why a connection takes no more calls.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// `None` after an orderly GOAWAY.
+    pub(super) reason: Option<String>,
+    /// The server counted our pings as abuse, as grpc-go's does by default.
+    pub(super) too_many_pings: bool,
+}
+
+impl Lost {
+    fn of(error: &hyper::Error) -> Lost {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let mut too_many_pings = false;
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<h2::Error>() {
+                too_many_pings |= error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+            }
+            cause = error.source();
+        }
+        Lost {
+            reason: Some(reason(error)),
+            too_many_pings,
+        }
+    }
+}
+
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Connector {
-    /// Connects secure endpoints with this configuration. ALPN is set to `h2` here.
-    #[must_use]
-    pub fn tls(mut self, config: ClientConfig) -> Connector {
-        let mut config = config;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        self.tls = Some(Arc::new(config));
-        self
-    }
-
-    /// Expects this name in certificates in place of the endpoint's host.
-    #[must_use]
-    pub fn server_name(mut self, name: &str) -> Connector {
-        self.server_name = Some(name.into());
-        self
+    /// Connects secure endpoints with this trust and identity. Without it they are connected with
+    /// the system's trust and no identity.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] when a certificate or key cannot be read.
+    pub fn tls(mut self, settings: &TlsSettings) -> Result<Connector, Error> {
+        self.tls = Some(Arc::new(client_config(settings)?));
+        self.server_name = settings.server_name.as_deref().map(Into::into);
+        Ok(self)
     }
 
     /// Asks a connection that was silent for `every` for a sign of life, and gives it up when none
@@ -88,13 +112,13 @@ impl Connector {
         self
     }
 
-    /// Connects and shakes hands. The receiver resolves when the connection takes no more calls:
-    /// with the reason, or with `None` after a GOAWAY; calls under way then still finish. The
+    /// Connects and shakes hands. The receiver resolves when the connection takes no more calls;
+    /// after a GOAWAY calls under way still finish. The
     /// connection lives as long as a sender or a call of it does.
     pub(super) async fn connect(
         &self,
         endpoint: &Endpoint,
-    ) -> io::Result<(Sender, oneshot::Receiver<Option<String>>)> {
+    ) -> io::Result<(Sender, oneshot::Receiver<Lost>)> {
         let stream = TcpStream::connect(&*endpoint.address).await?;
         stream.set_nodelay(true)?;
         let io: Pin<Box<dyn Io>> = if endpoint.secure {
@@ -121,9 +145,9 @@ impl Connector {
         // Not aborted by anyone: it ends by itself when the last sender and the last call are gone,
         // which is what lets calls of a removed endpoint finish.
         tokio::spawn(async move {
-            let reason = connection.await.err().map(|error| reason(&error));
+            let lost = connection.await.err().map(|error| Lost::of(&error));
             // Nobody listens any more when the endpoint was removed.
-            let _ = closed.send(reason);
+            let _ = closed.send(lost.unwrap_or_default());
         });
         Ok((sender, lost))
     }
@@ -156,26 +180,59 @@ impl Connector {
 
 /// Trust in what the system trusts, read when it is first needed.
 fn system_tls() -> io::Result<Arc<ClientConfig>> {
-    static SYSTEM: std::sync::OnceLock<Arc<ClientConfig>> = std::sync::OnceLock::new();
+    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = SYSTEM.get() {
         return Ok(config.clone());
     }
+    let config = client_config(&TlsSettings::default()).map_err(io::Error::other)?;
+    Ok(SYSTEM.get_or_init(|| Arc::new(config)).clone())
+}
+
+fn client_config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
+    let tls = |what: &'static str| move |cause: String| Error::Tls { what, cause };
     let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
-            "this system has no trusted certificates; install ca-certificates or give a CA file",
-        ));
+    match &settings.ca {
+        Some(pem) => {
+            for certificate in certificates(pem).map_err(tls("the CA certificates"))? {
+                let added = roots.add(certificate).map_err(|error| error.to_string());
+                added.map_err(tls("the CA certificates"))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                let next = "there are none; install ca-certificates, or give a CA file".to_owned();
+                return Err(tls("the system's trusted certificates")(next));
+            }
+        }
     }
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let trusting = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| tls("TLS")(error.to_string()))?
+        .with_root_certificates(roots);
+    let mut config = match &settings.identity {
+        Some((certificate, key)) => {
+            let chain = certificates(certificate).map_err(tls("the client certificate"))?;
+            // Nothing of a key's content may get into an error.
+            let key = PrivateKeyDer::from_pem_slice(key);
+            let key = key.map_err(|_| tls("the client key")("it is no PEM private key".into()))?;
+            let config = trusting.with_client_auth_cert(chain, key);
+            config.map_err(|error| tls("the client certificate")(error.to_string()))?
+        }
+        None => trusting.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(SYSTEM.get_or_init(|| Arc::new(config)).clone())
+    Ok(config)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("there is no PEM certificate in it".into()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn host_of(address: &str) -> &str {

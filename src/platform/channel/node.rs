@@ -109,6 +109,15 @@ impl Node {
         self.link.store(None);
     }
 
+    /// Whether it may be connected in a moment: no attempt has failed since it last was.
+    pub(super) fn is_connecting(&self) -> bool {
+        match self.lock().phase {
+            Phase::Connecting => true,
+            Phase::Ready => self.connected.load(Ordering::Acquire) == NONE,
+            Phase::Failed => false,
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.lock().clone()
     }
@@ -123,8 +132,9 @@ impl Node {
         let mut backoff =
             Backoff::new(balance.options.reconnect, balance.options.reconnect_longest);
         let mut number = NONE;
+        let mut connector = balance.options.connector.clone();
         loop {
-            let attempt = balance.options.connector.connect(&self.target.endpoint);
+            let attempt = connector.connect(&self.target.endpoint);
             let error = match timeout(balance.options.connect_timeout, attempt).await {
                 Ok(Ok((sender, lost))) => {
                     number += 1;
@@ -134,10 +144,16 @@ impl Node {
                     self.connected.store(number, Ordering::Release);
                     self.enter(Phase::Ready, None, &balance);
                     let since = tokio::time::Instant::now();
-                    let lost = lost.await.unwrap_or(None);
+                    let lost = lost.await.unwrap_or_default();
                     self.close();
                     let proven = since.elapsed() >= PROVEN;
-                    let why = lost.unwrap_or_else(|| "the server said goodbye".into());
+                    if lost.too_many_pings {
+                        tracing::info!(service = %balance.service, endpoint = %self.target.endpoint, "the server minds pings; it gets none");
+                        connector = connector.no_pings();
+                    }
+                    let why = lost
+                        .reason
+                        .unwrap_or_else(|| "the server said goodbye".into());
                     tracing::debug!(service = %balance.service, endpoint = %self.target.endpoint, %why, "connection ended");
                     if proven {
                         backoff.reset();

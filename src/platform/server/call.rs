@@ -1,7 +1,7 @@
 //! What every layer wants to know of a request, whichever protocol it came by: worked out once, kept in the
 //! request's extensions. And the one place that refuses a request in the words of its protocol.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tonic::{Code, Status, body::Body};
@@ -101,6 +101,21 @@ impl Protocol {
 /// The gRPC code of an answer whose code is known before its body has been read; for log and metrics.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answered(pub(crate) Code);
+
+/// The code that a JSON stream ends with, which its headers could not know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome(Arc<OnceLock<Code>>);
+
+impl Outcome {
+    /// Only the first word counts.
+    pub(crate) fn set(&self, code: Code) {
+        let _ = self.0.set(code);
+    }
+
+    pub(crate) fn get(&self) -> Option<Code> {
+        self.0.get().copied()
+    }
+}
 
 /// The decimal code, as the header `grpc-status` has it.
 pub(crate) fn code_value(code: Code) -> HeaderValue {

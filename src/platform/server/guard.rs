@@ -110,6 +110,13 @@ impl http_body::Body for Guarded {
     fn is_end_stream(&self) -> bool {
         self.body.as_ref().is_none_or(|body| body.is_end_stream())
     }
+
+    // Without it, every answer of known length would be sent in chunks.
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| http_body::SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
 }
 
 /// The trailers that end a gRPC answer with `status`.

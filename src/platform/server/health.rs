@@ -55,6 +55,11 @@ impl Health {
         judge(self.life.now(), &self.reports.borrow(), service)
     }
 
+    /// Tells when the server begins to drain.
+    pub fn draining(&self) -> Draining {
+        Draining(self.life.watch())
+    }
+
     pub(crate) fn life(&self) -> &Life {
         &self.life
     }

@@ -20,7 +20,7 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::{
-    call::{self, Answered, Call, Protocol, Surface},
+    call::{self, Answered, Call, Outcome, Protocol, Surface},
     port::Peer,
     route::Routing,
     stage::{Draining, Life},
@@ -84,6 +84,7 @@ struct Record {
     peer: Option<Peer>,
     began: Instant,
     code: Option<Code>,
+    outcome: Option<Outcome>,
     http_status: u16,
     sent: u64,
     in_flight: InFlight,
@@ -99,6 +100,7 @@ impl Record {
             peer: request.extensions().get::<Peer>().copied(),
             began: Instant::now(),
             code: None,
+            outcome: None,
             http_status: 0,
             sent: 0,
             in_flight,
@@ -107,6 +109,7 @@ impl Record {
 
     fn headers(&mut self, response: &Response<Body>) {
         self.http_status = response.status().as_u16();
+        self.outcome = response.extensions().get::<Outcome>().cloned();
         let answered = response
             .extensions()
             .get::<Answered>()
@@ -123,7 +126,11 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
         // An answer that ends without a code was given up by its caller.
-        let code = self.code.unwrap_or(Code::Cancelled);
+        let code = match &self.outcome {
+            Some(outcome) => outcome.get(),
+            None => self.code,
+        };
+        let code = code.unwrap_or(Code::Cancelled);
         let took = self.began.elapsed();
         let protocol = match self.call.protocol() {
             Protocol::Grpc => "grpc",

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use etcd::TlsSettings;
+use fleet::{Endpoint, Format, Instance, InstanceId, InstanceRecord, Revision, ServiceName};
 use platform::channel::Connector;
 use platform::channel::breaker::Policy;
+use platform::discover::{Knowledge, ServiceView};
 use platform::{Channel, ChannelOptions, Server, Service, deadline};
 use tests::proxy::{Mode, Proxy};
+use tokio::sync::watch;
 use tonic::Code;
 
 use crate::peer::{Manner, Peer, at};
@@ -400,4 +404,136 @@ async fn a_frozen_endpoint_is_found_by_pings_though_its_connection_stands() {
     proxy.set(Mode::Forward);
     ready(&channel).await;
     check(&channel).await.unwrap();
+}
+
+fn endpoint(scheme: &str, peer: &Peer) -> Endpoint {
+    Endpoint::parse(&format!("{scheme}://{}", peer.address())).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secure_endpoint_is_called_over_tls_and_only_when_trusted() {
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let peer = Peer::start_secure(signed.cert.pem(), signed.signing_key.serialize_pem());
+    let trust = |ca: Vec<u8>| {
+        let settings = TlsSettings {
+            ca: Some(ca),
+            ..TlsSettings::default()
+        };
+        let connector = Connector::default().tls(&settings).unwrap();
+        Channel::fixed(
+            "user",
+            [endpoint("grpcs", &peer)],
+            ChannelOptions {
+                connector,
+                ..options()
+            },
+        )
+    };
+    check(&trust(signed.cert.pem().into_bytes())).await.unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let status = check(&trust(stranger.cert.pem().into_bytes()))
+        .await
+        .unwrap_err();
+    assert!(
+        status.message().contains("certificate"),
+        "{}",
+        status.message()
+    );
+}
+
+#[test]
+fn a_bad_certificate_is_named_and_a_key_never_shown() {
+    let tls = |ca: Option<&str>, identity: Option<(&str, &str)>| {
+        let settings = TlsSettings {
+            ca: ca.map(|ca| ca.as_bytes().to_vec()),
+            identity: identity
+                .map(|(one, other)| (one.as_bytes().to_vec(), other.as_bytes().to_vec())),
+            server_name: None,
+        };
+        Connector::default().tls(&settings).unwrap_err().to_string()
+    };
+    assert!(tls(Some("nothing"), None).contains("CA certificates"));
+    let signed = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    let error = tls(Some(&certificate), Some((&certificate, "s3cret")));
+    assert!(
+        error.contains("client key") && !error.contains("s3cret"),
+        "{error}"
+    );
+    let error = tls(Some(&certificate), Some(("nothing", &key)));
+    assert!(error.contains("client certificate"), "{error}");
+}
+
+fn view(peers: &[(&str, &Peer)]) -> Arc<ServiceView> {
+    let service = ServiceName::new("user").unwrap();
+    let instances = peers.iter().enumerate().map(|(number, (zone, peer))| {
+        let id = InstanceId::new(format!("u-{number}")).unwrap();
+        let mut record = InstanceRecord::new(service.clone(), id);
+        record.endpoints = vec![peer.endpoint()];
+        record.metadata.insert("zone".into(), (*zone).into());
+        Arc::new(Instance {
+            key: format!("/services/user/u-{number}").into(),
+            record,
+            lease: None,
+            mod_revision: Revision(1),
+            create_revision: Revision(1),
+            format: Format::Native,
+        })
+    });
+    let instances = instances.collect();
+    let knowledge = Knowledge::Fresh {
+        revision: Revision(1),
+    };
+    Arc::new(ServiceView {
+        service,
+        instances,
+        quarantined: 0,
+        knowledge,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_zone_is_preferred_and_others_stand_in_for_it() {
+    let (mut near, far) = (Peer::start(), Peer::start());
+    let (_keep, views) = watch::channel(view(&[("a", &near), ("b", &far)]));
+    let zoned = ChannelOptions {
+        zone: Some("a".into()),
+        ..options()
+    };
+    let channel = Channel::discovered("user", views, zoned);
+    // Before the near one is connected a call may go to the far one.
+    until("the near one is called", || near.calls() > 0)
+        .await_with(&channel, &mut 0)
+        .await;
+    let before = far.calls();
+    for _ in 0..100 {
+        check(&channel).await.unwrap();
+    }
+    assert_eq!(far.calls(), before);
+    near.kill();
+    crate::world::eventually("the far one stands in", || async {
+        check(&channel).await.ok()
+    })
+    .await;
+    assert!(far.calls() > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_endpoint_finishes_its_calls_and_gets_no_more() {
+    let (leaving, staying) = (Peer::start(), Peer::start());
+    let (change, views) = watch::channel(view(&[("a", &leaving)]));
+    let channel = Channel::discovered("user", views, options());
+    ready(&channel).await;
+    leaving.behave(Manner::After(Duration::from_millis(500)));
+    let under_way = tokio::spawn({
+        let channel = channel.clone();
+        async move { check(&channel).await }
+    });
+    until("the call is there", || leaving.calls() == 1).await;
+    change.send(view(&[("a", &staying)])).unwrap();
+    until("the other is called", || staying.calls() > 0)
+        .await_with(&channel, &mut 0)
+        .await;
+    under_way.await.unwrap().unwrap();
+    assert!(leaving.calls() <= 2, "{}", leaving.calls());
 }

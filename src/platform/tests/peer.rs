@@ -10,6 +10,7 @@ use fleet::Endpoint;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
@@ -75,7 +76,19 @@ impl Peer {
         Peer::start_at("127.0.0.1:0".parse().unwrap())
     }
 
+    /// A peer that speaks TLS with this certificate and key.
+    pub(crate) fn start_secure(certificate: String, key: String) -> Peer {
+        let identity = Identity::from_pem(certificate, key);
+        let tls = ServerTlsConfig::new().identity(identity);
+        let server = Server::builder().tls_config(tls).unwrap();
+        Peer::run("127.0.0.1:0".parse().unwrap(), server)
+    }
+
     pub(crate) fn start_at(address: SocketAddr) -> Peer {
+        Peer::run(address, Server::builder())
+    }
+
+    fn run(address: SocketAddr, mut server: Server) -> Peer {
         let api = Api {
             manner: Arc::new(Mutex::new(Manner::Well)),
             calls: Arc::default(),
@@ -92,8 +105,8 @@ impl Peer {
         let service = HealthServer::new(api.clone());
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
-            let server = tonic::transport::Server::builder().add_service(service);
             server
+                .add_service(service)
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
                 .unwrap();

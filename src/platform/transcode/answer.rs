@@ -4,23 +4,23 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use prost::Message as _;
 use reflect::{Match, PrintOptions, Schema};
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    frame::{FrameError, Frames},
     headers,
+    incoming::Incoming,
     status::{JsonStatus, refusal},
 };
-use crate::server::Answered;
+use crate::server::{Answered, Outcome};
 
 /// Lines are sent when so much has been written, even if more are at hand.
 const CHUNK: usize = 32 << 10;
@@ -64,12 +64,7 @@ impl Form {
         {
             return self.failed(&parts.headers, &status, None);
         }
-        let incoming = Incoming {
-            body,
-            frames: Frames::new(self.most),
-            end: None,
-            over_limit: false,
-        };
+        let incoming = Incoming::new(body, self.most);
         if self.found.method().server_streaming() {
             self.stream(parts, incoming).await
         } else {
@@ -128,13 +123,19 @@ impl Form {
                 return self.failed(&parts.headers, &status, None);
             }
         }
+        let outcome = Outcome::default();
+        if first.is_none() {
+            outcome.set(Code::Ok);
+        }
         let body = Streamed {
             form: self,
             incoming,
             chunk,
             ended: first.is_none(),
+            outcome: outcome.clone(),
         };
         let mut response = Response::new(Body::new(body));
+        response.extensions_mut().insert(outcome);
         let into = response.headers_mut();
         headers::to_http(&parts.headers, into);
         into.insert(header::CONTENT_TYPE, kind);
@@ -238,58 +239,6 @@ fn raw_kind(body: &HttpBody) -> HeaderValue {
     }
 }
 
-/// The messages of a gRPC answer.
-struct Incoming {
-    body: Body,
-    frames: Frames,
-    /// The trailers, once they have come.
-    end: Option<HeaderMap>,
-    /// Set when a message was over our limit, which is no fault of the caller's: 502.
-    over_limit: bool,
-}
-
-impl Incoming {
-    async fn message(&mut self) -> Result<Option<Bytes>, Status> {
-        std::future::poll_fn(|cx| self.poll_message(cx)).await
-    }
-
-    /// The next message; `None` after the last one of a call that succeeded.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
-        loop {
-            match self.frames.next() {
-                Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
-                Ok(None) => {}
-                Err(error) => {
-                    self.over_limit = matches!(error, FrameError::TooLarge { .. });
-                    return Poll::Ready(Err(error.into()));
-                }
-            }
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(status)) => return Poll::Ready(Err(status)),
-                None => return Poll::Ready(self.ended()),
-            };
-            match frame.into_data() {
-                Ok(data) => self.frames.push(&data),
-                Err(frame) => self.end = frame.into_trailers().ok().or(self.end.take()),
-            }
-        }
-    }
-
-    fn ended(&self) -> Result<Option<Bytes>, Status> {
-        match self.end.as_ref().and_then(Status::from_header_map) {
-            Some(status) if status.code() != Code::Ok => Err(status),
-            Some(_) if self.frames.is_cut_off() => {
-                Err(Status::internal("the service's last message was cut off"))
-            }
-            Some(_) => Ok(None),
-            None => Err(Status::unknown(
-                "the service's answer ended without a status",
-            )),
-        }
-    }
-}
-
 /// A stream of JSON lines.
 struct Streamed {
     form: Form,
@@ -297,6 +246,7 @@ struct Streamed {
     /// Lines that wait to be sent.
     chunk: Vec<u8>,
     ended: bool,
+    outcome: Outcome,
 }
 
 impl http_body::Body for Streamed {
@@ -315,7 +265,10 @@ impl http_body::Body for Streamed {
                         this.end(&status);
                     }
                 }
-                Poll::Ready(Ok(None)) => this.ended = true,
+                Poll::Ready(Ok(None)) => {
+                    this.outcome.set(Code::Ok);
+                    this.ended = true;
+                }
                 Poll::Ready(Err(status)) => this.end(&status),
                 Poll::Pending if this.chunk.is_empty() => return Poll::Pending,
                 // The service pauses: its caller must not wait for what it has said already.
@@ -341,10 +294,11 @@ impl http_body::Body for Streamed {
 
 impl Streamed {
     fn end(&mut self, status: &Status) {
+        self.outcome.set(status.code());
         self.form.write_error(status, &mut self.chunk);
         self.ended = true;
         // The call ends now, not when the caller lets go of the answer.
-        self.incoming.body = Body::empty();
+        self.incoming.cancel();
     }
 }
 
@@ -357,44 +311,4 @@ pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
             .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(parts, Body::empty())
-}
-
-/// The whole body of a request, or its status: 413 over `most` bytes.
-pub(crate) async fn collect(mut body: Body, most: usize) -> Result<Bytes, JsonStatus> {
-    let too_large = || {
-        let status = Status::resource_exhausted(format!(
-            "the request's body is over the limit of {most} bytes"
-        ));
-        JsonStatus::bare(&status).with_http(StatusCode::PAYLOAD_TOO_LARGE)
-    };
-    if body.size_hint().lower() > most as u64 {
-        return Err(too_large());
-    }
-    let mut first: Option<Bytes> = None;
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|status| {
-            let cut = Status::invalid_argument(format!(
-                "the request's body was cut off: {}",
-                status.message()
-            ));
-            JsonStatus::bare(&cut)
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        match first.take() {
-            // Nearly every body comes in one piece, which then need not be copied.
-            None if whole.is_empty() => first = Some(data),
-            None => whole.extend_from_slice(&data),
-            Some(first) => {
-                whole.extend_from_slice(&first);
-                whole.extend_from_slice(&data);
-            }
-        }
-        if whole.len() + first.as_ref().map_or(0, Bytes::len) > most {
-            return Err(too_large());
-        }
-    }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
 }

@@ -20,6 +20,7 @@ pub(crate) fn document(schema: &Schema, router: &Router, print: &PrintOptions) -
         print,
         waiting: Vec::new(),
         messages: BTreeMap::new(),
+        operations: BTreeMap::new(),
     };
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut tags = BTreeMap::new();
@@ -89,6 +90,8 @@ struct Writer<'a> {
     /// Messages that are referred to and not written yet.
     waiting: Vec<Message>,
     messages: BTreeMap<String, Value>,
+    /// How many rules of a method have been written: an operation's id must be its own.
+    operations: BTreeMap<String, usize>,
 }
 
 impl Writer<'_> {
@@ -99,8 +102,14 @@ impl Writer<'_> {
             .next()
             .unwrap_or_default()
             .trim();
+        let count = self.operations.entry(method.full_name()).or_default();
+        *count += 1;
+        let id = match *count {
+            1 => method.full_name(),
+            more => format!("{}_{more}", method.full_name()),
+        };
         let mut operation = json!({
-            "operationId": format!("{}_{}_{}", method.full_name(), rule.verb.to_lowercase(), template.variables.len()),
+            "operationId": id,
             "tags": [method.service().full_name()],
             "summary": summary,
             "description": about,

@@ -4,8 +4,9 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BytesCodec;
+/// Messages as bytes, for clients and servers alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BytesCodec;
 
 impl Codec for BytesCodec {
     type Encode = Bytes;

@@ -113,14 +113,14 @@ impl Metadata {
     /// From tonic's map. The status itself is left out: it is shown as such.
     pub fn from_tonic(map: &MetadataMap) -> Metadata {
         const STATUS: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-details-bin"];
-        let pairs = map.iter().filter_map(|pair| match pair {
+        let pairs = map.iter().map(|pair| match pair {
             KeyAndValueRef::Ascii(key, value) => {
                 let text = String::from_utf8_lossy(value.as_encoded_bytes()).into_owned();
-                Some((key.as_str().to_owned(), Value::Text(text)))
+                (key.as_str().to_owned(), Value::Text(text))
             }
             KeyAndValueRef::Binary(key, value) => {
                 let bytes = value.to_bytes().map(|b| b.to_vec()).unwrap_or_default();
-                Some((key.as_str().to_owned(), Value::Binary(bytes)))
+                (key.as_str().to_owned(), Value::Binary(bytes))
             }
         });
         Metadata(

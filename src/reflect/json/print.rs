@@ -3,18 +3,27 @@
 //! protobuf allows on the wire (fields in any order, split lists, repeated singulars that merge,
 //! map keys twice) comes out as one object.
 
+mod map;
+mod scan;
+mod well_known;
+
 use std::rc::Rc;
 
 use buffa_descriptor::ScalarType;
 
 use super::scalar::{self, Wrong};
-use super::{JsonError, PrintOptions, base64, quote, time};
+use super::{JsonError, PrintOptions};
 use crate::schema::Inner;
-use crate::schema::table::{self, Field, Shape, Table, Type, WellKnown};
+use crate::schema::table::{self, Field, Shape, Table, Type};
 use crate::wire::{self, Raw, Reader, WireError};
+use map::{Entry, print_key};
 
 /// Indentation grows no further than this, or deep nesting would make the text quadratic.
 const MAX_INDENT_LEVELS: usize = 64;
+
+/// How often a message's bytes may be copied, on average, because parts of it come in parts again:
+/// senders do it hardly ever, and hostile nesting would otherwise cost the square of its size.
+const MERGE_FACTOR: usize = 8;
 
 pub(crate) struct Printer<'s, 'a> {
     schema: &'s Inner,
@@ -25,6 +34,8 @@ pub(crate) struct Printer<'s, 'a> {
     found: Vec<Found>,
     /// Frames that have no bracket of their own: those below an `Any` shown in its message's.
     bare: usize,
+    /// Bytes that messages in parts may still take to be put together.
+    merge_left: usize,
 }
 
 /// One known field on the wire.
@@ -95,20 +106,6 @@ enum Kind<'s, 'a> {
     },
 }
 
-/// One map entry, by key.
-struct Entry<'a> {
-    key: Key<'a>,
-    /// Its value as found, in `data`; `None` is the default.
-    value: Option<Raw>,
-    data: Data<'a>,
-}
-
-#[derive(Clone)]
-enum Key<'a> {
-    Number(u64),
-    Text(Data<'a>),
-}
-
 type Printed<T> = Result<T, Wrong>;
 
 fn wrong(error: WireError) -> Wrong {
@@ -128,10 +125,12 @@ impl<'s, 'a> Printer<'s, 'a> {
             frames: Vec::new(),
             found: Vec::new(),
             bare: 0,
+            merge_left: 0,
         }
     }
 
     pub(crate) fn root(&mut self, table: &'s Table, wire: &'a [u8]) -> Result<(), JsonError> {
+        self.merge_left = MERGE_FACTOR * wire.len() + MERGE_FACTOR;
         let result = self.message(table, Data::Input(wire));
         self.run(result)
     }
@@ -143,6 +142,7 @@ impl<'s, 'a> Printer<'s, 'a> {
         slot: u16,
         wire: &'a [u8],
     ) -> Result<(), JsonError> {
+        self.merge_left = MERGE_FACTOR * wire.len() + MERGE_FACTOR;
         let result = self.lone_field(table, slot, wire);
         self.run(result)
     }
@@ -247,7 +247,7 @@ impl<'s, 'a> Printer<'s, 'a> {
                     }
                 }
                 Kind::List { index, .. } => {
-                    path.push_str(&format!("[{}]", index.saturating_sub(1)))
+                    path.push_str(&format!("[{}]", index.saturating_sub(1)));
                 }
                 Kind::Map { field, entries, at } => {
                     if let Some(entry) = at.checked_sub(1).and_then(|at| entries.get(at))
@@ -323,6 +323,20 @@ impl<'s, 'a> Printer<'s, 'a> {
         self.out.push(closer);
     }
 
+    /// Parts of one message merge exactly as if their bytes stood together.
+    fn merge(&mut self, parts: &[Raw], data: &Data<'a>) -> Printed<Data<'a>> {
+        let mut merged = Vec::new();
+        for raw in parts {
+            merged.extend_from_slice(raw.payload(data.bytes()));
+        }
+        let length = merged.len();
+        self.merge_left = self
+            .merge_left
+            .checked_sub(length)
+            .ok_or("too many messages inside each other come in parts")?;
+        Ok(Data::Merged(merged.into(), 0, length))
+    }
+
     fn push(&mut self, frame: Frame<'s, 'a>) -> Printed<()> {
         if self.frames.len() >= self.options.max_depth {
             let limit = self.options.max_depth;
@@ -330,84 +344,6 @@ impl<'s, 'a> Printer<'s, 'a> {
         }
         self.frames.push(frame);
         Ok(())
-    }
-
-    /// Notes the known fields of a message, ordered by slot; returns where they stand in `found`.
-    fn scan(&mut self, table: &Table, data: &Data<'a>) -> Printed<(usize, usize)> {
-        let base = self.found.len();
-        let mut reader = Reader::new(data.bytes());
-        let mut sorted = true;
-        let mut oneofs = false;
-        let mut last = 0;
-        while let Some(raw) = reader.next().map_err(wrong)? {
-            let Some(slot) = table.by_number(raw.number) else {
-                continue;
-            };
-            let field = &table.fields[usize::from(slot)];
-            if !fits(field, raw.wire) {
-                continue;
-            }
-            sorted &= slot >= last;
-            oneofs |= field.oneof.is_some();
-            last = slot;
-            self.found.push(Found { slot, raw });
-        }
-        if oneofs {
-            self.settle_oneofs(table, base);
-        }
-        if !sorted {
-            self.found[base..].sort_by_key(|found| found.slot);
-        }
-        Ok((base, self.found.len()))
-    }
-
-    /// Of each oneof only the last run of its last member counts.
-    fn settle_oneofs(&mut self, table: &Table, base: usize) {
-        let member = |found: &Found| {
-            let field = &table.fields[usize::from(found.slot)];
-            field.oneof.filter(|_| self.set(field, found))
-        };
-        let members = self.found[base..]
-            .iter()
-            .filter(|f| member(f).is_some())
-            .count();
-        if members < 2 {
-            return;
-        }
-        let mut last: Vec<Option<u16>> = vec![None; table.oneofs.len()];
-        let mut over: Vec<bool> = vec![false; table.oneofs.len()];
-        let mut keep = vec![true; self.found.len() - base];
-        for (keep, found) in keep.iter_mut().zip(&self.found[base..]).rev() {
-            let Some(oneof) = member(found).map(usize::from) else {
-                continue;
-            };
-            match last[oneof] {
-                None => last[oneof] = Some(found.slot),
-                Some(slot) if slot != found.slot => over[oneof] = true,
-                Some(_) => {}
-            }
-            *keep = !over[oneof];
-        }
-        let mut at = base;
-        for (offset, keep) in keep.into_iter().enumerate() {
-            if keep {
-                self.found[at] = self.found[base + offset];
-                at += 1;
-            }
-        }
-        self.found.truncate(at);
-    }
-
-    /// Whether the value counts: a closed enum's unknown number is an unknown field.
-    fn set(&self, field: &Field, found: &Found) -> bool {
-        match field.ty {
-            Type::Enum(id) if field.closed => self
-                .schema
-                .enum_table(id)
-                .name(found.raw.a as i32)
-                .is_some(),
-            _ => true,
-        }
     }
 
     fn step_message(&mut self, table: &'s Table, mut slot: usize) -> Printed<()> {
@@ -539,13 +475,9 @@ impl<'s, 'a> Printer<'s, 'a> {
                     let part = data.part(&self.found[from].raw);
                     self.message(inner, part)?;
                 } else {
-                    // Parts of one message merge exactly as if their bytes stood together.
-                    let mut merged = Vec::new();
-                    for found in &self.found[from..to] {
-                        merged.extend_from_slice(found.raw.payload(data.bytes()));
-                    }
-                    let end = merged.len();
-                    self.message(inner, Data::Merged(merged.into(), 0, end))?;
+                    let parts: Vec<Raw> = self.found[from..to].iter().map(|f| f.raw).collect();
+                    let merged = self.merge(&parts, data)?;
+                    self.message(inner, merged)?;
                 }
                 Ok(true)
             }
@@ -679,376 +611,6 @@ impl<'s, 'a> Printer<'s, 'a> {
             }
         }
     }
-
-    fn map(
-        &mut self,
-        field: &'s Field,
-        key: ScalarType,
-        data: &Data<'a>,
-        from: usize,
-        to: usize,
-    ) -> Printed<bool> {
-        let mut entries = Vec::with_capacity(to - from);
-        for at in from..to {
-            let part = data.part(&self.found[at].raw);
-            if let Some(entry) = self.entry(field, key, &part)? {
-                entries.push(entry);
-            }
-        }
-        // Sorted by key the text is stable; of equal keys the last one counts.
-        entries.sort_by(|a, b| order(key, &a.key, &b.key));
-        entries.reverse();
-        entries.dedup_by(|a, b| order(key, &a.key, &b.key).is_eq());
-        entries.reverse();
-        if entries.is_empty() && !self.options.emit_defaults {
-            return Ok(false);
-        }
-        self.out.push(b'{');
-        let kind = Kind::Map {
-            field,
-            entries: entries.into(),
-            at: 0,
-        };
-        let base = self.found.len();
-        self.push(Frame {
-            kind,
-            data: data.clone(),
-            base,
-            next: 0,
-            end: 0,
-            empty: true,
-        })?;
-        Ok(true)
-    }
-
-    /// Reads an entry; `None` when its value is a closed enum's unknown number.
-    fn entry(&self, field: &Field, key: ScalarType, data: &Data<'a>) -> Printed<Option<Entry<'a>>> {
-        let mut entry = Entry {
-            key: Key::Number(0),
-            value: None,
-            data: data.clone(),
-        };
-        if key == ScalarType::String {
-            entry.key = Key::Text(Data::Input(&[]));
-        }
-        let mut parts: Vec<Raw> = Vec::new();
-        let mut reader = Reader::new(data.bytes());
-        while let Some(raw) = reader.next().map_err(wrong)? {
-            match raw.number {
-                1 if raw.wire == table::wire_type(Type::Scalar(key), false) => {
-                    entry.key = match raw.wire {
-                        wire::LEN => Key::Text(data.part(&raw)),
-                        _ => Key::Number(normal_key(key, raw.a)),
-                    };
-                }
-                2 if raw.wire == table::wire_type(field.ty, false) => {
-                    if matches!(field.ty, Type::Message(_)) {
-                        parts.push(raw);
-                    }
-                    entry.value = Some(raw);
-                    if !self.set(field, &Found { slot: 0, raw }) {
-                        return Ok(None);
-                    }
-                }
-                _ => {}
-            }
-        }
-        if parts.len() > 1 {
-            let mut merged = Vec::new();
-            for raw in &parts {
-                merged.extend_from_slice(raw.payload(data.bytes()));
-            }
-            let end = merged.len();
-            entry.value = Some(Raw {
-                number: 2,
-                wire: wire::LEN,
-                a: 0,
-                b: end,
-            });
-            entry.data = Data::Merged(merged.into(), 0, end);
-        }
-        Ok(Some(entry))
-    }
-
-    fn step_map(&mut self, field: &'s Field, entries: &[Entry<'a>], from: usize) -> Printed<()> {
-        let Shape::Map(key) = field.shape else {
-            return Ok(());
-        };
-        let depth = self.frames.len();
-        for (at, entry) in entries.iter().enumerate().skip(from) {
-            if let Some(Frame {
-                kind: Kind::Map { at: next, .. },
-                ..
-            }) = self.frames.last_mut()
-            {
-                *next = at + 1;
-            }
-            self.begin();
-            print_key(key, &entry.key, self.out)?;
-            self.out.push(b':');
-            self.space();
-            match (field.ty, &entry.value) {
-                (Type::Message(id), value) => {
-                    let part = match value {
-                        Some(raw) => entry.data.part(raw),
-                        None => Data::Input(&[]),
-                    };
-                    self.message(self.schema.table(id), part)?;
-                }
-                (_, Some(raw)) => self.flat(field, raw, &entry.data)?,
-                (Type::Enum(id), None) => {
-                    let first = self.schema.enum_table(id).first;
-                    self.enumeration(field, id, first);
-                }
-                (Type::Scalar(ty), None) => scalar::print(ty, 0, self.out),
-            }
-            if self.frames.len() != depth {
-                return Ok(());
-            }
-        }
-        self.finish(b'}');
-        Ok(())
-    }
-
-    fn message(&mut self, table: &'s Table, data: Data<'a>) -> Printed<()> {
-        match table.kind {
-            WellKnown::Plain => {
-                self.out.push(b'{');
-                let (base, end) = self.scan(table, &data)?;
-                let kind = Kind::Message { table, slot: 0 };
-                self.push(Frame {
-                    kind,
-                    data,
-                    base,
-                    next: base,
-                    end,
-                    empty: true,
-                })
-            }
-            WellKnown::Struct | WellKnown::ListValue => {
-                let Some(field) = table
-                    .by_number(1)
-                    .map(|slot| &table.fields[usize::from(slot)])
-                else {
-                    return Err("not the well-known Struct".into());
-                };
-                self.only_field(table, field, &data)
-            }
-            WellKnown::Value => self.value(table, &data),
-            WellKnown::Any => self.any(&data),
-            WellKnown::Wrapper(_) => {
-                let (base, end) = self.scan(table, &data)?;
-                let slot = table.by_number(1).unwrap_or_default();
-                let range = self.slot_range(base, end, slot);
-                let field = &table.fields[usize::from(slot)];
-                let last = self.found[range].last().copied();
-                self.found.truncate(base);
-                match (last, field.ty) {
-                    (Some(found), _) => self.flat(field, &found.raw, &data),
-                    (None, Type::Scalar(ty)) => {
-                        scalar::print(ty, 0, self.out);
-                        Ok(())
-                    }
-                    (None, _) => Ok(()),
-                }
-            }
-            WellKnown::Timestamp | WellKnown::Duration => self.time(table, &data),
-            WellKnown::FieldMask => self.field_mask(&data),
-        }
-    }
-
-    /// A `Struct` or `ListValue`: its one field stands for it.
-    fn only_field(&mut self, table: &Table, field: &'s Field, data: &Data<'a>) -> Printed<()> {
-        let (base, end) = self.scan(table, data)?;
-        let open = self.frames.len();
-        let written = base < end && self.field_value(field, data, base, end)?;
-        if !written {
-            let empty: &[u8] = if field.shape == Shape::List {
-                b"[]"
-            } else {
-                b"{}"
-            };
-            self.out.extend_from_slice(empty);
-        }
-        match self.frames.get_mut(open) {
-            Some(frame) => frame.base = base,
-            None => self.found.truncate(base),
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, table: &'s Table, data: &Data<'a>) -> Printed<()> {
-        let (base, end) = self.scan(table, data)?;
-        let Some(last) = self.found[base..end].last().copied() else {
-            return Err("a google.protobuf.Value that holds nothing has no JSON form".into());
-        };
-        let field = &table.fields[usize::from(last.slot)];
-        if last.raw.number == 2 && !f64::from_bits(last.raw.a).is_finite() {
-            return Err("a google.protobuf.Value cannot be NaN or infinite".into());
-        }
-        match field.ty {
-            Type::Message(id) => {
-                let inner = self.schema.table(id);
-                let parts: Vec<Raw> = self.found[base..end].iter().map(|f| f.raw).collect();
-                self.found.truncate(base);
-                let part = match parts.as_slice() {
-                    [only] => data.part(only),
-                    parts => {
-                        let mut merged = Vec::new();
-                        for raw in parts {
-                            merged.extend_from_slice(raw.payload(data.bytes()));
-                        }
-                        let end = merged.len();
-                        Data::Merged(merged.into(), 0, end)
-                    }
-                };
-                self.message(inner, part)
-            }
-            _ => {
-                self.found.truncate(base);
-                self.flat(field, &last.raw, data)
-            }
-        }
-    }
-
-    fn any(&mut self, data: &Data<'a>) -> Printed<()> {
-        let (mut url, mut value) = (Data::Input(&[]), Data::Input(&[]));
-        let mut reader = Reader::new(data.bytes());
-        while let Some(raw) = reader.next().map_err(wrong)? {
-            match (raw.number, raw.wire) {
-                (1, wire::LEN) => url = data.part(&raw),
-                (2, wire::LEN) => value = data.part(&raw),
-                _ => {}
-            }
-        }
-        let url = match std::str::from_utf8(url.bytes()) {
-            Ok(url) => url.to_owned(),
-            Err(_) => return Err("the type of an Any is not UTF-8".into()),
-        };
-        if url.is_empty() && value.bytes().is_empty() {
-            self.out.extend_from_slice(b"{}");
-            return Ok(());
-        }
-        let name = url
-            .rsplit_once('/')
-            .map(|(_, name)| name)
-            .unwrap_or_default();
-        let Some(id) = self.schema.message_id_by_name(name) else {
-            self.any_bytes(&url, value.bytes());
-            return Ok(());
-        };
-        let inner = self.schema.table(id);
-        let plain = inner.kind == WellKnown::Plain;
-        let base = self.found.len();
-        let restart = self.out.len();
-        let kind = Kind::Any {
-            url: url.clone(),
-            value: value.clone(),
-            restart,
-            closer: !plain,
-        };
-        let data = Data::Input(&[]);
-        self.push(Frame {
-            kind,
-            data,
-            base,
-            next: 0,
-            end: 0,
-            empty: true,
-        })?;
-        self.bare += usize::from(plain);
-        if plain {
-            self.message(inner, value)?;
-            self.type_member(&url);
-            return Ok(());
-        }
-        self.out.push(b'{');
-        self.type_member(&url);
-        self.begin();
-        self.out.extend_from_slice(b"\"value\":");
-        self.space();
-        self.message(inner, value)
-    }
-
-    fn type_member(&mut self, url: &str) {
-        self.begin();
-        self.out.extend_from_slice(b"\"@type\":");
-        self.space();
-        quote(url, self.out);
-    }
-
-    fn any_bytes(&mut self, url: &str, value: &[u8]) {
-        let depth = self.depth();
-        self.out.push(b'{');
-        self.line(depth + 1);
-        self.out.extend_from_slice(b"\"@type\":");
-        self.space();
-        quote(url, self.out);
-        self.out.push(b',');
-        self.line(depth + 1);
-        self.out.extend_from_slice(b"\"@value\":");
-        self.space();
-        self.out.push(b'"');
-        base64::encode(value, self.out);
-        self.out.push(b'"');
-        self.line(depth);
-        self.out.push(b'}');
-    }
-
-    fn time(&mut self, table: &Table, data: &Data<'a>) -> Printed<()> {
-        let (mut seconds, mut nanos) = (0i64, 0i32);
-        let mut reader = Reader::new(data.bytes());
-        while let Some(raw) = reader.next().map_err(wrong)? {
-            match (raw.number, raw.wire) {
-                (1, wire::VARINT) => seconds = raw.a as i64,
-                (2, wire::VARINT) => nanos = raw.a as i32,
-                _ => {}
-            }
-        }
-        self.out.push(b'"');
-        match table.kind {
-            WellKnown::Timestamp => time::put_timestamp(seconds, nanos, self.out),
-            _ => time::put_duration(seconds, nanos, self.out),
-        }
-        .ok_or_else(|| {
-            format!(
-                "{seconds} s and {nanos} ns are no valid {}",
-                table.full_name
-            )
-        })?;
-        self.out.push(b'"');
-        Ok(())
-    }
-
-    fn field_mask(&mut self, data: &Data<'a>) -> Printed<()> {
-        let mut text = String::new();
-        let mut reader = Reader::new(data.bytes());
-        let mut first = true;
-        while let Some(raw) = reader.next().map_err(wrong)? {
-            if (raw.number, raw.wire) != (1, wire::LEN) {
-                continue;
-            }
-            if !std::mem::replace(&mut first, false) {
-                text.push(',');
-            }
-            let path = std::str::from_utf8(raw.payload(data.bytes()))
-                .map_err(|_| Wrong::from("a path of the field mask is not UTF-8"))?;
-            let camel = time::path_to_camel(path)
-                .ok_or_else(|| format!("the field mask path {path:?} has no camelCase form"))?;
-            text.push_str(&camel);
-        }
-        quote(&text, self.out);
-        Ok(())
-    }
-}
-
-/// Whether a field may stand on the wire like this; otherwise it is an unknown one.
-fn fits(field: &Field, wire: u8) -> bool {
-    let own = match field.shape {
-        Shape::Map(_) => wire::LEN,
-        _ => table::wire_type(field.ty, field.delimited),
-    };
-    wire == own || (wire == wire::LEN && field.packable())
 }
 
 fn is_default(field: &Field, raw: &Raw, data: &Data<'_>) -> bool {
@@ -1059,47 +621,5 @@ fn is_default(field: &Field, raw: &Raw, data: &Data<'_>) -> bool {
         Type::Scalar(ScalarType::Int32 | ScalarType::Uint32 | ScalarType::Sint32)
         | Type::Enum(_) => raw.a as u32 == 0,
         _ => raw.a == 0,
-    }
-}
-
-/// A key's number in a form in which equal keys are equal.
-fn normal_key(ty: ScalarType, raw: u64) -> u64 {
-    match ty {
-        ScalarType::Int32 | ScalarType::Sfixed32 => i64::from(raw as u32 as i32) as u64,
-        ScalarType::Uint32 | ScalarType::Fixed32 => u64::from(raw as u32),
-        ScalarType::Sint32 => i64::from(wire::unzigzag(u64::from(raw as u32)) as i32) as u64,
-        ScalarType::Sint64 => wire::unzigzag(raw) as u64,
-        ScalarType::Bool => u64::from(raw != 0),
-        _ => raw,
-    }
-}
-
-fn order(ty: ScalarType, a: &Key<'_>, b: &Key<'_>) -> std::cmp::Ordering {
-    match (a, b) {
-        (Key::Text(a), Key::Text(b)) => a.bytes().cmp(b.bytes()),
-        (Key::Number(a), Key::Number(b)) => match ty {
-            ScalarType::Uint64 | ScalarType::Fixed64 => a.cmp(b),
-            _ => (*a as i64).cmp(&(*b as i64)),
-        },
-        (Key::Text(_), Key::Number(_)) => std::cmp::Ordering::Greater,
-        (Key::Number(_), Key::Text(_)) => std::cmp::Ordering::Less,
-    }
-}
-
-fn print_key(ty: ScalarType, key: &Key<'_>, out: &mut Vec<u8>) -> Printed<()> {
-    match key {
-        Key::Text(data) => scalar::print_bytes(ScalarType::String, data.bytes(), out),
-        Key::Number(number) => {
-            out.push(b'"');
-            match ty {
-                ScalarType::Bool => {
-                    out.extend_from_slice(if *number != 0 { b"true" } else { b"false" });
-                }
-                ScalarType::Uint64 | ScalarType::Fixed64 => super::number::put_u64(out, *number),
-                _ => super::number::put_i64(out, *number as i64),
-            }
-            out.push(b'"');
-            Ok(())
-        }
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<(i64, i32)> {
     }
     let (seconds, rest) = digits(text, count)?;
     let (nanos, rest) = fraction(rest)?;
-    if !rest.is_empty() || seconds > MAX_DURATION || (seconds == MAX_DURATION && nanos > 0) {
+    if !rest.is_empty() || seconds > MAX_DURATION {
         return None;
     }
     Some(if negative {

@@ -63,10 +63,10 @@ impl Index {
     /// The full name that `name` means inside `scope`: as it stands, or by the scoping rules of
     /// the language, innermost first.
     fn resolve(&self, scope: &str, name: &str) -> Option<String> {
-        if let Some(full) = name.strip_prefix('.') {
-            if self.0.contains_key(full) {
-                return Some(full.to_owned());
-            }
+        if let Some(full) = name.strip_prefix('.')
+            && self.0.contains_key(full)
+        {
+            return Some(full.to_owned());
         }
         let name = name.strip_prefix('.').unwrap_or(name);
         let mut scope = Some(scope);
@@ -88,30 +88,11 @@ impl Index {
 /// Visits every type reference of a file with the scope it stands in.
 fn references(file: &File, visit: &mut dyn FnMut(&str, &str)) {
     let package = file.package.as_deref().unwrap_or("");
-    let field = |scope: &str, field: &FieldDescriptorProto, visit: &mut dyn FnMut(&str, &str)| {
-        for name in [&field.type_name, &field.extendee].into_iter().flatten() {
-            visit(scope, name);
-        }
-    };
-    fn message(
-        scope: &str,
-        declared: &DescriptorProto,
-        field: &dyn Fn(&str, &FieldDescriptorProto, &mut dyn FnMut(&str, &str)),
-        visit: &mut dyn FnMut(&str, &str),
-    ) {
-        let name = join(scope, declared.name.as_deref().unwrap_or(""));
-        for one in declared.field.iter().chain(&declared.extension) {
-            field(&name, one, visit);
-        }
-        for nested in &declared.nested_type {
-            message(&name, nested, field, visit);
-        }
-    }
     for declared in &file.message_type {
-        message(package, declared, &field, visit);
+        message_references(package, declared, visit);
     }
     for extension in &file.extension {
-        field(package, extension, visit);
+        field_references(package, extension, visit);
     }
     for service in &file.service {
         for method in &service.method {
@@ -122,6 +103,22 @@ fn references(file: &File, visit: &mut dyn FnMut(&str, &str)) {
                 visit(package, name);
             }
         }
+    }
+}
+
+fn message_references(scope: &str, declared: &DescriptorProto, visit: &mut dyn FnMut(&str, &str)) {
+    let name = join(scope, declared.name.as_deref().unwrap_or(""));
+    for field in declared.field.iter().chain(&declared.extension) {
+        field_references(&name, field, visit);
+    }
+    for nested in &declared.nested_type {
+        message_references(&name, nested, visit);
+    }
+}
+
+fn field_references(scope: &str, field: &FieldDescriptorProto, visit: &mut dyn FnMut(&str, &str)) {
+    for name in [&field.type_name, &field.extendee].into_iter().flatten() {
+        visit(scope, name);
     }
 }
 
@@ -379,7 +376,7 @@ pub(crate) fn dangling(file: &File, files: &[File]) -> bool {
     index.add_file(file, None);
     let mut dangling = false;
     references(file, &mut |scope, name| {
-        dangling |= index.resolve(scope, name).is_none()
+        dangling |= index.resolve(scope, name).is_none();
     });
     dangling
 }

@@ -128,3 +128,22 @@ async fn a_failing_share_and_not_serving_are_seen_and_end_by_themselves() {
         (400, &json!("ratio: 2 is not above 0 and at most 1"))
     );
 }
+
+#[tokio::test]
+async fn a_hanging_instance_leaves_in_good_order() {
+    let mut world = World::new().await;
+    set(&world, json!({"mode": "HANG"})).await;
+    let leaving = world.users.remove(0);
+    let (addr, handle) = (leaving.local_addr(), leaving.handle());
+    let asked = tokio::spawn(async move {
+        let request = http::Request::get("/v1/users/1").header("host", "demo");
+        crate::world::answer(addr, request.body(http_body_util::Full::default()).unwrap()).await
+    });
+    until("a call hangs", async || handle.in_flight() > 0).await;
+    soon(leaving.run_until(std::future::ready(()), std::future::pending())).await;
+    assert_eq!(
+        soon(asked).await.unwrap().status,
+        200,
+        "the call is answered before the end"
+    );
+}

@@ -41,7 +41,7 @@ macro_rules! both {
             $pair.peer.api.$method(request),
         );
         let (lite, peer) = call.await;
-        $pair.compare(&what, settled(lite), settled(peer))
+        $pair.compare(&what, settled(lite), &settled(peer))
     }};
 }
 
@@ -107,9 +107,9 @@ impl Pair {
         &mut self,
         what: &str,
         lite: Result<A, String>,
-        peer: Result<A, String>,
+        peer: &Result<A, String>,
     ) -> Outcome {
-        if let (Err(ours), Err(theirs)) = (&lite, &peer)
+        if let (Err(ours), Err(theirs)) = (&lite, peer)
             && self.peer.is_3_4()
             && what.starts_with("txn")
         {
@@ -121,7 +121,7 @@ impl Pair {
                 return Ok(());
             }
         }
-        if lite != peer {
+        if lite != *peer {
             return Err(TestCaseError::fail(format!(
                 "{what}:\netcdlite {lite:?}\netcd {} {peer:?}",
                 self.peer.version
@@ -139,7 +139,7 @@ impl Pair {
         &mut self,
         revision: Revision,
         streams: &mut [WatchStream; 2],
-        watched: &mut Vec<Watched>,
+        watched: &mut [Watched],
     ) -> Outcome {
         // A watch that etcd has not yet brought up to date would be cancelled by chance.
         self.flush(streams, watched).await?;

@@ -20,14 +20,17 @@ const READ_LIMIT: u64 = 16 << 20;
 
 /// Change values.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "msctl config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]...",
+    after_help = "\
 Examples:
   msctl config set order/timeout.write 5s -m \"slow disk on b\"
   msctl config set order/timeout.write 5s order/page.size 50     both or none
   msctl config set order/rules @rules.yaml                       from a file; '-' reads stdin
   msctl config set order/timeout.write 5s --if-revision 811      only if nobody changed it since
   msctl config set order/timeout.write 5s --wait 30s             until every instance runs it
-  msctl config set order/timeout.write 5s --canary order-7f3a-1  this instance alone, for now")]
+  msctl config set order/timeout.write 5s --canary order-7f3a-1  this instance alone, for now"
+)]
 pub(super) struct Set {
     /// Keys and values in turn; a value is YAML, @FILE or - for stdin
     #[arg(required = true, num_args = 1.., value_names = ["KEY", "VALUE"], allow_negative_numbers = true)]

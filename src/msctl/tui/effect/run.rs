@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use etcd::LeaseKeys;
 use fleet::release::Action;
-use fleet::{Instance, LeaseId, Outcome, Plan};
+use fleet::{Instance, LeaseId, Outcome, Plan, Revision};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -41,7 +41,11 @@ pub struct Runner {
 
 impl Runner {
     /// Starts the feeds of a context.
-    pub fn start(session: Session, generation: u64, events: mpsc::Sender<Event>) -> Self {
+    pub fn start(
+        session: Session,
+        generation: u64,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         feed::start(&session, generation, &events, &mut tasks);
         Self {
@@ -102,9 +106,13 @@ impl Runner {
                     to.send(Reply::Raw(key, entry)).await;
                 });
             }
-            Effect::Save { plan, message } => {
+            Effect::Save {
+                plan,
+                message,
+                revision,
+            } => {
                 self.tasks.spawn(async move {
-                    let outcome = save(&session, plan, &message).await;
+                    let outcome = save(&session, plan, &message, revision).await;
                     to.send(Reply::Written(Deed::SaveConfig, outcome)).await;
                 });
             }
@@ -291,11 +299,14 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
     Ok((keys, false))
 }
 
-async fn save(session: &Session, plan: Plan, message: &str) -> Result<Outcome, String> {
+async fn save(
+    session: &Session,
+    plan: Plan,
+    message: &str,
+    revision: Revision,
+) -> Result<Outcome, String> {
     let writer = session.writer().map_err(|why| why.to_string())?;
-    let seen = plan.edits().iter().map(|edit| edit.seen.revision());
-    let seen = seen.max().unwrap_or_default();
-    let proposal = Proposal::of(session, plan, seen, Action::Change);
+    let proposal = Proposal::of(session, plan, revision, Action::Change);
     let proposal = proposal.await.map_err(|why| why.to_string())?;
     if let Some(fault) = proposal.errors().next() {
         return Err(format!("{}/{}", fault.key.scope, fault.violation));

@@ -389,10 +389,7 @@ impl CallsPage {
             self.instance = None;
         }
         let key = (of.clone(), method.service.clone(), method.name.clone());
-        self.requests
-            .entry(key)
-            .or_insert_with(|| Editor::new(Shape::Lines, &method.template))
-            .place(0, 0);
+        self.requests.entry(key).or_insert_with(|| template(method));
         self.chosen = Some((of.clone(), Arc::clone(method)));
         true
     }
@@ -431,6 +428,18 @@ impl CallsPage {
             _ => false,
         }
     }
+}
+
+/// A request to begin with: the template, with the cursor in its first empty text.
+pub fn template(method: &Method) -> Editor {
+    let mut editor = Editor::new(Shape::Lines, &method.template);
+    let gap = editor.lines().iter().enumerate().find_map(|(row, line)| {
+        let at = line.find("\"\"")?;
+        Some((row, line[..at].chars().count() + 1))
+    });
+    let (row, column) = gap.unwrap_or((0, 0));
+    editor.place(row, column);
+    editor
 }
 
 struct MethodFacts<'a> {

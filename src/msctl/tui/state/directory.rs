@@ -24,6 +24,10 @@ pub struct HealthSeen {
     pub since: Duration,
 }
 
+/// For so long a lease's time is counted down from etcd's last answer. Its holder keeps it alive all
+/// the while, so a number counted further would show a lease as ending that is not.
+const TRUSTED: Duration = Duration::from_secs(6);
+
 /// What etcd said of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseSeen {
@@ -38,11 +42,12 @@ pub struct LeaseSeen {
 }
 
 impl LeaseSeen {
-    /// Seconds left now, if nobody has kept it alive since it was asked.
+    /// Seconds left now, if nobody has kept it alive since it was asked. `None` where that was too
+    /// long ago to tell, or there is no such lease.
     pub fn left(&self, now: Duration) -> Option<f64> {
         let ttl = self.ttl?;
-        let since = now.saturating_sub(self.at).as_secs_f64();
-        Some((ttl as f64 - since).max(0.0))
+        let since = now.saturating_sub(self.at);
+        (since <= TRUSTED).then(|| (ttl as f64 - since.as_secs_f64()).max(0.0))
     }
 }
 
@@ -414,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_runs_down_between_two_answers_and_never_below_zero() {
+    fn a_lease_runs_down_between_two_answers_and_is_not_guessed_for_long() {
         let lease = LeaseSeen {
             granted: 10,
             ttl: Some(7),
@@ -422,7 +427,12 @@ mod tests {
             keys: None,
         };
         assert_eq!(lease.left(Duration::from_secs(102)), Some(5.0));
-        assert_eq!(lease.left(Duration::from_secs(200)), Some(0.0));
+        let short = LeaseSeen {
+            ttl: Some(1),
+            ..lease.clone()
+        };
+        assert_eq!(short.left(Duration::from_secs(104)), Some(0.0));
+        assert_eq!(lease.left(Duration::from_secs(200)), None);
         assert_eq!(
             LeaseSeen { ttl: None, ..lease }.left(Duration::from_secs(100)),
             None

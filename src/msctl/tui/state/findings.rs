@@ -58,7 +58,12 @@ impl DoctorPage {
             .quarantined()
             .map(|(key, poison)| FindingRow {
                 key: key.clone(),
-                subject: key.to_string(),
+                subject: key
+                    .to_string()
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
                 finding: finding::of_poison(key, poison),
             })
             .collect();
@@ -77,7 +82,7 @@ impl DoctorPage {
         }
         let total = rows.len();
         rows.retain(|row| self.list.filter().matches(row));
-        rows.sort_by(|a, b| b.finding.severity.cmp(&a.finding.severity));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.finding.severity));
         let rows: Vec<_> = rows.into_iter().enumerate().collect();
         self.list.fill(now, rows, total, |(at, row)| {
             (row.key.clone(), row.finding.code, *at)

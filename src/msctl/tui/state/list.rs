@@ -125,6 +125,10 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     pub fn set_filter(&mut self, text: &str) {
         self.filter = Filter::parse(text);
         text.clone_into(&mut self.filter_text);
+        if !text.is_empty() {
+            // What was found stays under the cursor when the filter goes.
+            self.table.place();
+        }
         self.outdate_now();
     }
 

@@ -44,7 +44,11 @@ fn a_save_carries_the_value_the_guard_and_the_message() {
 fn a_second_save_waits_for_the_first() {
     let mut state = edited();
     assert_eq!(press(&mut state, "ctrl-s y").len(), 1);
-    assert!(press(&mut state, "ctrl-s y").is_empty());
+    assert!(press(&mut state, "ctrl-s").is_empty());
+    assert!(
+        state.overlay.is_none(),
+        "nothing is asked while the first is out"
+    );
 }
 
 #[test]

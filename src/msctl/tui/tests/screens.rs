@@ -273,10 +273,7 @@ fn a_call_from_method_to_answer() {
     for (width, height) in [(80, 24), (100, 30), (180, 50)] {
         let mut state = calls(width, height);
         check(&format!("calls_{width}x{height}"), &state, "dark");
-        press(
-            &mut state,
-            "enter down right right right right right right right right",
-        );
+        press(&mut state, "enter");
         type_text(&mut state, "1");
         press(&mut state, "ctrl-enter");
         check(&format!("calls_running_{width}x{height}"), &state, "dark");

@@ -447,7 +447,8 @@ fn reset_request(state: &mut State) {
     };
     if let Some(request) = state.calls.request_mut() {
         request.replace(&method.template);
-        request.place(0, 0);
+        let (row, column) = calls::template(&method).cursor();
+        request.place(row, column);
     }
 }
 
@@ -458,6 +459,7 @@ fn start_filter(state: &mut State) {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Sorting {
     Next,
     Reverse,

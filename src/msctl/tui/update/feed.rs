@@ -38,7 +38,7 @@ pub(super) fn feed(state: &mut State, feed: Feed) -> Vec<Effect> {
             proved(state, source, revision);
             state.changed |= doubtful || state.revision() != moved;
         }
-        Feed::Stale(source, cause) => stale(state, source, cause),
+        Feed::Stale(source, cause) => stale(state, source, &cause),
         Feed::Link(members) => link(state, members),
     }
     Vec::new()
@@ -97,30 +97,32 @@ fn proved(state: &mut State, source: Source, revision: fleet::Revision) {
     }
 }
 
-fn stale(state: &mut State, source: Source, cause: String) {
+fn stale(state: &mut State, source: Source, cause: &str) {
     let since = state.now.mono;
     let first = !matches!(state.freshness(), Freshness::Stale { .. });
     let feed = state.feed_mut(source);
     feed.freshness = match std::mem::take(&mut feed.freshness) {
         Freshness::Stale { since, .. } => Freshness::Stale {
             since,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
         // The last proof is how old the data is, not the moment the loss was noticed.
         Freshness::Fresh { at } => Freshness::Stale {
             since: at,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
         Freshness::Loading => Freshness::Stale {
             since,
-            cause: cause.clone(),
+            cause: cause.to_owned(),
         },
     };
     if first {
-        state.say(
-            Tone::Warn,
-            format!("etcd is lost: {cause}. What shows is kept and marked stale"),
-        );
+        let text = if state.is_loaded() {
+            format!("etcd is lost: {cause}. What shows is kept and marked stale")
+        } else {
+            format!("etcd does not answer: {cause}. It is tried again for ever")
+        };
+        state.say(Tone::Warn, text);
         link_event(state, format!("etcd is lost: {cause}"));
     }
     state.changed = true;
@@ -167,7 +169,7 @@ fn note(state: &mut State, source: Source, change: &Change, before: &Before) {
     let key = change.key().clone();
     let (what, lease, text) = match change {
         Change::Put(entry) => {
-            let what = if entry.version <= 1 {
+            let what = if entry.version <= 1 && before.entry.is_none() {
                 What::Created
             } else {
                 What::Changed

@@ -102,7 +102,7 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
             }
         }
     }
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|(points, _)| std::cmp::Reverse(*points));
     found
         .into_iter()
         .take(SHOWN)

@@ -86,7 +86,17 @@ pub(super) fn save(state: &mut State) {
     };
     let text = format!("Save {count} {changes}, to {}?", state.context.name);
     let message = state.save_message.clone();
-    ask(state, text, lines, Effect::Save { plan, message });
+    let revision = state.revision();
+    ask(
+        state,
+        text,
+        lines,
+        Effect::Save {
+            plan,
+            message,
+            revision,
+        },
+    );
 }
 
 /// Asks before records of instances are deleted: the marked ones, or the one under the cursor.

@@ -89,7 +89,7 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
             ),
             None => {
                 let count = known.map_or(0, fleet::Service::len);
-                format!("any healthy instance of {service} ({count})")
+                format!("any healthy {service} ({count})")
             }
         };
         spans.push(Span::dim(format!("  to {to}")));

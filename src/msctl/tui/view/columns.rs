@@ -35,6 +35,8 @@ pub(super) struct Column {
     pub(super) rank: u8,
     /// Where its texts stand.
     pub(super) side: Side,
+    /// The smaller, the sooner it gets room beyond its least.
+    grows: u8,
 }
 
 impl Column {
@@ -45,6 +47,7 @@ impl Column {
             most,
             rank,
             side: Side::Left,
+            grows: rank,
         }
     }
 
@@ -55,6 +58,17 @@ impl Column {
             most,
             rank,
             side: Side::Right,
+            grows: rank,
+        }
+    }
+}
+
+impl Column {
+    /// Takes what room the others leave.
+    pub(super) const fn late(self) -> Self {
+        Self {
+            grows: u8::MAX,
+            ..self
         }
     }
 }
@@ -133,7 +147,7 @@ impl Grid<'_> {
 
     /// Column and width of each column that is shown.
     fn place(&self, room: u16) -> Vec<Option<(u16, u16)>> {
-        let wants: Vec<u16> = self
+        let exact: Vec<u16> = self
             .columns
             .iter()
             .enumerate()
@@ -144,11 +158,26 @@ impl Grid<'_> {
                     .filter_map(|row| row.get(index))
                     .map(|c| width(c));
                 let widest = widest.max().unwrap_or(0).max(text::width(column.title));
-                // In steps of four, so that columns do not dance while rows come and go.
-                let widest = u16::try_from(widest).unwrap_or(u16::MAX).saturating_add(3) / 4 * 4;
-                widest.clamp(column.least, column.most)
+                u16::try_from(widest)
+                    .unwrap_or(u16::MAX)
+                    .clamp(column.least, column.most)
             })
             .collect();
+        // In steps of four where there is room, so that columns do not dance while rows come and go.
+        let steps = |cells: u16, column: &Column| {
+            (cells.saturating_add(3) / 4 * 4).clamp(column.least, column.most)
+        };
+        let stepped: Vec<u16> = exact
+            .iter()
+            .zip(self.columns)
+            .map(|(cells, column)| steps(*cells, column))
+            .collect();
+        let total: usize = stepped.iter().map(|cells| usize::from(*cells + GAP)).sum();
+        let wants = if total + usize::from(LEAD) <= usize::from(room) {
+            stepped
+        } else {
+            exact
+        };
         let mut shown: Vec<bool> = vec![true; self.columns.len()];
         loop {
             let need: u16 = LEAD
@@ -178,7 +207,7 @@ impl Grid<'_> {
                     .sum::<u16>();
             let mut spare = room.saturating_add(GAP).saturating_sub(fixed);
             let mut order: Vec<usize> = (0..shown.len()).filter(|index| shown[*index]).collect();
-            order.sort_by_key(|index| self.columns[*index].rank);
+            order.sort_by_key(|index| self.columns[*index].grows);
             let mut given: Vec<u16> = self.columns.iter().map(|column| column.least).collect();
             for index in order {
                 let more = wants[index].saturating_sub(given[index]).min(spare);

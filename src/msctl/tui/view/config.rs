@@ -30,7 +30,7 @@ const KEYS: [Column; 5] = [
     Column::left("VALUE", 12, 60, 1),
     Column::left("FROM", 8, 24, 3),
     Column::left("SINCE", 6, 16, 4),
-    Column::left("RUNS", 6, 50, 2),
+    Column::left("RUNS", 6, 60, 2).late(),
 ];
 
 /// Draws the page.
@@ -176,7 +176,6 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
         None => String::new(),
     };
     let from = match (&row.own, &row.global) {
-        (Some(_), Some(_)) if own != "global" => vec![Span::plain(own), Span::dim(" over global")],
         (Some(_), _) => vec![Span::plain(own)],
         (None, Some(_)) => vec![Span::dim("global")],
         (None, None) => vec![Span::new("new", Role::Added)],
@@ -303,16 +302,13 @@ fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
         .scope
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
-    let mut y = rest.y;
     let global = if own == "global" {
         None
     } else {
         Some(("global", &row.global))
     };
-    for (layer, entry) in [(own.as_str(), &row.own)].into_iter().chain(global) {
-        if y >= rest.y + rest.height {
-            break;
-        }
+    let layers = [(own.as_str(), &row.own)].into_iter().chain(global);
+    for ((layer, entry), y) in layers.zip(rest.y..rest.y + rest.height) {
         let spans = match entry {
             None => vec![Span::dim("not set")],
             Some(entry) => vec![
@@ -327,7 +323,6 @@ fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
         };
         paint.text(rest.x + 3, y, 20, layer, Role::Dim);
         paint.spans(rest.x + 24, y, rest.width.saturating_sub(25), &spans);
-        y += 1;
     }
 }
 
@@ -398,6 +393,12 @@ fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
         if overtaken.contains(&key) {
             paint.text(x + 2, y, 24, "changed meanwhile", Role::Warn);
         }
+        if y + 1 < end
+            && draft.difference.lines.len() > 1
+            && let Some(reach) = reach(state, key)
+        {
+            paint.text(rest.x + 3, y + 1, keys, &format!("  {reach}"), Role::Dim);
+        }
         let x = rest.x + 3 + keys;
         let room = rest.width.saturating_sub(keys + 4);
         y = difference(
@@ -418,6 +419,22 @@ fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
     };
     let spans = [Span::dim("message  "), message];
     paint.spans(last.x + 3, last.y, last.width.saturating_sub(4), &spans);
+}
+
+/// Whom a change reaches.
+fn reach(state: &State, key: &ConfigKey) -> Option<String> {
+    match &key.scope {
+        Scope::Global => Some("reaches every service".into()),
+        Scope::Service(service) => {
+            let running = state.directory.registry.service(service.as_str())?.len();
+            let word = if running == 1 {
+                "instance"
+            } else {
+                "instances"
+            };
+            Some(format!("reaches {running} {word}"))
+        }
+    }
 }
 
 /// The lines of a difference. Returns the row after them.
@@ -589,6 +606,12 @@ fn rollout(paint: &mut Paint<'_>, area: Area, state: &State, saving: &Saving) {
     };
     paint.rule(rule, &format!("saved as r{revision}"), Role::Good);
     let mut y = rest.y;
+    let names = keys.iter().filter_map(|key| state.config.name_of(key));
+    let widest = names
+        .map(|name| name.to_string().len())
+        .max()
+        .unwrap_or(0)
+        .min(40);
     for key in keys {
         let Some(name) = state.config.name_of(key) else {
             continue;
@@ -607,7 +630,7 @@ fn rollout(paint: &mut Paint<'_>, area: Area, state: &State, saving: &Saving) {
         let running = state.directory.registry.service(service.as_str());
         let tally =
             running.and_then(|service| tally(state, service, &name.to_string(), revision.0));
-        let mut spans = vec![Span::plain(format!("{name}   "))];
+        let mut spans = vec![Span::plain(format!("{:<widest$}   ", name.to_string()))];
         match tally {
             None => spans.push(Span::dim("no instance reports what it runs")),
             Some(tally) => {

@@ -29,7 +29,7 @@ pub(super) fn header(paint: &mut Paint<'_>, area: Area, state: &State) {
         paint.clear(area);
         paint.tint(area, style);
     }
-    let etcd = etcd(paint, state, production);
+    let etcd = etcd(paint, state, area.width, production);
     let mut left = vec![Span::new(state.context.name.as_str(), base)];
     if production {
         left.push(Span::new("  PRODUCTION", base));
@@ -46,8 +46,8 @@ pub(super) fn header(paint: &mut Paint<'_>, area: Area, state: &State) {
     }
     let inner = area.inset(1);
     let right = u16::try_from(width(&etcd)).unwrap_or(u16::MAX);
-    // The path gives way to the state of etcd, down to its half.
-    let room = inner.width.saturating_sub(right + 2).max(inner.width / 2);
+    // The path gives way to the state of etcd, down to a third.
+    let room = inner.width.saturating_sub(right + 2).max(inner.width / 3);
     paint.spans(inner.x, area.y, room, &left);
     let (_, rest) = inner.left(room + 2);
     paint.spans_right(rest, &etcd);
@@ -72,7 +72,7 @@ fn path(state: &State) -> Vec<String> {
 }
 
 /// `etcd ●●● leader m1   rev 18 204   fresh 0.2s`
-fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'a>> {
+fn etcd<'a>(paint: &Paint<'_>, state: &'a State, columns: u16, production: bool) -> Vec<Span<'a>> {
     let role = |role: Role| {
         if production {
             Role::HeaderProduction
@@ -92,11 +92,14 @@ fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'
     }
     if let Some(Ok(cluster)) = &state.cluster {
         if let Some(leader) = cluster.leader() {
-            spans.push(Span::new(" leader ", role(Role::Dim)));
-            spans.push(Span::new(
-                text::fit_id(leader, 16, marks.ellipsis),
-                role(Role::Text),
-            ));
+            // A leader is the first to go where room is short; having none is not.
+            if columns >= 90 {
+                spans.push(Span::new(" leader ", role(Role::Dim)));
+                spans.push(Span::new(
+                    text::fit_id(leader, 16, marks.ellipsis),
+                    role(Role::Text),
+                ));
+            }
         } else {
             spans.push(Span::new(" no leader", role(Role::Warn)));
         }
@@ -107,11 +110,13 @@ fn etcd<'a>(paint: &Paint<'_>, state: &'a State, production: bool) -> Vec<Span<'
             ));
         }
     }
-    spans.push(Span::new("   rev ", role(Role::Dim)));
-    spans.push(Span::new(
-        text::number(state.revision().0),
-        role(Role::Text),
-    ));
+    if state.revision().0 > 0 {
+        spans.push(Span::new("   rev ", role(Role::Dim)));
+        spans.push(Span::new(
+            text::number(state.revision().0),
+            role(Role::Text),
+        ));
+    }
     let now = state.now.mono;
     let (word, tone) = match state.freshness() {
         Freshness::Loading => ("   connecting".to_owned(), Role::Warn),

@@ -21,9 +21,9 @@ const GAUGE: usize = 8;
 
 const COLUMNS: [Column; 7] = [
     Column::left("INSTANCE", 12, 40, 0),
-    Column::left("ENDPOINT", 12, 28, 4),
-    Column::left("HEALTH", 14, 18, 1),
-    Column::left("LEASE", 10, 20, 2),
+    Column::left("ENDPOINT", 14, 28, 4),
+    Column::left("HEALTH", 17, 20, 1),
+    Column::left("LEASE", 16, 20, 2),
     Column::right("CONFIG", 6, 10, 5),
     Column::right("UP", 6, 8, 3),
     Column::left("ZONE", 4, 14, 6),
@@ -149,7 +149,7 @@ fn health(paint: &Paint<'_>, state: &State, seen: Option<&HealthSeen>) -> Vec<Sp
         role,
     );
     let tail = match (seen.health, seen.latency) {
-        (Health::Serving, Some(latency)) => text::latency(latency),
+        (Health::Serving, Some(latency)) => text::millis(latency),
         (Health::Serving | Health::Unknown, _) => String::new(),
         _ => age(state.now.mono.saturating_sub(seen.since)),
     };
@@ -185,8 +185,12 @@ pub(super) fn gauge(
     let Some(seen) = state.directory.lease(id) else {
         return vec![Span::dim("–")];
     };
-    let Some(left) = seen.left(state.now.mono) else {
+    if seen.ttl.is_none() {
         return vec![Span::new("ended", Role::Bad)];
+    }
+    let Some(left) = seen.left(state.now.mono) else {
+        let ago = age(state.now.mono.saturating_sub(seen.at));
+        return vec![Span::dim(format!("not known, {ago}"))];
     };
     let part = left / seen.granted.max(1) as f64;
     // Keepalives come at a third of the time, so less than half is late and a quarter is alarming.
@@ -340,7 +344,7 @@ fn others(state: &State) -> Option<String> {
         .filter_map(|seen| seen.latency)
         .collect();
     let (least, most) = (latencies.iter().min()?, latencies.iter().max()?);
-    let (least, most) = (text::latency(*least), text::latency(*most));
+    let (least, most) = (text::millis(*least), text::millis(*most));
     let range = if least == most {
         least
     } else {

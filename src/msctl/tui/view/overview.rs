@@ -43,7 +43,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         let (rule, rest) = doctor.top(1);
         paint.rule(
             rule,
-            &format!("{errors} errors, {warnings} warnings"),
+            &format!(
+                "{}, {}",
+                text::count(errors, "error"),
+                text::count(warnings, "warning")
+            ),
             Role::Text,
         );
         if findings == 0 {
@@ -162,10 +166,10 @@ fn fleet_bars<'a>(paint: &Paint<'_>, state: &'a State, lines: &mut Vec<Option<Ve
     let total: usize = by_health.iter().sum();
     let number = |count: usize| text::number(i64::try_from(count).unwrap_or(i64::MAX));
     lines.push(Some(vec![Span::plain(format!(
-        "{} services, {} instances, {} config keys",
-        number(services),
-        number(total),
-        number(state.config.len())
+        "{}, {}, {}",
+        text::count(services, "service"),
+        text::count(total, "instance"),
+        text::count(state.config.len(), "config key")
     ))]));
     for (health, count) in Health::ALL.into_iter().zip(by_health) {
         let part = count as f64 / total.max(1) as f64;

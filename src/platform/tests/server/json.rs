@@ -535,7 +535,7 @@ async fn a_bidi_call_over_http_2_answers_while_it_is_asked() {
             text.as_bytes(),
         ))))
         .await
-        .unwrap()
+        .unwrap();
     };
     say("{\"id\":\"1\"}").await;
     let mut answers = soon(sender.send_request(request))

@@ -88,11 +88,13 @@ async fn metrics_count_calls_of_both_protocols_by_method_and_code() {
     world.grpc().await.call("Fail", &fail, &[]).await;
     world.get("/v1/fail/5").await;
     world.get("/made/up/path").await;
+    world.get("/v1/stream/2?small=15").await;
     let text = world.get("/metrics").await.text().to_owned();
     for (method, protocol, code) in [
         ("/echo.v1.Echo/Fail", "grpc", "NOT_FOUND"),
         ("/echo.v1.Echo/Fail", "http", "NOT_FOUND"),
         ("unknown", "http", "NOT_FOUND"),
+        ("/echo.v1.Echo/Stream", "http", "DATA_LOSS"),
     ] {
         let line = format!(
             "server_requests_total{{method=\"{method}\",protocol=\"{protocol}\",code=\"{code}\"}}"
@@ -220,8 +222,18 @@ async fn the_openapi_document_tells_what_the_rules_take() {
     assert_eq!(named("kind").unwrap()["schema"]["enum"][1], "ROUND");
     assert_eq!(named("inner.count").unwrap()["in"], "query");
     assert!(named("labels").is_none() && named("list").is_none());
-    // Whatever is referred to is there.
     let text = document.to_string();
+    let ids: Vec<_> = text
+        .split("\"operationId\":\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert_eq!(
+        ids.iter().collect::<std::collections::HashSet<_>>().len(),
+        ids.len(),
+        "{ids:?}"
+    );
+    // Whatever is referred to is there.
     for reference in text.split("\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
         assert!(

@@ -119,23 +119,17 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
             _ => {}
         },
         View::Calls => match state.calls.tree.current().cloned() {
-            Some(TreeRow::Service { name, .. }) => {
-                if state.calls.toggle(&name) {
-                    return ask_methods(state, name);
-                }
+            Some(TreeRow::Service { name, .. }) if state.calls.toggle(&name) => {
+                return ask_methods(state, name);
             }
-            Some(TreeRow::Note { of, .. }) => {
-                if state.calls.unfold(&of) {
-                    return ask_methods(state, of);
-                }
+            Some(TreeRow::Note { of, .. }) if state.calls.unfold(&of) => {
+                return ask_methods(state, of);
             }
-            Some(TreeRow::Method { .. }) => {
-                if state.calls.choose() {
-                    state.calls.pane = calls::Pane::Request;
-                }
+            Some(TreeRow::Method { .. }) if state.calls.choose() => {
+                state.calls.pane = calls::Pane::Request;
             }
             Some(TreeRow::Heading { .. }) => go(state, Motion::Rows(1)),
-            None => {}
+            _ => {}
         },
         View::Leases => open_lease(state),
         View::Events => open_event(state),
@@ -159,7 +153,10 @@ fn open_lease(state: &mut State) {
             lines.push(format!("granted  {}s", seen.granted));
             match seen.left(state.now.mono) {
                 Some(left) => lines.push(format!("left     {left:.1}s")),
-                None => lines.push("ended    etcd has no such lease any longer".into()),
+                None if seen.ttl.is_none() => {
+                    lines.push("ended    etcd has no such lease any longer".into());
+                }
+                None => lines.push("left     not known: it was asked too long ago".into()),
             }
             lines.push(String::new());
             match seen.keys.as_deref() {

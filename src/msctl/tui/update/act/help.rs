@@ -40,7 +40,7 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
                 .chain(others)
                 .collect::<Vec<_>>()
                 .join(", ");
-            lines.push(format!("  {keys:<28} {:<20} {}", spec.name, spec.help));
+            lines.push(format!("  {keys:<22} {:<18} {}", spec.name, spec.help));
         }
     }
     lines.push(String::new());
@@ -51,7 +51,7 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         ("ttl<10s up>1h", "times with their unit"),
         ("version=1.4.2 zone=a", "fields and metadata of an instance"),
     ] {
-        lines.push(format!("  {example:<28} {meaning}"));
+        lines.push(format!("  {example:<22} {meaning}"));
     }
     lines
 }

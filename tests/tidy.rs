@@ -1,0 +1,178 @@
+//! The architecture's rules, held by reading the tree: headers, crate edges, the TUI law, names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+/// Every Rust file below the folders, with its text.
+fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path.strip_prefix(root()).unwrap().to_path_buf(), text));
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// The part of a file before its unit tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for (path, text) in sources(&["src", "tests"]) {
+        let header = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .count();
+        assert!(header >= 1, "{}: no //! header", path.display());
+    }
+}
+
+#[test]
+fn no_file_has_a_name_that_says_nothing() {
+    for (path, _) in sources(&["src", "tests"]) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let empty = [
+            "mod", "utils", "util", "common", "misc", "helpers", "manager", "types",
+        ];
+        assert!(
+            !empty.contains(&name),
+            "{}: name it after its concept",
+            path.display()
+        );
+    }
+}
+
+/// Which of our crates a crate may use outside its tests.
+const EDGES: [(&str, &[&str]); 7] = [
+    ("fleet", &[]),
+    ("etcd", &["fleet"]),
+    ("reflect", &[]),
+    ("platform", &["fleet", "etcd", "reflect"]),
+    ("demo", &["platform"]),
+    ("etcdlite", &[]),
+    (
+        "msctl",
+        &["fleet", "etcd", "reflect", "platform", "demo", "etcdlite"],
+    ),
+];
+
+#[test]
+fn crates_use_only_what_the_map_allows() {
+    for (name, allowed) in EDGES {
+        let manifest =
+            fs::read_to_string(root().join("src").join(name).join("Cargo.toml")).unwrap();
+        let section = manifest.split("[dependencies]").nth(1).unwrap_or("");
+        let section = section.split("\n[").next().unwrap_or("");
+        for (other, _) in EDGES {
+            let uses = section.lines().any(|line| {
+                line.strip_prefix(other)
+                    .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+            });
+            assert!(
+                !uses || allowed.contains(&other),
+                "{name} must not depend on {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn versions_stand_in_the_workspace_alone() {
+    for (name, _) in EDGES {
+        let manifest =
+            fs::read_to_string(root().join("src").join(name).join("Cargo.toml")).unwrap();
+        for line in manifest.lines().filter(|line| line.contains("version")) {
+            assert!(line.contains(".workspace = true"), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn fleet_is_pure() {
+    for (path, text) in sources(&["src/fleet"]) {
+        for banned in [
+            "tokio",
+            "std::fs",
+            "std::net",
+            "std::env",
+            "SystemTime",
+            "Instant::now",
+        ] {
+            assert!(
+                !code(&text).contains(banned),
+                "{}: {banned}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_console_state_knows_neither_terminal_nor_tasks_nor_views() {
+    for (path, text) in sources(&["src/msctl/tui"]) {
+        let place = path.to_str().unwrap();
+        let is_state = place.ends_with("tui/state.rs") || place.contains("tui/state/");
+        if is_state {
+            for banned in [
+                "ratatui::",
+                "crossterm::",
+                "tokio::",
+                "tui::view",
+                "super::view",
+            ] {
+                assert!(!code(&text).contains(banned), "{place}: {banned}");
+            }
+        }
+        if place.ends_with("tui/view.rs") || place.contains("tui/view/") {
+            assert!(
+                !code(&text).contains("&mut State"),
+                "{place}: a view only reads"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_library_never_knows_the_console() {
+    for (path, text) in sources(&["src/fleet", "src/etcd", "src/reflect", "src/platform"]) {
+        for banned in ["ratatui", "crossterm", "clap::"] {
+            assert!(
+                !code(&text).contains(banned),
+                "{}: {banned}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_test_is_switched_off() {
+    for (path, text) in sources(&["src", "tests"]) {
+        let off = ["#[igno", "re"].concat();
+        assert!(
+            !text.contains(&off),
+            "{}: a test is ignored",
+            path.display()
+        );
+    }
+}
