@@ -10,6 +10,7 @@ mod bad_input;
 mod config;
 mod config_changes;
 mod config_docs;
+mod config_faults;
 mod config_race;
 mod config_rollout;
 mod config_trees;

@@ -48,6 +48,9 @@ pub(super) struct Abort {
 
 impl Promote {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        if !self.how.dry_run {
+            session.writer()?;
+        }
         let service = service(&self.service)?;
         match self.auto {
             Some(quiet) => watch(session, &service, quiet, report).await,
@@ -58,6 +61,9 @@ impl Promote {
 
 impl Abort {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        if !self.how.dry_run {
+            session.writer()?;
+        }
         let service = service(&self.service)?;
         abort(session, &service, &self.how, report).await
     }

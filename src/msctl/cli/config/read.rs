@@ -46,7 +46,9 @@ impl Get {
             return Err(absent(session, &named).await?);
         };
         let scopes = std::slice::from_ref(&named.scope);
-        let masked = Mask::read(session, scopes, self.reveal).await?.hides(&named);
+        let masked = Mask::read(session, scopes, self.reveal)
+            .await?
+            .hides(&named);
         if masked {
             report.note(&format!("{named} is a secret; --reveal prints it"));
         }

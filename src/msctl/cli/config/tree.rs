@@ -85,6 +85,9 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        if !self.how.dry_run {
+            session.writer()?;
+        }
         let scope = scope(&self.scope)?;
         let notation = self
             .format
