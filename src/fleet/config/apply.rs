@@ -55,11 +55,17 @@ pub fn difference(
             .filter(|(key, _)| key.scope == *scope)
             .map(|(key, entry)| (key.path(), *entry))
             .collect();
-        let effective = effective(&own);
+        let meant = |leaf: &Leaf| !matches!(leaf, Leaf::Text(_) | Leaf::Masked);
+        let effective = tree
+            .leaves
+            .iter()
+            .any(|(key, leaf)| key.scope == *scope && meant(leaf))
+            .then(|| effective(&own));
         for (key, leaf) in tree.leaves.iter().filter(|(key, _)| key.scope == *scope) {
             for (key, leaf) in taken_apart(key, leaf, &own, tree) {
                 let entry = standing.get(&key).copied();
-                let there = effective.get(key.path()).map(|found| found.value);
+                let there = effective.as_ref().and_then(|all| all.get(key.path()));
+                let there = there.map(|found| found.value);
                 wanted.insert(key.clone());
                 if stands(&leaf, entry, there.as_ref()) {
                     found.unchanged += 1;
@@ -161,14 +167,6 @@ fn taken_apart(
         .range(below.as_str()..)
         .next()
         .is_some_and(|(path, _)| path.starts_with(&below));
-    let value = match leaf {
-        Leaf::Text(text) => value::parse(text.as_bytes()).ok(),
-        Leaf::Meaning(value) => Some(value.clone()),
-        Leaf::Bytes(_) | Leaf::Masked => None,
-    };
-    let Some(value @ Value::Mapping(_)) = value else {
-        return whole();
-    };
     // In a tree that names the longer keys itself, the mapping is meant as it is.
     let named_too = || {
         let mut others = tree.leaves.keys().filter(|other| other.scope == key.scope);
@@ -177,6 +175,14 @@ fn taken_apart(
     if !hidden || own.contains_key(key.path()) || named_too() {
         return whole();
     }
+    let value = match leaf {
+        Leaf::Text(text) => value::parse(text.as_bytes()).ok(),
+        Leaf::Meaning(value) => Some(value.clone()),
+        Leaf::Bytes(_) | Leaf::Masked => None,
+    };
+    let Some(value @ Value::Mapping(_)) = value else {
+        return whole();
+    };
     let mut leaves = Vec::new();
     flatten(key.path(), &value, &mut leaves);
     let parts: Option<Vec<_>> = leaves
