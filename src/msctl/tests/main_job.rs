@@ -12,7 +12,8 @@ use crate::world::{Done, PATIENCE, Running, World, until};
 /// A demo with its etcd.
 pub(crate) struct Demo {
     pub(crate) world: World,
-    pub(crate) process: Running,
+    /// Ends with the test.
+    _process: Running,
     /// The instances it announced: `(service, id, address)`.
     pub(crate) instances: Vec<(String, String, String)>,
 }
@@ -43,7 +44,7 @@ impl Demo {
             });
         Self {
             instances: instances.collect(),
-            process,
+            _process: process,
             world,
         }
     }

@@ -191,8 +191,8 @@ impl Builder {
         self
     }
 
-    /// Starts: local config is read, etcd is asked in the background. Never waits for etcd longer
-    /// than 300 ms, and not at all for one that refuses. Must be called within a tokio runtime.
+    /// Starts: local config is read, etcd is asked in the background. Waits at most 300 ms for
+    /// etcd's config, so that a service starts on the present one where etcd answers. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Settings that cannot be used: names, the config file, endpoints.
