@@ -4,15 +4,20 @@
 
 mod auth;
 mod call;
+mod compress;
+mod cors;
 mod deadline;
 mod dispatch;
+mod fork;
 mod gate;
 mod guard;
 mod health;
+mod jwt;
 mod metrics;
 mod observe;
 mod port;
 mod probe;
+mod rate;
 mod reflection;
 mod route;
 mod stage;
@@ -43,10 +48,13 @@ pub(crate) use self::call::{Answered, Outcome};
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
+    cors::Cors,
     deadline::Deadline,
     gate::Gate,
     health::{Health, Serving},
+    jwt::{Algorithm, Jwt, Tokens},
     port::Peer,
+    rate::Rate,
     stage::{Draining, Stage},
     tls::Tls,
 };
@@ -74,6 +82,9 @@ pub struct Service {
     default_timeout: Option<Duration>,
     most_in_flight: usize,
     tls: Option<Tls>,
+    cors: Option<Cors>,
+    gzip_from: Option<usize>,
+    rates: Vec<Rate>,
 }
 
 impl Default for Service {
@@ -97,6 +108,9 @@ impl Service {
             default_timeout: None,
             most_in_flight: 10_000,
             tls: None,
+            cors: None,
+            gzip_from: None,
+            rates: Vec::new(),
         }
     }
 
@@ -179,6 +193,29 @@ impl Service {
         self
     }
 
+    /// API calls that come faster are refused with RESOURCE_EXHAUSTED (429), after authentication; several rates
+    /// all hold. Without one, calls may come as they like.
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rates.push(rate);
+        self
+    }
+
+    /// Lets web pages of other origins read answers over HTTP/JSON. Off by default.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(cors);
+        self
+    }
+
+    /// Compresses JSON answers of at least so many bytes with gzip, for callers that accept it; never streams.
+    /// Off by default: it costs about as much time as making the answer.
+    #[must_use]
+    pub fn gzip_from(mut self, bytes: usize) -> Self {
+        self.gzip_from = Some(bytes);
+        self
+    }
+
     /// Speaks TLS on the port, and nothing else. Without it the port is plain.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
@@ -190,7 +227,7 @@ impl Service {
     /// connections, TLS and their drain, is not there; health follows the handle as ever.
     ///
     /// # Errors
-    /// The descriptors are no descriptors.
+    /// The descriptors are no descriptors, or a setting cannot be used.
     pub fn in_process(self) -> Result<(Stack, Handle), ServerError> {
         assemble(self)
     }
@@ -225,6 +262,14 @@ pub enum ServerError {
     #[error("descriptors: {cause}. Build them with protoc --include_imports")]
     Descriptors {
         /// What is wrong with them.
+        cause: String,
+    },
+    /// A setting of a layer is missing, unsafe or makes no sense.
+    #[error("{what}: {cause}")]
+    Setting {
+        /// Which layer.
+        what: &'static str,
+        /// What is wrong with it, and what would be right.
         cause: String,
     },
     /// A file given to [`Tls`] cannot be used.
@@ -378,6 +423,17 @@ impl Handle {
 
 /// Puts the layers together: each sees what the one before it let through.
 fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
+    if service.most_in_flight == 0 {
+        return Err(ServerError::Setting {
+            what: "most_in_flight",
+            cause: "0 calls in flight let none in. Give at least 1".to_owned(),
+        });
+    }
+    let limiters = service
+        .rates
+        .into_iter()
+        .map(Rate::start)
+        .collect::<Result<_, _>>()?;
     let mut names = service.names;
     let mut sets = service.descriptors;
     for (name, set) in [
@@ -435,13 +491,21 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         gates: service.gates.into(),
         in_flight: in_flight.clone(),
         most: service.most_in_flight,
+        limiters,
     };
     let checked = auth::Checked {
         inner: gated,
         auth: service.auth.map(Arc::new),
     };
+    let mut stack = Stack::new(checked);
+    if let Some(least) = service.gzip_from {
+        stack = compress::before(stack, least)?;
+    }
+    if let Some(cors) = service.cors {
+        stack = cors.before(stack)?;
+    }
     let observed = observe::Observe {
-        inner: guard::Guard(checked),
+        inner: guard::Guard(stack),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),

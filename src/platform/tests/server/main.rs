@@ -8,11 +8,15 @@
 )]
 
 mod auth;
+mod compressed;
 mod drain;
 mod echo;
 mod faults;
 mod hostile;
 mod json;
+mod load;
+mod pages;
 mod probes;
 mod secure;
+mod tokens;
 mod world;
