@@ -81,6 +81,17 @@ fn lost(error: &std::io::Error) -> Failure {
     Failure::failed(format!("the terminal is lost: {error}"))
 }
 
+/// What the console needs to know of a session's context.
+fn context_of(session: &Session) -> Context {
+    let context = session.context();
+    Context {
+        name: context.name.to_string(),
+        prefixes: context.prefixes.clone(),
+        access: context.access,
+        stage: context.stage,
+    }
+}
+
 struct Console {
     state: State,
     look: Look,
@@ -103,7 +114,7 @@ enum Flow {
 impl Console {
     fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel(INBOX);
-        let context = Context::of(&session);
+        let context = context_of(&session);
         let now = Now {
             mono: Duration::ZERO,
             wall: Timestamp::now(),

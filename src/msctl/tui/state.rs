@@ -117,19 +117,6 @@ pub struct Context {
     pub stage: Stage,
 }
 
-impl Context {
-    /// What the console needs to know of a session's context.
-    pub fn of(session: &crate::session::Session) -> Self {
-        let context = session.context();
-        Self {
-            name: context.name.to_string(),
-            prefixes: context.prefixes.clone(),
-            access: context.access,
-            stage: context.stage,
-        }
-    }
-}
-
 /// When something periodic was done last, and whether it is on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beat {

@@ -27,10 +27,10 @@ const SCOPES: [Column; 4] = [
 
 const KEYS: [Column; 5] = [
     Column::left("KEY", 14, 48, 0),
-    Column::left("VALUE", 12, 60, 1),
+    Column::left("VALUE", 12, 48, 1),
     Column::left("FROM", 8, 24, 3),
     Column::left("SINCE", 6, 16, 4),
-    Column::left("RUNS", 6, 60, 2).late(),
+    Column::left("RUNS", 20, 60, 2).late(),
 ];
 
 /// Draws the page.
