@@ -32,6 +32,8 @@ use platform::server::{
 use platform::{
     Builder, ChannelOptions, Credentials, EtcdSettings, Platform, Service, TlsSettings,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tests::realetcd::RealEtcd;
 use tonic::{Code, Request, Response, Status};
@@ -194,7 +196,7 @@ async fn without_etcd_a_call_fails_saying_why_and_the_service_serves() {
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 }
 
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Retry {
     attempts: u32,
     hosts: Vec<String>,
@@ -254,6 +256,56 @@ async fn config_is_layers_and_typed_values_that_change() -> anyhow::Result<()> {
         error.contains("msctl config set hello/nothing.here"),
         "{error}"
     );
+    Ok(())
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Settings {
+    /// What people are greeted with.
+    greeting: String,
+    limits: Limits,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Limits {
+    /// Names on one page.
+    #[schemars(range(min = 1, max = 500))]
+    page: u64,
+    /// The largest request.
+    #[schemars(extend("x-maximum" = "64MiB"))]
+    upload: Size,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            greeting: "Hello".into(),
+            limits: Limits {
+                page: 50,
+                upload: Size(10 << 20),
+            },
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_type_of_the_config_is_its_defaults_its_check_and_its_published_schema()
+-> anyhow::Result<()> {
+    let etcd = RealEtcd::start().await;
+
+    let builder = Platform::builder("hello").schema::<Settings>();
+
+    let builder = builder.environment([]).no_config_cache();
+    let platform = builder.etcd([etcd.endpoint()]).start().await?;
+    let page = platform.config().live::<u64>("limits.page")?;
+    assert_eq!(page.get(), 50);
+    eventually("published", || record(&etcd, "/schema/hello")).await;
+    etcd.etcdctl(&["put", "/config/hello/limits.page", "501"])
+        .await;
+    let mut standing = platform.config().standing();
+    let refused = standing.wait_for(|standing| !standing.rejected.is_empty());
+    tokio::time::timeout(PATIENCE, refused).await??;
+    assert_eq!(page.get(), 50);
     Ok(())
 }
 
