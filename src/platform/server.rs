@@ -16,8 +16,9 @@ mod probe;
 mod reflection;
 mod route;
 mod stage;
+mod tls;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -47,6 +48,7 @@ pub use self::{
     health::{Health, Serving},
     port::Peer,
     stage::{Draining, Stage},
+    tls::Tls,
 };
 pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
@@ -71,6 +73,7 @@ pub struct Service {
     json: JsonOptions,
     default_timeout: Option<Duration>,
     most_in_flight: usize,
+    tls: Option<Tls>,
 }
 
 impl Default for Service {
@@ -93,6 +96,7 @@ impl Service {
             json: JsonOptions::default(),
             default_timeout: None,
             most_in_flight: 10_000,
+            tls: None,
         }
     }
 
@@ -175,8 +179,15 @@ impl Service {
         self
     }
 
+    /// Speaks TLS on the port, and nothing else. Without it the port is plain.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// The service without a port: its layers and all, to be called in this process. What a port adds,
-    /// connections and their drain, is not there; health follows the handle as ever.
+    /// connections, TLS and their drain, is not there; health follows the handle as ever.
     ///
     /// # Errors
     /// The descriptors are no descriptors.
@@ -216,12 +227,21 @@ pub enum ServerError {
         /// What is wrong with them.
         cause: String,
     },
+    /// A file given to [`Tls`] cannot be used.
+    #[error("TLS, {file}: {cause}. Give PEM files that fit together", file = file.display())]
+    Tls {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it; nothing of its content.
+        cause: String,
+    },
 }
 
 /// A listening server. Dropping it closes the port and cuts every connection.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
+    is_secure: bool,
     handle: Handle,
     task: JoinHandle<()>,
 }
@@ -230,31 +250,48 @@ impl Server {
     /// Listens on `addr` and answers at once, as not serving until [`Handle::ready`].
     ///
     /// # Errors
-    /// The address is taken or not ours, or the descriptors are no descriptors.
+    /// The address is taken or not ours, or the service's settings cannot be used.
     pub async fn bind(
         addr: impl ToSocketAddrs + ToString,
-        service: Service,
+        mut service: Service,
     ) -> Result<Self, ServerError> {
         let name = addr.to_string();
         let bind_error = |source| ServerError::Bind {
             addr: name.clone(),
             source,
         };
+        let tls = service.tls.take();
         let (stack, handle) = assemble(service)?;
+        let tls = match tls {
+            Some(tls) => Some(tls.start().await?),
+            None => None,
+        };
+        let is_secure = tls.is_some();
         let listener = TcpListener::bind(addr).await.map_err(bind_error)?;
         let addr = listener.local_addr().map_err(bind_error)?;
         let task = tokio::spawn(port::serve(
             listener,
+            tls,
             stack,
             handle.health.life().clone(),
             handle.in_flight.clone(),
         ));
-        Ok(Self { addr, handle, task })
+        Ok(Self {
+            addr,
+            is_secure,
+            handle,
+            task,
+        })
     }
 
     /// The address with the port that the system chose, if it was to choose.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Whether the port speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Steers the server. Keeps nothing alive.

@@ -14,4 +14,5 @@ mod faults;
 mod hostile;
 mod json;
 mod probes;
+mod secure;
 mod world;
