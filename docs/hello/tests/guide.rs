@@ -27,7 +27,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use platform::config::Size;
 use platform::server::{
-    Auth, Call, Credential, Deadline, Draining, Gate, Identity, Serving, Surface,
+    Auth, Call, Credential, Deadline, Draining, Gate, Identity, Serving, Surface, Tls,
 };
 use platform::{
     Builder, ChannelOptions, Credentials, EtcdSettings, Platform, Service, TlsSettings,
@@ -451,6 +451,20 @@ async fn one_check_guards_both_protocols() {
         .insert("x-api-key", "k-42".parse().unwrap());
     let text = hello.greet(request).await.unwrap().into_inner().text;
     assert_eq!(text, "billing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_is_refused_before_the_port_is_open() {
+    let platform = alone("hello").start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [certificates, key, callers] =
+        ["tls.crt", "tls.key", "callers.crt"].map(|name| folder.path().join(name));
+
+    let tls = Tls::files(&certificates, &key).clients(&callers);
+    let service = Service::new().tls(tls);
+
+    let error = platform.bind(service).await.unwrap_err().to_string();
+    assert!(error.contains("tls.crt"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
