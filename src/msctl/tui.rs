@@ -57,8 +57,6 @@ pub struct Options {
     pub view: View,
     /// Colours and glyphs.
     pub theme: Theme,
-    /// Who changes config, for the history.
-    pub author: String,
 }
 
 /// Runs the console until the user ends it.
@@ -122,7 +120,7 @@ impl Console {
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
         Ok(Self {
-            runner: Runner::start(session, state.generation, events, options.author),
+            runner: Runner::start(session, state.generation, events),
             state,
             look: Look {
                 theme: options.theme,

@@ -77,14 +77,16 @@ impl Terminal {
         text_of(&self.screen.parser.lock().unwrap())
     }
 
-    /// Whether the program has switched to the alternate screen.
-    pub(crate) fn is_full_screen(&self) -> bool {
-        self.screen
-            .parser
-            .lock()
-            .unwrap()
-            .screen()
-            .alternate_screen()
+    /// Waits until the program has left the alternate screen: what it wrote last may still be on
+    /// its way when it has ended.
+    pub(crate) fn wait_for_given_back(&self) {
+        let start = Instant::now();
+        let mut parser = self.screen.parser.lock().unwrap();
+        while parser.screen().alternate_screen() {
+            assert!(start.elapsed() < PATIENCE, "the terminal is not given back");
+            let step = Duration::from_millis(500);
+            parser = self.screen.changed.wait_timeout(parser, step).unwrap().0;
+        }
     }
 
     /// Types these characters.

@@ -46,7 +46,7 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
     };
     let mut state = State::new(context_of(&session), shot.size, now());
     state.view = options.view;
-    let mut runner = Runner::start(session, state.generation, events, options.author);
+    let mut runner = Runner::start(session, state.generation, events);
     let mut keys = shot.keys.iter();
     let mut until = started + shot.patience;
     let mut known = false;
@@ -134,7 +134,6 @@ mod tests {
         let options = Options {
             view: View::Services,
             theme: Theme::named("dark").unwrap(),
-            author: "test".into(),
         };
         let shot = Shot {
             size: (80, 24),
