@@ -64,7 +64,9 @@ mod transcode;
 pub use channel::{Channel, ChannelOptions};
 pub use config::{Config, Live};
 pub use error::Error;
-pub use fleet::Prefixes;
+/// How to reach etcd with TLS or a user, for [`Builder::etcd_settings`].
+pub use etcd::{Credentials, Settings as EtcdSettings, TlsSettings};
+pub use fleet::{Prefixes, ServiceName};
 pub use gateway::Gateway;
 pub use platform::{Builder, Platform};
 pub use server::{Server, Service};

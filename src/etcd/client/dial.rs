@@ -104,6 +104,13 @@ impl Dial {
             .initial_connection_window_size(16 << 20);
         if secure {
             let tls = settings.tls.clone().unwrap_or_default();
+            // A file without a certificate would be taken as trust in nobody: no server could be
+            // reached, and each would seem to be at fault.
+            if tls.ca.as_ref().is_some_and(|ca| !holds_certificate(ca)) {
+                return Err(wrong(
+                    "TLS: the certificate authority's file holds no certificate in PEM",
+                ));
+            }
             dial = dial
                 .tls_config(tls_config(tls, settings.connect_timeout))
                 .map_err(|error| wrong(&format!("TLS: {}", root_cause(&error))))?;
@@ -127,6 +134,11 @@ impl Dial {
             }
         }
     }
+}
+
+fn holds_certificate(pem: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    pem.windows(BEGIN.len()).any(|part| part == BEGIN)
 }
 
 fn tls_config(tls: TlsSettings, handshake: Duration) -> ClientTlsConfig {

@@ -124,3 +124,17 @@ fn a_certificate_that_cannot_be_read_is_named_when_the_client_is_made() {
     let error = Client::new(settings).unwrap_err();
     assert!(error.to_string().contains("TLS"), "{error}");
 }
+
+#[test]
+fn an_authority_without_a_certificate_is_refused_when_the_client_is_made() {
+    let mut settings = Settings::new(["https://127.0.0.1:2379"]);
+    settings.tls = Some(TlsSettings {
+        ca: Some(b"no certificate".to_vec()),
+        ..TlsSettings::default()
+    });
+    let error = Client::new(settings).unwrap_err();
+    assert!(
+        error.to_string().contains("holds no certificate"),
+        "{error}"
+    );
+}
