@@ -32,6 +32,8 @@
 //! | `platform_config_stale` | gauge | 1 while the config may be old |
 //! | `platform_config_rejected` | gauge | values refused now |
 //! | `platform_config_rejected_total` | counter | values refused since the start |
+//! | `platform_schema_published_total` | counter | times this instance wrote the config's schema |
+//! | `platform_schema_failures_total` | counter | attempts to publish it that failed |
 //! | `platform_discovery_instances{service}` | gauge | instances known |
 //! | `platform_discovery_quarantined{service}` | gauge | records that cannot be read |
 //! | `platform_discovery_stale{service}` | gauge | 1 while the list may be old |
