@@ -4,20 +4,26 @@
 
 mod auth;
 mod call;
+mod compress;
+mod cors;
 mod deadline;
 mod dispatch;
+mod fork;
 mod gate;
 mod guard;
 mod health;
+mod jwt;
 mod metrics;
 mod observe;
 mod port;
 mod probe;
+mod rate;
 mod reflection;
 mod route;
 mod stage;
+mod tls;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -42,11 +48,15 @@ use tower::util::BoxCloneSyncService;
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
+    cors::Cors,
     deadline::Deadline,
     gate::Gate,
     health::{Health, Serving},
+    jwt::{Algorithm, Jwt, Tokens},
     port::Peer,
+    rate::Rate,
     stage::{Draining, Stage},
+    tls::Tls,
 };
 pub(crate) use self::{
     call::{Answered, Outcome},
@@ -77,6 +87,10 @@ pub struct Service {
     default_timeout: Option<Duration>,
     most_in_flight: usize,
     fronted: Option<Arc<Routing>>,
+    tls: Option<Tls>,
+    cors: Option<Cors>,
+    gzip_from: Option<usize>,
+    rates: Vec<Rate>,
 }
 
 impl Default for Service {
@@ -100,6 +114,10 @@ impl Service {
             default_timeout: None,
             most_in_flight: 10_000,
             fronted: None,
+            tls: None,
+            cors: None,
+            gzip_from: None,
+            rates: Vec::new(),
         }
     }
 
@@ -188,11 +206,41 @@ impl Service {
         self
     }
 
+    /// API calls that come faster are refused with RESOURCE_EXHAUSTED (429), after authentication; several rates
+    /// all hold. Without one, calls may come as they like.
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rates.push(rate);
+        self
+    }
+
+    /// Lets web pages of other origins read answers over HTTP/JSON. Off by default.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(cors);
+        self
+    }
+
+    /// Compresses JSON answers of at least so many bytes with gzip, for callers that accept it; never streams.
+    /// Off by default: it costs about as much time as making the answer.
+    #[must_use]
+    pub fn gzip_from(mut self, bytes: usize) -> Self {
+        self.gzip_from = Some(bytes);
+        self
+    }
+
+    /// Speaks TLS on the port, and nothing else. Without it the port is plain.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// The service without a port: its layers and all, to be called in this process. What a port adds,
-    /// connections and their drain, is not there; health follows the handle as ever.
+    /// connections, TLS and their drain, is not there; health follows the handle as ever.
     ///
     /// # Errors
-    /// The descriptors are no descriptors.
+    /// The descriptors are no descriptors, or a setting cannot be used.
     pub fn in_process(self) -> Result<(Stack, Handle), ServerError> {
         assemble(self)
     }
@@ -229,12 +277,29 @@ pub enum ServerError {
         /// What is wrong with them.
         cause: String,
     },
+    /// A setting of a layer is missing, unsafe or makes no sense.
+    #[error("{what}: {cause}")]
+    Setting {
+        /// Which layer.
+        what: &'static str,
+        /// What is wrong with it, and what would be right.
+        cause: String,
+    },
+    /// A file given to [`Tls`] cannot be used.
+    #[error("TLS, {file}: {cause}. Give PEM files that fit together", file = file.display())]
+    Tls {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it; nothing of its content.
+        cause: String,
+    },
 }
 
 /// A listening server. Dropping it closes the port and cuts every connection.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
+    is_secure: bool,
     handle: Handle,
     task: JoinHandle<()>,
 }
@@ -243,31 +308,48 @@ impl Server {
     /// Listens on `addr` and answers at once, as not serving until [`Handle::ready`].
     ///
     /// # Errors
-    /// The address is taken or not ours, or the descriptors are no descriptors.
+    /// The address is taken or not ours, or the service's settings cannot be used.
     pub async fn bind(
         addr: impl ToSocketAddrs + ToString,
-        service: Service,
+        mut service: Service,
     ) -> Result<Self, ServerError> {
         let name = addr.to_string();
         let bind_error = |source| ServerError::Bind {
             addr: name.clone(),
             source,
         };
+        let tls = service.tls.take();
         let (stack, handle) = assemble(service)?;
+        let tls = match tls {
+            Some(tls) => Some(tls.start().await?),
+            None => None,
+        };
+        let is_secure = tls.is_some();
         let listener = TcpListener::bind(addr).await.map_err(bind_error)?;
         let addr = listener.local_addr().map_err(bind_error)?;
         let task = tokio::spawn(port::serve(
             listener,
+            tls,
             stack,
             handle.health.life().clone(),
             handle.in_flight.clone(),
         ));
-        Ok(Self { addr, handle, task })
+        Ok(Self {
+            addr,
+            is_secure,
+            handle,
+            task,
+        })
     }
 
     /// The address with the port that the system chose, if it was to choose.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Whether the port speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Steers the server. Keeps nothing alive.
@@ -354,6 +436,17 @@ impl Handle {
 
 /// Puts the layers together: each sees what the one before it let through.
 fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
+    if service.most_in_flight == 0 {
+        return Err(ServerError::Setting {
+            what: "most_in_flight",
+            cause: "0 calls in flight let none in. Give at least 1".to_owned(),
+        });
+    }
+    let limiters = service
+        .rates
+        .into_iter()
+        .map(Rate::start)
+        .collect::<Result<_, _>>()?;
     let mut names = service.names;
     let mut sets = service.descriptors;
     for (name, set) in [
@@ -421,13 +514,21 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         gates: service.gates.into(),
         in_flight: in_flight.clone(),
         most: service.most_in_flight,
+        limiters,
     };
     let checked = auth::Checked {
         inner: gated,
         auth: service.auth.map(Arc::new),
     };
+    let mut stack = Stack::new(checked);
+    if let Some(least) = service.gzip_from {
+        stack = compress::before(stack, least)?;
+    }
+    if let Some(cors) = service.cors {
+        stack = cors.before(stack)?;
+    }
     let observed = observe::Observe {
-        inner: guard::Guard(checked),
+        inner: guard::Guard(stack),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),

@@ -63,7 +63,12 @@ impl Serving {
         let registered = inner.client.as_ref().map(|client| {
             let endpoints = if inner.advertise.is_empty() {
                 let place = reachable(address, &client.settings().endpoints);
-                ["grpc", "http"]
+                let protocols = if server.is_secure() {
+                    ["grpcs", "https"]
+                } else {
+                    ["grpc", "http"]
+                };
+                protocols
                     .iter()
                     .filter_map(|protocol| Endpoint::parse(&format!("{protocol}://{place}")).ok())
                     .collect()

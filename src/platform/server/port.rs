@@ -1,7 +1,8 @@
-//! The port: accepts connections, speaks HTTP/1.1 or HTTP/2 on each as its first bytes say, and drains them.
+//! The port: accepts connections, shakes hands where TLS is asked for, speaks HTTP/1.1 or HTTP/2 on each as its
+//! first bytes say, and drains them.
 //! One task owns the listener and every connection; when it is dropped, all of them are.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -10,17 +11,19 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tonic::body::Body;
+use tonic::{body::Body, transport::server::Connected};
 use tower::ServiceExt as _;
 
 use super::{
     Stack,
     observe::InFlight,
     stage::{Life, Stage},
+    tls::Handshakes,
 };
 
 /// Who sent a request. In its extensions.
@@ -44,7 +47,14 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the life of the server says to stop.
-pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life, in_flight: InFlight) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Handshakes>,
+    stack: Stack,
+    life: Life,
+    in_flight: InFlight,
+) {
+    let tls = tls.map(Arc::new);
     let mut connections = JoinSet::new();
     let open = metrics::gauge!("server_connections");
     loop {
@@ -55,7 +65,7 @@ pub(crate) async fn serve(listener: TcpListener, stack: Stack, life: Life, in_fl
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((stream, peer)) => {
                     open.increment(1);
-                    connections.spawn(connection(stream, Peer(peer), stack.clone(), life.clone()));
+                    connections.spawn(connection(stream, Peer(peer), tls.clone(), stack.clone(), life.clone()));
                 }
                 Err(cause) => {
                     tracing::warn!(%cause, "a connection could not be accepted");
@@ -97,7 +107,13 @@ async fn finish(connections: &mut JoinSet<()>, life: &Life, in_flight: &InFlight
     cut_off
 }
 
-async fn connection(stream: TcpStream, peer: Peer, stack: Stack, life: Life) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    tls: Option<Arc<Handshakes>>,
+    stack: Stack,
+    life: Life,
+) {
     // A call is one small frame; waiting to fill a packet would cost it 40 ms.
     if let Err(cause) = stream.set_nodelay(true) {
         tracing::debug!(%cause, peer = %peer.0, "no TCP_NODELAY");
@@ -107,9 +123,33 @@ async fn connection(stream: TcpStream, peer: Peer, stack: Stack, life: Life) {
         // Nothing was asked, so nothing is left unanswered.
         () = life.reaches(|stage| stage.is_draining()) => return,
     }
+    let Some(tls) = tls else {
+        return speak(stream, peer, stack, life).await;
+    };
+    let shaken = tls.shake(stream);
+    // The watch over the files is the port's, not the connection's.
+    drop(tls);
+    match shaken.await {
+        Ok(stream) => speak(stream, peer, stack, life).await,
+        Err(cause) => {
+            // Anybody can make these; a counter shows them without filling the log.
+            metrics::counter!("server_tls_handshake_failures_total").increment(1);
+            tracing::debug!(%cause, peer = %peer.0, "no TLS handshake");
+        }
+    }
+}
+
+async fn speak<S>(stream: S, peer: Peer, stack: Stack, life: Life)
+where
+    S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+{
+    // As tonic has it, so that its `remote_addr` and `peer_certs` work in handlers.
+    let connected = stream.connect_info();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
+        let extensions = request.extensions_mut();
+        extensions.insert(peer);
+        extensions.insert(connected.clone());
         stack.clone().oneshot(request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

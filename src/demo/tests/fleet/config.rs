@@ -1,3 +1,5 @@
+//! Config that changes while the services run.
+
 use serde_json::json;
 
 use crate::world::{World, until};

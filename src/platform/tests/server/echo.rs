@@ -18,7 +18,12 @@ use http_body_util::{BodyExt as _, StreamBody};
 use platform::server::{Identity, Stack};
 use prost::Message as _;
 use tokio::sync::Notify;
-use tonic::{Code, Status, body::Body, server::NamedService};
+use tonic::{
+    Code, Status,
+    body::Body,
+    server::NamedService,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
 
 /// What steers the service, of all the fields of `echo.v1.All`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -102,6 +107,15 @@ impl Echo {
         }
         if let Some(identity) = request.extensions().get::<Identity>() {
             headers.insert("caller", identity.subject.parse().unwrap());
+            for (name, value) in &identity.claims {
+                if let Ok(name) = http::HeaderName::try_from(format!("claim-{name}")) {
+                    headers.insert(name, value.parse().unwrap());
+                }
+            }
+        }
+        let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+        if let Some(shown) = tls.and_then(TlsConnectInfo::peer_certs) {
+            headers.insert("certificates", shown.len().into());
         }
         let items = if method == "Both" {
             both(request.into_body())
