@@ -148,17 +148,15 @@ fn a_server_by_its_address_answers_as_its_own_port() {
 
 #[test]
 fn an_etcd_that_is_not_there_is_named_until_it_comes() {
-    let world = World::embedded();
     let home = tempfile::tempdir().unwrap();
-    let mut process = Running::start(command(home.path()).args([
-        "--endpoints",
-        "127.0.0.1:1",
-        "-o",
-        "ndjson",
-        "gateway",
-        "--listen",
-        "127.0.0.1:0",
-    ]));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let etcd = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut process = Running::start(
+        command(home.path())
+            .args(["--endpoints", &etcd, "-o", "ndjson", "gateway"])
+            .args(["--listen", "127.0.0.1:0"]),
+    );
     let gateway = Gateway {
         address: process.json()["address"].as_str().unwrap().to_owned(),
         process,
@@ -167,7 +165,9 @@ fn an_etcd_that_is_not_there_is_named_until_it_comes() {
         let (status, body) = gateway.get("/v1/users/1");
         status == 503 && body.contains("etcd was never reached")
     });
-    drop(world);
+    // It comes, and knows of nobody.
+    let _etcd = Running::start(command(home.path()).args(["etcd", "--listen", &etcd]));
+    gateway.answers("/v1/users/1", 404);
 }
 
 #[test]
