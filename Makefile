@@ -3,7 +3,10 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check bench screens release etcd36 clean-demo need-build need-test
+# Most tests wait for processes and deadlines: more of them than there are cores go on at once.
+export RUST_TEST_THREADS ?= 6
+
+.PHONY: demo test check bench screens release etcd36 conformance deny need-build need-test
 
 demo: need-build ## build and open the console over an embedded etcd with four demo instances
 	$(CARGO) build --release -p msctl
@@ -29,6 +32,12 @@ etcd36: ## where Go is present: build etcd 3.6 and compare etcdlite with that to
 	@command -v go >/dev/null || { echo "etcd 3.6 is built with Go: install golang-go"; exit 1; }
 	cd tests/etcd36 && go build -trimpath -o $(CURDIR)/target/etcd36 .
 	ETCDLITE_PEER_ETCD=$(CURDIR)/target/etcd36 $(CARGO) test -p etcdlite
+
+conformance: need-test ## the official Protobuf JSON conformance suite over reflect's codec
+	tests/conformance/run.sh
+
+deny: ## licences, bans, sources; needs cargo-deny
+	$(CARGO) deny check licenses bans sources
 
 need-build:
 	@scripts/need.sh build

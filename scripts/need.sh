@@ -23,6 +23,10 @@ needs protoc protobuf-compiler
 if [ "$task" = test ]; then
   needs etcd etcd-server
   needs etcdctl etcd-client
+  # The servers that nobody here wrote, against which the calls are tested.
+  needs pip3 python3-pip
+  needs node nodejs
+  needs npm npm
 fi
 
 if [ "${#packages[@]}" -gt 0 ]; then

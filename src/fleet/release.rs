@@ -160,7 +160,7 @@ pub struct Recording<'a> {
     /// A random number; names the records too.
     pub nonce: u32,
     /// Whether a key's value is a secret.
-    pub is_secret: &'a dyn Fn(&ConfigKey) -> bool,
+    pub is_secret: &'a (dyn Fn(&ConfigKey) -> bool + Sync),
     /// Records that are too old to keep: see [`retention::expired`].
     pub expired: &'a [Entry],
 }

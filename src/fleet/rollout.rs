@@ -143,7 +143,7 @@ impl Rollout {
     }
 }
 
-/// `3 of 4 instances applied it; order-2 refused: "1x" is no duration; order-3 has not answered`.
+/// `3 of 4 instances applied it; order-2 refused order/timeout.write: "1x" is no duration`.
 impl fmt::Display for Rollout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = self.instances.len();
@@ -172,7 +172,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Applied => f.write_str("applied it"),
-            Self::Refused { error, .. } => write!(f, "refused: {error}"),
+            Self::Refused { key, error } => write!(f, "refused {key}: {error}"),
             Self::Waiting {
                 runs,
                 because: None,
@@ -346,7 +346,7 @@ mod tests {
         ]);
         assert_eq!(
             found.to_string(),
-            "2 of 5 instances applied it; o-2 refused: \"1x\" is no duration; o-3 has not answered (runs r800: etcd is away); o-4 does not say what it runs"
+            "2 of 5 instances applied it; o-2 refused order/timeout.write: \"1x\" is no duration; o-3 has not answered (runs r800: etcd is away); o-4 does not say what it runs"
         );
         assert!(!found.is_settled() && !found.is_complete());
         assert_eq!(found.refused().count(), 1);

@@ -1,16 +1,16 @@
 //! msctl: see and steer a fleet of microservices that meet in etcd.
 //!
 //! The command line (`cli`) and the console (`tui`) are two faces over the same rooms: `settings`
-//! says which fleet, `session` reaches it, `probe` asks it, `invoke` calls it, `report` prints.
+//! says which fleet, `session` reaches it, `change` writes its config, `probe` asks it, `invoke` calls it, `report` prints.
 //! What keys mean is `fleet`'s, bytes in and out of etcd are `etcd`'s: nothing of either is here.
 
+pub mod change;
 pub mod cli;
 pub mod invoke;
 pub mod probe;
 pub mod report;
 pub mod session;
 pub mod settings;
-pub mod suggest;
 pub mod tui;
 
 use std::ffi::OsString;

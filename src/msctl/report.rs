@@ -281,6 +281,15 @@ impl Report {
         Some(answer.trim().to_owned())
     }
 
+    /// A bar for work of so many steps, on a terminal; elsewhere nothing is shown.
+    #[must_use]
+    pub fn progress(&self, steps: usize) -> Progress {
+        Progress {
+            steps,
+            shown: self.can_ask && self.verbosity >= Verbosity::Normal,
+        }
+    }
+
     /// Prints what went wrong, on stderr.
     pub fn failure(&self, failure: &Failure) {
         failure.print(self.errors, self.err_palette);
@@ -362,4 +371,33 @@ fn say(text: &str) {
 fn say_raw(text: &str) {
     // Nobody is left to tell when stderr is gone.
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Work on its way. What it shows stands on one line of stderr.
+pub struct Progress {
+    steps: usize,
+    shown: bool,
+}
+
+impl Progress {
+    /// So many steps are done.
+    pub fn to(&mut self, done: usize) {
+        const WIDTH: usize = 30;
+        if self.shown {
+            let full = done * WIDTH / self.steps.max(1);
+            let bar = format!(
+                "{}{}",
+                "▰".repeat(full),
+                "▱".repeat(WIDTH - full.min(WIDTH))
+            );
+            say_raw(&format!("\r{bar} {done}/{}", self.steps));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {
+        if self.shown {
+            say_raw("\r\x1b[K");
+        }
+    }
 }

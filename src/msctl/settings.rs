@@ -217,6 +217,8 @@ pub struct Context {
     pub access: Access,
     /// How carefully to ask before a write.
     pub stage: Stage,
+    /// How many records of config changes are kept for each service.
+    pub keep_releases: usize,
 }
 
 /// Whether a context may write.
@@ -285,6 +287,7 @@ impl Context {
             timeout: Duration::from_secs(5),
             access: Access::ReadWrite,
             stage: Stage::Ordinary,
+            keep_releases: fleet::release::retention::DEFAULT,
             endpoints,
         }
     }
@@ -348,6 +351,9 @@ impl ContextFile {
         }
         if self.production {
             context.stage = Stage::Production;
+        }
+        if let Some(keep) = self.keep_releases {
+            context.keep_releases = keep;
         }
         if let Some(user) = &self.user {
             let password = self.password(name)?.ok_or_else(|| {

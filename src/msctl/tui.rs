@@ -57,8 +57,6 @@ pub struct Options {
     pub view: View,
     /// Colours and glyphs.
     pub theme: Theme,
-    /// Who changes config, for the history.
-    pub author: String,
 }
 
 /// Runs the console until the user ends it.
@@ -79,6 +77,17 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
 
 fn lost(error: &std::io::Error) -> Failure {
     Failure::failed(format!("the terminal is lost: {error}"))
+}
+
+/// What the console needs to know of a session's context.
+fn context_of(session: &Session) -> Context {
+    let context = session.context();
+    Context {
+        name: context.name.to_string(),
+        prefixes: context.prefixes.clone(),
+        access: context.access,
+        stage: context.stage,
+    }
 }
 
 struct Console {
@@ -103,7 +112,7 @@ enum Flow {
 impl Console {
     fn new(session: Session, options: Options, screen: Screen) -> std::io::Result<Self> {
         let (events, inbox) = mpsc::channel(INBOX);
-        let context = Context::of(&session);
+        let context = context_of(&session);
         let now = Now {
             mono: Duration::ZERO,
             wall: Timestamp::now(),
@@ -111,7 +120,7 @@ impl Console {
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
         Ok(Self {
-            runner: Runner::start(session, state.generation, events, options.author),
+            runner: Runner::start(session, state.generation, events),
             state,
             look: Look {
                 theme: options.theme,

@@ -19,12 +19,15 @@ use tokio::sync::watch;
 use crate::Error;
 use cache::Cached;
 use file::ConfigFile;
+use schema::{Described, SchemaWatcher};
 use state::{Edit, State, Step};
 
 mod cache;
 mod file;
 pub(crate) mod follow;
 pub mod live;
+pub(crate) mod publish;
+pub(crate) mod schema;
 mod snapshot;
 mod state;
 
@@ -63,6 +66,7 @@ pub struct Standing {
 #[derive(Debug, Default)]
 pub(crate) struct Local {
     pub(crate) defaults: Vec<(String, Value)>,
+    pub(crate) described: Option<Described>,
     pub(crate) file: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
     pub(crate) environment: Vec<(String, String)>,
@@ -85,9 +89,12 @@ impl Config {
         local: Local,
     ) -> Result<(Config, Option<ConfigFile>), Error> {
         let mut state = State::new(service.as_str());
-        let defaults = local
-            .defaults
+        // What is set by name goes over what the schema's type says.
+        let described = local.described.as_ref().map(|of| of.defaults.clone());
+        let defaults = described
             .into_iter()
+            .flatten()
+            .chain(local.defaults)
             .map(|(path, value)| (path.into(), Edit::Put(Ok(value), Origin::Default)));
         state.step(Layer::Default, defaults.collect());
         let mut file = local.file.map(ConfigFile::new);
@@ -128,6 +135,12 @@ impl Config {
             ))
         });
         state.step(Layer::Environment, variables.collect());
+        if let Some(described) = &local.described {
+            for (path, watcher) in SchemaWatcher::all(&described.schema) {
+                let watched = state.watch(&path, Box::new(watcher));
+                watched.map_err(|(origin, cause)| bad(&service, &path, origin, cause))?;
+            }
+        }
         let snapshot = Arc::new(Snapshot::default().next(state.effective()));
         let config = Config(Arc::new(Shared {
             service,
@@ -212,12 +225,7 @@ impl Config {
     }
 
     fn bad(&self, key: &str, origin: Origin, cause: String) -> Error {
-        Error::BadValue {
-            service: self.0.service.to_string(),
-            key: key.into(),
-            origin,
-            cause,
-        }
+        bad(&self.0.service, key, origin, cause)
     }
 
     /// A duration by name. A hot loop should hold a [`Live`] instead.
@@ -346,12 +354,12 @@ impl Config {
         self.0.standing.subscribe()
     }
 
-    /// Takes in edits of one layer as one step.
     /// Tells who this process is. Until then a canary is another's.
     pub(crate) fn name_instance(&self, id: InstanceId) {
         self.0.instance.send_replace(Some(id));
     }
 
+    /// Takes in edits of one layer as one step.
     fn step(&self, layer: Layer, edits: Vec<(Arc<str>, Edit)>) {
         let mut state = self.state();
         let step = state.step(layer, edits);
@@ -388,6 +396,15 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Values may be secrets.
         write!(f, "Config({})", self.0.service)
+    }
+}
+
+fn bad(service: &ServiceName, key: &str, origin: Origin, cause: String) -> Error {
+    Error::BadValue {
+        service: service.to_string(),
+        key: key.into(),
+        origin,
+        cause,
     }
 }
 

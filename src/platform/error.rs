@@ -48,6 +48,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The type given to `schema` describes no config.
+    #[error("config schema from {name}: {cause}")]
+    Schema {
+        /// The type.
+        name: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The etcd settings cannot be used.
     #[error("etcd settings: {0}")]
     Etcd(#[source] etcd::Error),

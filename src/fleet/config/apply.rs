@@ -55,11 +55,17 @@ pub fn difference(
             .filter(|(key, _)| key.scope == *scope)
             .map(|(key, entry)| (key.path(), *entry))
             .collect();
-        let effective = effective(&own);
+        let meant = |leaf: &Leaf| !matches!(leaf, Leaf::Text(_) | Leaf::Masked);
+        let effective = tree
+            .leaves
+            .iter()
+            .any(|(key, leaf)| key.scope == *scope && meant(leaf))
+            .then(|| effective(&own));
         for (key, leaf) in tree.leaves.iter().filter(|(key, _)| key.scope == *scope) {
             for (key, leaf) in taken_apart(key, leaf, &own, tree) {
                 let entry = standing.get(&key).copied();
-                let there = effective.get(key.path()).map(|found| found.value);
+                let there = effective.as_ref().and_then(|all| all.get(key.path()));
+                let there = there.map(|found| found.value);
                 wanted.insert(key.clone());
                 if stands(&leaf, entry, there.as_ref()) {
                     found.unchanged += 1;
@@ -87,19 +93,25 @@ pub fn difference(
     Ok(found)
 }
 
-/// Splits edits into plans that can be sent, each with room for its record: by service where that
-/// is enough. Each plan is all or nothing; the whole is not.
+/// Splits edits into plans that can be sent, each with room for its records: one where that is
+/// enough, else service by service. Each plan is all or nothing; the whole is not.
 ///
 /// # Errors
 /// [`PlanError::TooLarge`] when one edit alone is too much.
 pub fn batches(config: &Prefix, edits: Vec<Edit>) -> Result<Vec<Plan>, PlanError> {
-    // One operation is the record's, one is left for a record that goes.
-    let most = MAX_EDITS - 1;
     let scope_of = |edit: &Edit| {
         ConfigKey::from_key(config, &edit.key)
             .map(|key| key.scope)
             .ok()
     };
+    // One operation is each record's, one is left for a record that goes.
+    let scopes: BTreeSet<_> = edits.iter().map(scope_of).collect();
+    let bytes: usize = edits.iter().map(with_record).sum();
+    if edits.len() + scopes.len() <= MAX_EDITS && bytes <= MAX_BYTES {
+        let plan = Plan::new(edits)?;
+        return Ok(if plan.is_empty() { vec![] } else { vec![plan] });
+    }
+    let most = MAX_EDITS - 1;
     let mut plans = Vec::new();
     let mut batch: Vec<Edit> = Vec::new();
     let (mut bytes, mut scope): (usize, Option<Scope>) = (0, None);
@@ -155,14 +167,6 @@ fn taken_apart(
         .range(below.as_str()..)
         .next()
         .is_some_and(|(path, _)| path.starts_with(&below));
-    let value = match leaf {
-        Leaf::Text(text) => value::parse(text.as_bytes()).ok(),
-        Leaf::Meaning(value) => Some(value.clone()),
-        Leaf::Bytes(_) | Leaf::Masked => None,
-    };
-    let Some(value @ Value::Mapping(_)) = value else {
-        return whole();
-    };
     // In a tree that names the longer keys itself, the mapping is meant as it is.
     let named_too = || {
         let mut others = tree.leaves.keys().filter(|other| other.scope == key.scope);
@@ -171,6 +175,14 @@ fn taken_apart(
     if !hidden || own.contains_key(key.path()) || named_too() {
         return whole();
     }
+    let value = match leaf {
+        Leaf::Text(text) => value::parse(text.as_bytes()).ok(),
+        Leaf::Meaning(value) => Some(value.clone()),
+        Leaf::Bytes(_) | Leaf::Masked => None,
+    };
+    let Some(value @ Value::Mapping(_)) = value else {
+        return whole();
+    };
     let mut leaves = Vec::new();
     flatten(key.path(), &value, &mut leaves);
     let parts: Option<Vec<_>> = leaves

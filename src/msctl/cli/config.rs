@@ -1,11 +1,18 @@
 //! `msctl config`: values read, changed and followed. A write is previewed, guarded by what was
 //! seen, recorded with author and message, and told with how to undo it.
 
+mod canary;
 mod diff;
+mod edit;
+mod explain;
 mod history;
 mod preview;
 mod read;
-mod rollout;
+mod rollback;
+mod save;
+mod status;
+mod tree;
+mod validate;
 mod watch;
 mod write;
 
@@ -48,6 +55,26 @@ enum Verb {
     Watch(watch::Watch),
     /// Show what changed, when, by whom and why
     History(history::History),
+    /// Bring a service's config back to a release, or take one release back
+    Rollback(rollback::Rollback),
+    /// Edit a service's keys in $EDITOR
+    Edit(edit::Edit),
+    /// Print config as a tree that apply takes back
+    Export(tree::Export),
+    /// Set a service's keys from a file
+    Import(tree::Import),
+    /// Make the store what a tree says
+    Apply(tree::Apply),
+    /// Check config against what the services say of it
+    Validate(validate::Validate),
+    /// Show every layer's value of a key, which one counts and since when
+    Explain(explain::Explain),
+    /// Show which instances run which change
+    Status(status::Status),
+    /// Give the change that some instances try to all
+    Promote(canary::Promote),
+    /// End the change that some instances try
+    Abort(canary::Abort),
 }
 
 impl Config {
@@ -64,6 +91,16 @@ impl Config {
             Verb::Diff(verb) => verb.run(session, report).await,
             Verb::Watch(verb) => verb.run(session, report).await,
             Verb::History(verb) => verb.run(session, report).await,
+            Verb::Rollback(verb) => verb.run(session, report).await,
+            Verb::Edit(verb) => verb.run(session, report).await,
+            Verb::Export(verb) => verb.run(session, report).await,
+            Verb::Import(verb) => verb.run(session, report).await,
+            Verb::Apply(verb) => verb.run(session, report).await,
+            Verb::Validate(verb) => verb.run(session, report).await,
+            Verb::Explain(verb) => verb.run(session, report).await,
+            Verb::Status(verb) => verb.run(session, report).await,
+            Verb::Promote(verb) => verb.run(session, report).await,
+            Verb::Abort(verb) => verb.run(session, report).await,
         }
     }
 }
@@ -85,6 +122,37 @@ fn secrets(reveal: bool) -> fleet::config::diff::Secrets {
         fleet::config::diff::Secrets::Revealed
     } else {
         fleet::config::diff::Secrets::Masked
+    }
+}
+
+/// Which values are hidden: secrets by their name or by a schema, and a canary's record, which may
+/// hold some.
+struct Mask {
+    secrets: fleet::config::diff::Secrets,
+    schemas: crate::change::Schemas,
+}
+
+impl Mask {
+    /// Reads what the services say of some scopes.
+    async fn read(session: &Session, scopes: &[Scope], reveal: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            secrets: secrets(reveal),
+            schemas: crate::change::Schemas::read(session, scopes).await?,
+        })
+    }
+
+    fn hides(&self, key: &ConfigKey) -> bool {
+        self.secrets == fleet::config::diff::Secrets::Masked && self.schemas.is_secret(key)
+    }
+
+    fn hides_raw(&self, config: &fleet::Prefix, key: &fleet::Key) -> bool {
+        match ConfigKey::from_key(config, key) {
+            Ok(key) => self.hides(&key),
+            Err(_) => {
+                self.secrets == fleet::config::diff::Secrets::Masked
+                    && fleet::config::canary::service_of(config, key).is_some()
+            }
+        }
     }
 }
 

@@ -171,7 +171,7 @@ fn known(file: &SettingsFile, name: &str) -> Result<(), Failure> {
     }
     let names = file.contexts.keys().map(String::as_str);
     let failure = Failure::not_found(format!("no context '{name}' in {}", file.path.display()));
-    Err(match crate::suggest::closest(name, names) {
+    Err(match fleet::suggest::closest(name, names) {
         Some(close) => failure.next(format!("Did you mean '{close}'?")),
         None => failure.next("'msctl context' lists them."),
     })

@@ -154,7 +154,7 @@ pub(crate) async fn nobody(session: &Session, name: &str) -> Failure {
         Err(error) => error,
         Ok(names) => {
             let known = names.iter().map(|name| name.as_str());
-            match crate::suggest::closest(name, known.clone()) {
+            match fleet::suggest::closest(name, known.clone()) {
                 Some(close) => failure.next(format!("Did you mean '{close}'?")),
                 None if names.is_empty() => {
                     failure.next("None is; 'msctl demo' starts a fleet to try.")

@@ -97,7 +97,6 @@ pub(crate) async fn open(
     let options = Options {
         view,
         theme: look.theme.unwrap_or_else(|| Theme::detect(choice, &around)),
-        author: session.author(),
     };
     Box::pin(crate::tui::run(session, options)).await
 }

@@ -243,7 +243,7 @@ async fn search(
     let names = service_names(session).await?;
     let word = target.first_word();
     let parts = target.symbol.split(['.', '/']).count();
-    let meant = crate::suggest::closest(word, names.iter().map(ServiceName::as_str));
+    let meant = fleet::suggest::closest(word, names.iter().map(ServiceName::as_str));
     if names.is_empty() || (parts == 2 && meant.is_some()) {
         return Err(nobody(session, word).await);
     }

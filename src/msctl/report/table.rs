@@ -38,6 +38,12 @@ impl Cell {
         Self::default().with(text, tone)
     }
 
+    /// Its text, without colours.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.iter().map(|(text, _)| text.as_str()).collect()
+    }
+
     /// The cell with more text behind it.
     #[must_use]
     pub fn with(mut self, text: impl AsRef<str>, tone: Tone) -> Self {

@@ -70,6 +70,9 @@ pub struct ContextFile {
     /// Asks for the context's name before a write.
     #[serde(default, skip_serializing_if = "is_false")]
     pub production: bool,
+    /// How many records of config changes are kept for each service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_releases: Option<usize>,
 }
 
 /// PEM files for a TLS connection.

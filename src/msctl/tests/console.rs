@@ -57,7 +57,7 @@ fn an_edit_in_the_console_is_previewed_saved_and_run_by_both_processes() {
         assert_eq!(stored(&demo).as_deref(), Some("7s"));
         screen.keys("q");
         assert_eq!(screen.wait_for_end(), 0);
-        assert!(!screen.is_full_screen(), "the terminal is given back");
+        screen.wait_for_given_back();
     }
 }
 
@@ -95,7 +95,7 @@ fn the_demo_opens_the_console_and_everything_ends_with_it() {
     assert_eq!(health(&crate::world::run(&mut list, b"").ok()).len(), 4);
     screen.keys("q");
     screen.wait_for_end();
-    assert!(!screen.is_full_screen());
+    screen.wait_for_given_back();
     let gone = crate::world::run(&mut list, b"");
     assert_eq!(gone.code, 6, "{gone:?}");
 }
@@ -189,7 +189,7 @@ fn a_signal_gives_the_terminal_back() {
                 .success()
         );
         screen.wait_for_end();
-        assert!(!screen.is_full_screen(), "{signal}");
+        screen.wait_for_given_back();
     }
 }
 

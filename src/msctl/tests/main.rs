@@ -8,8 +8,15 @@
 
 mod bad_input;
 mod config;
+mod config_changes;
+mod config_docs;
+mod config_faults;
+mod config_race;
+mod config_rollout;
+mod config_trees;
 mod console;
 mod demo;
+mod gateway;
 mod help;
 mod main_job;
 mod services;

@@ -12,6 +12,7 @@ use crate::world::{Done, PATIENCE, Running, World, until};
 /// A demo with its etcd.
 pub(crate) struct Demo {
     pub(crate) world: World,
+    /// Ends with the test.
     pub(crate) process: Running,
     /// The instances it announced: `(service, id, address)`.
     pub(crate) instances: Vec<(String, String, String)>,

@@ -12,7 +12,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program and its screen. Dropping it ends the program.
-pub struct Terminal {
+pub(crate) struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
@@ -26,7 +26,7 @@ struct Screen {
 
 impl Terminal {
     /// Starts a program with these arguments and variables in a terminal of that size.
-    pub fn start(
+    pub(crate) fn start(
         program: &str,
         arguments: &[&str],
         variables: &[(&str, &str)],
@@ -73,22 +73,24 @@ impl Terminal {
     }
 
     /// What stands on the screen, line by line, without trailing spaces.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text_of(&self.screen.parser.lock().unwrap())
     }
 
-    /// Whether the program has switched to the alternate screen.
-    pub fn is_full_screen(&self) -> bool {
-        self.screen
-            .parser
-            .lock()
-            .unwrap()
-            .screen()
-            .alternate_screen()
+    /// Waits until the program has left the alternate screen: what it wrote last may still be on
+    /// its way when it has ended.
+    pub(crate) fn wait_for_given_back(&self) {
+        let start = Instant::now();
+        let mut parser = self.screen.parser.lock().unwrap();
+        while parser.screen().alternate_screen() {
+            assert!(start.elapsed() < PATIENCE, "the terminal is not given back");
+            let step = Duration::from_millis(500);
+            parser = self.screen.changed.wait_timeout(parser, step).unwrap().0;
+        }
     }
 
     /// Types these characters.
-    pub fn keys(&mut self, keys: &str) {
+    pub(crate) fn keys(&mut self, keys: &str) {
         self.keys
             .write_all(keys.as_bytes())
             .expect("the terminal takes keys");
@@ -96,7 +98,7 @@ impl Terminal {
     }
 
     /// Changes the size of the terminal.
-    pub fn resize(&mut self, columns: u16, rows: u16) {
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         self.screen
             .parser
             .lock()
@@ -111,7 +113,7 @@ impl Terminal {
     /// Waits until the screen is as wanted and returns its text.
     ///
     /// Panics with the screen when it does not come to be so.
-    pub fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         let mut parser = self.screen.parser.lock().unwrap();
         loop {
@@ -129,14 +131,14 @@ impl Terminal {
     }
 
     /// Waits until all these texts stand on the screen.
-    pub fn wait_for_texts(&self, texts: &[&str]) -> String {
+    pub(crate) fn wait_for_texts(&self, texts: &[&str]) -> String {
         self.wait_for(&format!("{texts:?}"), |screen| {
             texts.iter().all(|text| screen.contains(text))
         })
     }
 
     /// Waits for the program to end and returns its exit code.
-    pub fn wait_for_end(&mut self) -> u32 {
+    pub(crate) fn wait_for_end(&mut self) -> u32 {
         let start = Instant::now();
         loop {
             if let Some(status) = self
@@ -163,7 +165,7 @@ impl Terminal {
     }
 
     /// The program's process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child
             .process_id()
             .expect("the program has a process id")

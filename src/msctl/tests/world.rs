@@ -25,7 +25,7 @@ enum Etcd {
     },
     Real {
         _runtime: tokio::runtime::Runtime,
-        _server: RealEtcd,
+        _server: Box<RealEtcd>,
     },
 }
 
@@ -80,18 +80,23 @@ impl World {
     }
 
     pub(crate) fn real() -> Self {
+        Self::real_with(&[])
+    }
+
+    /// A real etcd with further arguments.
+    pub(crate) fn real_with(extra: &[&str]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let server = runtime.block_on(RealEtcd::start());
+        let server = runtime.block_on(RealEtcd::start_with(extra));
         Self {
             endpoint: server.endpoint(),
             home: tempfile::tempdir().unwrap(),
             _etcd: Etcd::Real {
                 _runtime: runtime,
-                _server: server,
+                _server: Box::new(server),
             },
         }
     }

@@ -13,11 +13,12 @@ use super::effect::Effect;
 use super::effect::run::Runner;
 use super::event::{Event, Now};
 use super::key::Key;
+use super::state::State;
+use super::state::calls::{Answer, Methods};
 use super::state::directory::Freshness;
-use super::state::{Context, State};
 use super::update::update;
 use super::view::{self, Look};
-use super::{INBOX, Options};
+use super::{INBOX, Options, context_of};
 use crate::session::Session;
 
 /// After the last key, so long answers are waited for.
@@ -43,9 +44,9 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
         mono: started.elapsed(),
         wall: Timestamp::now(),
     };
-    let mut state = State::new(Context::of(&session), shot.size, now());
+    let mut state = State::new(context_of(&session), shot.size, now());
     state.view = options.view;
-    let mut runner = Runner::start(session, state.generation, events, options.author);
+    let mut runner = Runner::start(session, state.generation, events);
     let mut keys = shot.keys.iter();
     let mut until = started + shot.patience;
     let mut known = false;
@@ -54,7 +55,10 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
             known = true;
             until = Instant::now() + SETTLED;
         }
-        if known && let Some(key) = keys.next() {
+        if known
+            && !is_waiting(&state)
+            && let Some(key) = keys.next()
+        {
             take(&mut state, &mut runner, now(), Event::Key(*key));
             until = Instant::now() + SETTLED;
         }
@@ -91,6 +95,13 @@ fn take(state: &mut State, runner: &mut Runner, now: Now, event: Event) {
     }
 }
 
+/// Whether an answer is out that a person would wait for before the next key.
+fn is_waiting(state: &State) -> bool {
+    let asked = |methods: &Methods| *methods == Methods::Asked;
+    state.calls.methods.values().any(asked)
+        || state.calls.answer.as_ref().is_some_and(Answer::is_running)
+}
+
 /// Whether everything a first look wants has been answered.
 fn is_known(state: &State) -> bool {
     let asked = |instance: &std::sync::Arc<fleet::Instance>| {
@@ -123,7 +134,6 @@ mod tests {
         let options = Options {
             view: View::Services,
             theme: Theme::named("dark").unwrap(),
-            author: "test".into(),
         };
         let shot = Shot {
             size: (80, 24),

@@ -41,7 +41,7 @@ pub fn fit_id<'a>(id: &'a str, room: usize, ellipsis: &str) -> Cow<'a, str> {
     }
     let characters: Vec<char> = id.chars().collect();
     let keep = room.saturating_sub(ellipsis.width());
-    if keep < 2 || id.width() != characters.len() {
+    if keep < 2 || characters.iter().any(|c| c.width() != Some(1)) {
         return fit(id, room, ellipsis);
     }
     let tail = keep.div_ceil(2);

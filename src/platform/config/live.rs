@@ -1,6 +1,7 @@
 //! Live values: a handle whose `get` is one atomic load, and the types it can hold. What a type
 //! cannot read is refused before it gets here, so a handle always holds a good value.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fleet::config::value;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use serde_yaml::Value;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -248,6 +251,28 @@ impl<T: Send + Sync + 'static> LiveCell<T> for SharedCell<T> {
 /// A number of bytes, written `10MiB` or `512KB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Size(pub u64);
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "integer"], "format": "size"})
+    }
+}
+
+impl Serialize for Size {
+    /// As config writes it: in the largest unit that holds it exactly.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let fits = |shift: u32| self.0 != 0 && self.0.trailing_zeros() >= shift;
+        match units.into_iter().find(|(_, shift)| fits(*shift)) {
+            Some((unit, shift)) => to.collect_str(&format_args!("{}{unit}", self.0 >> shift)),
+            None => to.serialize_u64(self.0),
+        }
+    }
+}
 
 /// Any serde type, for [`super::Config::live_as`].
 #[derive(Debug, Clone, PartialEq)]

@@ -9,12 +9,15 @@ use std::time::Duration;
 use etcd::{Client, Settings};
 use fleet::{Endpoint, InstanceId, Prefixes, ServiceName};
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_yaml::Value;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Inner, Platform, Times};
 use crate::channel::ChannelOptions;
-use crate::config::{Config, Local, follow};
+use crate::config::schema::{Described, describe};
+use crate::config::{Config, Local, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
@@ -37,6 +40,7 @@ pub struct Builder {
     etcd: Option<Settings>,
     prefixes: Prefixes,
     local: Local,
+    described: Result<Option<Described>, Error>,
     cache: Cache,
     environment: Option<Vec<(String, String)>>,
     lease: Duration,
@@ -66,6 +70,7 @@ impl Builder {
             etcd: None,
             prefixes: Prefixes::default(),
             local: Local::default(),
+            described: Ok(None),
             cache: Cache::Usual,
             environment: None,
             lease: Duration::from_secs(10),
@@ -85,6 +90,57 @@ impl Builder {
     /// A default for a config key, below every other layer.
     pub fn default(mut self, key: &str, value: impl Into<Value>) -> Builder {
         self.local.defaults.push((key.into(), value.into()));
+        self
+    }
+
+    /// What the config of this service is: `T`'s fields are the keys, joined by dots (or dotted in
+    /// one `#[serde(rename = "page.size")]`), its `Default` their defaults, its doc comments their
+    /// descriptions, its enums the values a key may have. A `Duration` is written `5s`, a
+    /// [`Size`](crate::config::Size) `10MiB`. More is said in attributes: `#[schemars(range(min = 1,
+    /// max = 500))]`, and `#[schemars(extend("x-minimum" = "100ms", "x-maximum" = "30s"))]` for
+    /// durations and sizes, `"x-unit" = "rows"`, `"x-secret" = true`.
+    ///
+    /// The defaults rank below [`Builder::default`] and every layer. A value that breaks the schema
+    /// is refused for its key alone. The schema is published under `/schema/<service>` in the
+    /// background, where it differs from what stands there; the start does not wait for it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use platform::Platform;
+    /// use schemars::JsonSchema;
+    /// use serde::Serialize;
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Settings {
+    ///     timeout: Timeout,
+    /// }
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Timeout {
+    ///     /// How long a write may take.
+    ///     #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1m"))]
+    ///     write: Duration,
+    /// }
+    ///
+    /// impl Default for Settings {
+    ///     fn default() -> Settings {
+    ///         let write = Duration::from_secs(3);
+    ///         Settings { timeout: Timeout { write } }
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let platform = Platform::builder("order").schema::<Settings>().start().await?;
+    /// let write = platform.config().live::<Duration>("timeout.write")?;
+    /// assert_eq!(write.get(), Duration::from_secs(3));
+    /// # Ok::<_, platform::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn schema<T: JsonSchema + Serialize + Default>(mut self) -> Builder {
+        self.described = describe::<T>().map(Some).map_err(|cause| Error::Schema {
+            name: std::any::type_name::<T>(),
+            cause,
+        });
         self
     }
 
@@ -191,8 +247,8 @@ impl Builder {
         self
     }
 
-    /// Starts: local config is read, etcd is asked in the background. Never waits for etcd longer
-    /// than 300 ms, and not at all for one that refuses. Must be called within a tokio runtime.
+    /// Starts: local config is read, etcd is asked in the background. Waits at most 300 ms for
+    /// etcd's config, so that a service starts on the present one where etcd answers. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Settings that cannot be used: names, the config file, endpoints.
@@ -218,7 +274,10 @@ impl Builder {
             .map(Client::new)
             .transpose()
             .map_err(Error::Etcd)?;
+        let described = self.described?;
+        let schema = described.as_ref().map(|described| described.json.clone());
         let local = Local {
+            described,
             cache: match self.cache {
                 Cache::Usual => client.as_ref().and_then(|_| usual_cache(&service)),
                 Cache::At(path) => Some(path),
@@ -230,6 +289,11 @@ impl Builder {
         let (config, file) = Config::local(service.clone(), local)?;
         let follower = client.clone().map(|client| {
             let task = follow::follow(config.clone(), client, self.prefixes.config.clone(), file);
+            AbortOnDropHandle::new(tokio::spawn(task))
+        });
+        let publisher = client.clone().zip(schema).map(|(client, schema)| {
+            let key = self.prefixes.schema.join(service.as_str());
+            let task = publish::publish(client, key, schema, config.standing());
             AbortOnDropHandle::new(tokio::spawn(task))
         });
         if client.is_some() {
@@ -272,6 +336,7 @@ impl Builder {
             options,
             service,
             _follower: follower,
+            _publisher: publisher,
         })))
     }
 }

@@ -15,4 +15,5 @@ mod discovery;
 mod life;
 mod peer;
 mod registry;
+mod schema;
 mod world;

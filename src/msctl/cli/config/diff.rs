@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fleet::Revision;
-use fleet::config::diff::{Meaning, difference};
+use fleet::config::diff::{Meaning, compare};
+use fleet::config::secret::Sensitivity;
 use fleet::config::{ConfigKey, Layer, Layers, Origin, Scope, secret, value};
 use serde_json::json;
 
-use super::{preview, scope, secrets};
+use super::{Mask, preview, scope};
 use crate::report::{Failure, Kind, Report};
 use crate::session::Session;
 
@@ -59,22 +60,24 @@ impl Diff {
             let other = super::scope(self.other.as_deref().unwrap_or_default())?;
             (stored(session, &other, None).await?, now)
         };
-        let secrets = secrets(self.reveal);
+        let mask = Mask::read(session, std::slice::from_ref(&scope), self.reveal).await?;
         let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let mut text = String::new();
         let mut differing = Vec::new();
         for path in paths {
             let (b, a) = (before.get(path), after.get(path));
-            let changed = difference(
-                path,
+            let named = ConfigKey::new(scope.clone(), path);
+            let sensitivity = named.map_or(Sensitivity::Open, |key| mask.schemas.sensitivity(&key));
+            let changed = compare(
+                sensitivity,
                 b.map(String::as_bytes),
                 a.map(String::as_bytes),
-                secrets,
+                mask.secrets,
             );
             if changed.meaning == Meaning::Stays {
                 continue;
             }
-            let hidden = !self.reveal && secret::is_secret(path);
+            let hidden = !self.reveal && sensitivity == Sensitivity::Secret;
             let show = |side: Option<&String>| {
                 side.map(|text| {
                     if hidden {

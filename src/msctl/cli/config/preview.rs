@@ -1,32 +1,101 @@
 //! What a change will do, shown before it is done: for each key its lines, the words that differ
 //! marked, secrets masked.
 
-use fleet::Plan;
 use fleet::config::ConfigKey;
-use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, difference};
+use fleet::config::canary::{self, Canary};
+use fleet::config::conflict::{ThreeWay, written};
+use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, compare};
+use fleet::config::secret::MASK;
+use fleet::release::Action;
+use fleet::safe::escape;
 
+use crate::change::Proposal;
 use crate::report::{Palette, Tone};
 
-/// The change of a plan's config keys as text; records of the change are not shown.
-pub(super) fn plan(
-    plan: &Plan,
+/// A change as text: for each key its lines and what the schema says of it. Records of the change
+/// are not shown.
+pub(super) fn proposal(
+    proposal: &Proposal,
     config: &fleet::Prefix,
     secrets: Secrets,
     palette: Palette,
 ) -> String {
     let mut text = String::new();
-    for edit in plan.edits() {
-        let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
-            continue;
-        };
-        let after = match &edit.write {
-            fleet::Write::Put { value, .. } => Some(&**value),
-            fleet::Write::Delete => None,
-        };
-        let changed = difference(key.path(), edit.seen.value(), after, secrets);
-        text.push_str(&one(&key.to_string(), &changed, palette));
+    if let Action::Canary { instances, .. } = &proposal.action {
+        text.push_str(&format!("  for {} alone:\n", escape(&instances.join(", "))));
+    }
+    for edit in proposal.plan.edits() {
+        if let Ok(key) = ConfigKey::from_key(config, &edit.key) {
+            let after = written(&edit.write).map(|value| &**value);
+            text.push_str(&edited(
+                &key,
+                edit.seen.value(),
+                after,
+                proposal,
+                secrets,
+                palette,
+            ));
+        } else if let (Some(service), Some(value)) =
+            (canary::service_of(config, &edit.key), written(&edit.write))
+        {
+            let Ok(canary) = Canary::from_json(value) else {
+                continue;
+            };
+            for (path, trial) in &canary.changes {
+                let scope = fleet::config::Scope::Service(service.clone());
+                if let Ok(key) = ConfigKey::new(scope, path) {
+                    let after = trial.value.as_deref().map(str::as_bytes);
+                    text.push_str(&edited(&key, None, after, proposal, secrets, palette));
+                }
+            }
+        }
     }
     text
+}
+
+fn edited(
+    key: &ConfigKey,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    proposal: &Proposal,
+    secrets: Secrets,
+    palette: Palette,
+) -> String {
+    let sensitivity = proposal.schemas.sensitivity(key);
+    let changed = compare(sensitivity, before, after, secrets);
+    let mut text = one(&key.to_string(), &changed, palette);
+    let schema = proposal.schemas.get(&key.scope);
+    let kind = schema.and_then(|schema| schema.field(key.path()));
+    if let Some(kind) = kind.map(|field| field.kind).filter(|kind| !kind.is_empty()) {
+        let end = text.find('\n').unwrap_or(text.len());
+        text.insert_str(end, &palette.paint(&format!("   {kind}"), Tone::Dim));
+    }
+    text
+}
+
+/// The three versions of a key in conflict.
+pub(super) fn three_way(
+    way: &ThreeWay,
+    config: &fleet::Prefix,
+    hidden: bool,
+    palette: Palette,
+) -> String {
+    let name = ConfigKey::from_key(config, &way.key)
+        .map_or_else(|_| way.key.to_string(), |key| key.to_string());
+    let shown = |value: Option<&[u8]>| match value {
+        None => "(not there)".to_owned(),
+        Some(_) if hidden => MASK.to_owned(),
+        Some(value) => super::shown("", value, Secrets::Revealed),
+    };
+    let theirs = way.theirs.as_ref();
+    let at = theirs.map_or_else(String::new, |entry| format!(" r{}", entry.mod_revision));
+    format!(
+        "  {}   changed meanwhile\n    base      {}\n    theirs{at}  {}\n    mine      {}\n",
+        palette.paint(&escape(&name), Tone::Strong),
+        shown(way.base.as_deref()),
+        palette.paint(&shown(theirs.map(|entry| &*entry.value)), Tone::Bad),
+        palette.paint(&shown(way.mine.as_deref()), Tone::Good),
+    )
 }
 
 /// One key's difference: on one line while both sides fit there.

@@ -6,7 +6,7 @@ use fleet::{Entry, Revision};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{as_json, key, scope, secrets, shown};
+use super::{Mask, as_json, key, scope, shown};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -45,7 +45,10 @@ impl Get {
         let Some(entry) = entry else {
             return Err(absent(session, &named).await?);
         };
-        let masked = !self.reveal && secret::is_secret(named.path());
+        let scopes = std::slice::from_ref(&named.scope);
+        let masked = Mask::read(session, scopes, self.reveal)
+            .await?
+            .hides(&named);
         if masked {
             report.note(&format!("{named} is a secret; --reveal prints it"));
         }
@@ -91,7 +94,7 @@ pub(super) async fn absent(session: &Session, named: &ConfigKey) -> Result<Failu
         .map(|key| key.path().to_owned())
         .collect();
     Ok(
-        match crate::suggest::closest(named.path(), known.iter().map(String::as_str)) {
+        match fleet::suggest::closest(named.path(), known.iter().map(String::as_str)) {
             Some(close) => failure.next(format!("Did you mean '{}/{close}'?", named.scope)),
             None => failure.next(format!(
                 "'msctl config list {}' lists what there is.",
@@ -127,13 +130,13 @@ struct Row {
 
 impl List {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
-        let secrets = secrets(self.reveal);
+        let mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
         let revision = self.revision.map(Revision);
         let rows = match &self.scope {
-            None => all(session, secrets, revision).await?,
+            None => all(session, &mask, revision).await?,
             Some(text) => {
                 let scope = scope(text)?;
-                effective(session, &scope, secrets, revision).await?
+                effective(session, &scope, &mask, revision).await?
             }
         };
         for row in &rows {
@@ -182,24 +185,28 @@ async fn entries(
         ..etcd::ListOptions::default()
     };
     let listing = session.client().list(prefix, options).await;
-    Ok(listing.map_err(|error| session.failure(&error))?.entries)
+    let mut entries = listing.map_err(|error| session.failure(&error))?.entries;
+    // A canary is no key; `config status` and `explain` tell of it.
+    let config = &session.prefixes().config;
+    entries.retain(|entry| fleet::config::canary::service_of(config, &entry.key).is_none());
+    Ok(entries)
 }
 
 /// Every key as it stands.
 async fn all(
     session: &Session,
-    secrets: Secrets,
+    mask: &Mask,
     revision: Option<Revision>,
 ) -> Result<Vec<Row>, Failure> {
     let config = &session.prefixes().config;
     let entries = entries(session, config, revision).await?;
     Ok(entries
         .iter()
-        .map(|entry| row(config, entry, secrets))
+        .map(|entry| row(config, entry, mask))
         .collect())
 }
 
-fn row(config: &fleet::Prefix, entry: &Entry, secrets: Secrets) -> Row {
+fn row(config: &fleet::Prefix, entry: &Entry, mask: &Mask) -> Row {
     let named = ConfigKey::from_key(config, &entry.key);
     let problem = match &named {
         Err(error) => Some(error.to_string()),
@@ -207,10 +214,13 @@ fn row(config: &fleet::Prefix, entry: &Entry, secrets: Secrets) -> Row {
             .err()
             .map(|error| error.to_string()),
     };
-    let path = named.as_ref().map_or("", |key| key.path());
-    let masked = secrets == Secrets::Masked && secret::is_secret(path);
+    let masked = mask.hides_raw(config, &entry.key);
     Row {
-        text: shown(path, &entry.value, secrets),
+        text: if masked {
+            secret::MASK.to_owned()
+        } else {
+            shown("", &entry.value, Secrets::Revealed)
+        },
         value: if masked {
             Json::Null
         } else {
@@ -234,7 +244,7 @@ fn row(config: &fleet::Prefix, entry: &Entry, secrets: Secrets) -> Row {
 async fn effective(
     session: &Session,
     scope: &Scope,
-    secrets: Secrets,
+    mask: &Mask,
     revision: Option<Revision>,
 ) -> Result<Vec<Row>, Failure> {
     let config = &session.prefixes().config;
@@ -249,7 +259,7 @@ async fn effective(
             let named = ConfigKey::from_key(config, &entry.key);
             let parsed = value::parse(&entry.value);
             let (Ok(named), Ok(parsed)) = (named, parsed) else {
-                broken.push(row(config, &entry, secrets));
+                broken.push(row(config, &entry, mask));
                 continue;
             };
             let revision = entry.mod_revision;
@@ -264,7 +274,8 @@ async fn effective(
     let mut rows: Vec<Row> = effective
         .leaves()
         .map(|(path, leaf)| {
-            let masked = secrets == Secrets::Masked && secret::is_secret(path);
+            let named = ConfigKey::new(scope.clone(), path);
+            let masked = named.is_ok_and(|key| mask.hides(&key));
             let (from, revision) = match &leaf.origin {
                 Origin::Global { revision } => ("global", revision.0),
                 Origin::Service { revision } => ("service", revision.0),

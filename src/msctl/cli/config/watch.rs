@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use etcd::MirrorEvent;
-use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, secret};
+use fleet::config::{ConfigKey, Scope, secret};
 use fleet::{Change, Key};
 use serde_json::{Value as Json, json};
 
-use super::{as_json, key, scope, secrets};
+use super::{Mask, as_json, key, scope};
 use crate::report::{Failure, Report};
 use crate::session::Session;
 
@@ -26,7 +25,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let config = &session.prefixes().config;
-        let secrets = secrets(self.reveal);
+        let mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
         let (prefix, only) = match &self.what {
             None => (config.clone(), None),
             Some(text) if text.trim_end_matches('/').contains('/') => {
@@ -43,7 +42,7 @@ impl Watch {
             match event {
                 MirrorEvent::Listed { entries, .. } => {
                     for entry in entries.into_iter().filter(|entry| wanted(&entry.key)) {
-                        let value = self::value(config, &entry.key, &entry.value, secrets);
+                        let value = self::value(config, &entry.key, &entry.value, &mask);
                         let mut told = told("present", config, &entry.key, entry.mod_revision.0);
                         told["value"] = value.clone();
                         held.insert(entry.key, value);
@@ -52,7 +51,7 @@ impl Watch {
                 }
                 MirrorEvent::Changed { changes, .. } => {
                     for change in changes.iter().filter(|change| wanted(change.key())) {
-                        report.event(&step(config, change, secrets, &mut held))?;
+                        report.event(&step(config, change, &mask, &mut held))?;
                     }
                 }
                 MirrorEvent::Stale { cause } if !stale => {
@@ -73,13 +72,13 @@ impl Watch {
 fn step(
     config: &fleet::Prefix,
     change: &Change,
-    secrets: Secrets,
+    mask: &Mask,
     held: &mut BTreeMap<Key, Json>,
 ) -> Json {
     let revision = change.revision().0;
     match change {
         Change::Put(entry) => {
-            let value = value(config, &entry.key, &entry.value, secrets);
+            let value = value(config, &entry.key, &entry.value, mask);
             let mut told = told("set", config, &entry.key, revision);
             told["before"] = held
                 .insert(entry.key.clone(), value.clone())
@@ -101,10 +100,8 @@ fn told(change: &str, config: &fleet::Prefix, key: &Key, revision: i64) -> Json 
     json!({ "change": change, "revision": revision, "key": name })
 }
 
-fn value(config: &fleet::Prefix, key: &Key, value: &[u8], secrets: Secrets) -> Json {
-    let hidden = secrets == Secrets::Masked
-        && ConfigKey::from_key(config, key).is_ok_and(|key| secret::is_secret(key.path()));
-    if hidden {
+fn value(config: &fleet::Prefix, key: &Key, value: &[u8], mask: &Mask) -> Json {
+    if mask.hides_raw(config, key) {
         json!(secret::MASK)
     } else {
         as_json(value)

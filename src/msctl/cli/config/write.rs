@@ -1,22 +1,19 @@
-//! `config set` and `config unset`: checked, previewed, asked about, written in one guarded
-//! transaction with its record, and told with how to undo it.
+//! `config set` and `config unset`: any number of keys, written together or not at all.
 
 use std::io::Read;
-use std::time::Duration;
 
-use fleet::config::ConfigKey;
 use fleet::config::diff::Secrets;
 use fleet::config::edit::{ConfigEdit, EditError};
-use fleet::config::value;
-use fleet::plan::MAX_BYTES;
-use fleet::release::{Author, record};
-use fleet::{Conflict, Entry, Outcome, Plan, PlanError, Revision, Seen};
-use serde_json::{Value as Json, json};
+use fleet::config::{ConfigKey, value};
+use fleet::release::Action;
+use fleet::{Entry, Revision, Seen};
+use serde_json::json;
 
-use super::{key, preview, rollout, secrets, shown};
-use crate::report::{Answer, Failure, Kind, Report};
-use crate::session::{Session, Writer};
-use crate::settings::Stage;
+use super::save::{self, How};
+use super::{key, shown};
+use crate::change::{self, Proposal};
+use crate::report::{Failure, Report};
+use crate::session::Session;
 
 /// How much of a value from a file or stdin is read before it is refused.
 const READ_LIMIT: u64 = 16 << 20;
@@ -31,12 +28,15 @@ Examples:
   msctl config set order/timeout.write 5s order/page.size 50     both or none
   msctl config set order/rules @rules.yaml                       from a file; '-' reads stdin
   msctl config set order/timeout.write 5s --if-revision 811      only if nobody changed it since
-  msctl config set order/timeout.write 5s --wait 30s             until every instance runs it"
+  msctl config set order/timeout.write 5s --wait 30s             until every instance runs it
+  msctl config set order/timeout.write 5s --canary order-7f3a-1  this instance alone, for now"
 )]
 pub(super) struct Set {
     /// Keys and values in turn; a value is YAML, @FILE or - for stdin
     #[arg(required = true, num_args = 1.., value_names = ["KEY", "VALUE"], allow_negative_numbers = true)]
     pairs: Vec<String>,
+    #[command(flatten)]
+    only: Only,
     #[command(flatten)]
     how: How,
 }
@@ -48,35 +48,22 @@ pub(super) struct Unset {
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
     #[command(flatten)]
+    only: Only,
+    #[command(flatten)]
     how: How,
 }
 
 #[derive(Debug, clap::Args)]
-struct How {
-    /// Why, for the history
-    #[arg(
-        short,
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    message: String,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Show what would change, write nothing
-    #[arg(long)]
-    dry_run: bool,
+struct Only {
     /// Only if the key was last written at this revision; 0 for a key that is not there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     if_revision: Option<i64>,
-    /// Wait so long for every instance to run the change
-    #[arg(long, value_name = "TIME", value_parser = crate::settings::duration)]
-    wait: Option<Duration>,
-    /// Show secrets in the preview
-    #[arg(long)]
-    reveal: bool,
+    /// Give it to these instances first; 'promote' gives it to all, 'abort' takes it back
+    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
+    canary: Vec<String>,
+    /// With --canary: promote after so long without trouble, abort at the first sign of it
+    #[arg(long, value_name = "TIME", requires = "canary", value_parser = crate::settings::duration)]
+    auto: Option<std::time::Duration>,
 }
 
 impl Set {
@@ -95,7 +82,7 @@ impl Set {
                 .map_err(|_| refused(&key, &value::ValueError::NotText.to_string()))?;
             edits.push(ConfigEdit::Set { key, value });
         }
-        change(session, edits, &self.how, report).await
+        run(session, edits, &self.only, &self.how, report).await
     }
 }
 
@@ -105,7 +92,7 @@ impl Unset {
         for name in &self.keys {
             edits.push(ConfigEdit::Unset { key: key(name)? });
         }
-        change(session, edits, &self.how, report).await
+        run(session, edits, &self.only, &self.how, report).await
     }
 }
 
@@ -138,15 +125,18 @@ fn read_value(text: &str) -> Result<Vec<u8>, Failure> {
     }
 }
 
-async fn change(
+async fn run(
     session: &Session,
     edits: Vec<ConfigEdit>,
+    only: &Only,
     how: &How,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let writer = session.writer()?;
+    if !how.dry_run {
+        session.writer()?;
+    }
     let config = &session.prefixes().config;
-    if how.if_revision.is_some() && edits.len() > 1 {
+    if only.if_revision.is_some() && edits.len() > 1 {
         return Err(Failure::usage(
             "--if-revision speaks of one key, and several are given",
         ));
@@ -156,10 +146,10 @@ async fn change(
     for edit in &edits {
         let (entry, at) = session.get(&edit.key().to_key(config)).await?;
         revision = at;
-        if let Some(expected) = how.if_revision {
+        if let Some(expected) = only.if_revision {
             let stands = entry.as_ref().map_or(0, |entry| entry.mod_revision.0);
             if stands != expected {
-                return Err(conflict_at(edit.key(), expected, entry.as_ref()));
+                return Err(save::conflict_at(edit.key(), expected, entry.as_ref()));
             }
         }
         if matches!(edit, ConfigEdit::Unset { .. }) && entry.is_none() {
@@ -171,151 +161,27 @@ async fn change(
         let found = seen.iter().find(|(seen, _)| seen == key);
         Seen::from(found.and_then(|(_, entry)| entry.clone()))
     };
-    let bare = fleet::config::edit::plan(config, edits, look).map_err(edit_failure)?;
-    if bare.is_empty() {
+    let plan = fleet::config::edit::plan(config, edits, look).map_err(|error| match error {
+        EditError::Plan(error) => change::plan_failure(&error),
+        error => Failure::usage(error.to_string()),
+    })?;
+    if plan.is_empty() {
         return unchanged(&seen, report);
     }
-    let author = Author {
-        name: session.author(),
-        time: jiff::Timestamp::now(),
-        message: how.message.clone(),
-    };
-    let plan = record(
-        bare.clone(),
-        config,
-        &session.prefixes().releases,
-        &author,
-        revision,
-        std::process::id() ^ author.time.subsec_nanosecond().unsigned_abs(),
-    )
-    .map_err(|error| Failure::usage(error.to_string()))?;
-    let secrets = secrets(how.reveal);
-    if how.dry_run {
-        let palette = report.palette();
-        return report.one(&planned(&bare, config, secrets), |_, _| {
-            preview::plan(&bare, config, secrets, palette)
-        });
+    let mut proposal = Proposal::of(session, plan, revision, Action::Change).await?;
+    if only.canary.is_empty() {
+        return save::carry_out(session, proposal, how, report).await;
     }
-    ask(session, &bare, how, secrets, report)?;
-    let outcome = writer.commit(&plan).await?;
-    match outcome {
-        Outcome::Applied { revision } => applied(&writer, &bare, revision, how, report).await,
-        Outcome::Refused { conflicts } => Err(conflict(config, &conflicts)),
-        Outcome::Unknown { cause } => Err(Failure::failed(format!(
-            "it is unknown whether the change was written: {cause}"
-        ))
-        .next("Look with 'msctl config get' before you repeat it.")),
-    }
-}
-
-/// Shows the change and asks, where someone is there to answer.
-fn ask(
-    session: &Session,
-    plan: &Plan,
-    how: &How,
-    secrets: Secrets,
-    report: &Report,
-) -> Result<(), Failure> {
-    if how.yes {
-        return Ok(());
-    }
-    let context = session.context();
-    if report.can_ask() {
-        let config = &session.prefixes().config;
-        report.show(&preview::plan(plan, config, secrets, report.err_palette()));
-    }
-    let stopped = || Failure::failed("nothing was written");
-    match context.stage {
-        Stage::Production => {
-            let question = format!(
-                "'{}' is a production context. Type its name to write:",
-                context.name
-            );
-            match report.ask(&question) {
-                Some(answer) if answer == *context.name => Ok(()),
-                Some(_) => Err(stopped()),
-                None => Err(Failure::refused(format!(
-                    "context '{}' is production and nobody is here to confirm",
-                    context.name
-                ))
-                .next("Give --yes if you mean it.")),
-            }
+    save::check(&proposal, how, report)?;
+    proposal = save::as_canary(session, proposal, &only.canary, &how.message).await?;
+    let scopes = change::scopes(&proposal.plan, config);
+    save::carry_out(session, proposal, how, report).await?;
+    match (only.auto, scopes.first()) {
+        (Some(quiet), Some(fleet::config::Scope::Service(service))) if !how.dry_run => {
+            super::canary::watch(session, service, quiet, report).await
         }
-        Stage::Ordinary => {
-            let members = context.members();
-            let question = if *context.name == *members {
-                format!("Save to etcd {members}?")
-            } else {
-                format!("Save to {} (etcd {members})?", context.name)
-            };
-            match report.confirm(&question) {
-                Some(Answer::No) => Err(stopped()),
-                Some(Answer::Yes) | None => Ok(()),
-            }
-        }
-    }
-}
-
-async fn applied(
-    writer: &Writer,
-    plan: &Plan,
-    revision: Revision,
-    how: &How,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let session = writer.session();
-    let config = &session.prefixes().config;
-    let progress = match how.wait {
-        None => None,
-        Some(limit) => Some(rollout::wait(session, plan, revision, limit).await?),
-    };
-    let mut answer = planned(plan, config, secrets(how.reveal));
-    answer["revision"] = json!(revision.0);
-    if let Some(progress) = &progress {
-        answer["rollout"] = json!(progress);
-    }
-    let undo = undo(plan, config);
-    report.one(&answer, |_, _| {
-        let rolled = progress
-            .as_ref()
-            .map_or_else(String::new, |p| format!(" · {p}"));
-        format!("saved as revision {revision}{rolled}{undo}")
-    })?;
-    match progress {
-        Some(progress) if !progress.is_complete() => Err(progress.failure()),
         _ => Ok(()),
     }
-}
-
-/// The command that takes one key's change back, where it can be said in a line.
-fn undo(plan: &Plan, config: &fleet::Prefix) -> String {
-    let [edit] = plan.edits() else {
-        return String::new();
-    };
-    let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
-        return String::new();
-    };
-    let command = match edit.seen.value() {
-        None => format!("msctl config unset {key}"),
-        Some(before) => match std::str::from_utf8(before) {
-            Ok(text)
-                if text.len() < 60
-                    && !fleet::config::secret::is_secret(key.path())
-                    && !text.contains(['\n', '\'']) =>
-            {
-                let plain = text
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-+:".contains(c));
-                let quote = if plain { "" } else { "'" };
-                format!(
-                    "msctl config set {key} {quote}{}{quote}",
-                    fleet::safe::escape(text)
-                )
-            }
-            _ => return String::new(),
-        },
-    };
-    format!(" · undo: {command}")
 }
 
 fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result<(), Failure> {
@@ -338,92 +204,4 @@ fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result
             .collect();
         format!("nothing to write: {}", keys.join(", "))
     })
-}
-
-fn planned(plan: &Plan, config: &fleet::Prefix, secrets: Secrets) -> Json {
-    let changes: Vec<Json> = plan
-        .edits()
-        .iter()
-        .filter_map(|edit| {
-            let key = ConfigKey::from_key(config, &edit.key).ok()?;
-            let text = |value: &[u8]| {
-                if secrets == Secrets::Masked && fleet::config::secret::is_secret(key.path()) {
-                    fleet::config::secret::MASK.to_owned()
-                } else {
-                    String::from_utf8_lossy(value).into_owned()
-                }
-            };
-            let after = match &edit.write {
-                fleet::Write::Put { value, .. } => Some(text(value)),
-                fleet::Write::Delete => None,
-            };
-            Some(json!({
-                "key": key.to_string(),
-                "before": edit.seen.value().map(text),
-                "after": after,
-                "seen_revision": edit.seen.revision().0,
-            }))
-        })
-        .collect();
-    json!({ "revision": Json::Null, "changes": changes })
-}
-
-fn conflict(config: &fleet::Prefix, conflicts: &[Conflict]) -> Failure {
-    let mut sentences = Vec::new();
-    let mut details = Vec::new();
-    for conflict in conflicts {
-        let name = ConfigKey::from_key(config, &conflict.key)
-            .map_or_else(|_| conflict.key.to_string(), |key| key.to_string());
-        let path = name.split_once('/').map_or("", |(_, path)| path);
-        let saw = match conflict.seen.revision() {
-            Revision::ZERO => "you saw no such key".to_owned(),
-            seen => format!("you saw revision {seen}"),
-        };
-        sentences.push(match &conflict.current {
-            Some(current) => format!(
-                "{name} changed at revision {} to {} ({saw})",
-                current.mod_revision,
-                shown(path, &current.value, Secrets::Masked)
-            ),
-            None => format!("{name} was removed ({saw})"),
-        });
-        details.push(json!({
-            "key": name,
-            "seen_revision": conflict.seen.revision().0,
-            "current_revision": conflict.current.as_ref().map_or(0, |c| c.mod_revision.0),
-            "current": conflict.current.as_ref().map(|c| shown(path, &c.value, Secrets::Masked)),
-        }));
-    }
-    Failure::new(Kind::Conflict, sentences.join("; "))
-        .next("Nothing was written. Look at the new value and repeat.")
-        .with_machine_details(Json::Array(details))
-}
-
-fn conflict_at(key: &ConfigKey, expected: i64, entry: Option<&Entry>) -> Failure {
-    let stands = entry.map_or(0, |entry| entry.mod_revision.0);
-    let now = match entry {
-        Some(entry) => format!(
-            "{key} changed at revision {stands} to {} (you expected revision {expected})",
-            shown(key.path(), &entry.value, Secrets::Masked)
-        ),
-        None => format!("{key} is not there (you expected revision {expected})"),
-    };
-    Failure::new(Kind::Conflict, now)
-        .next("Nothing was written. Look at the value and repeat with its revision.")
-        .with_machine_details(json!([{
-            "key": key.to_string(),
-            "seen_revision": expected,
-            "current_revision": stands,
-            "current": entry.map(|e| shown(key.path(), &e.value, Secrets::Masked)),
-        }]))
-}
-
-fn edit_failure(error: EditError) -> Failure {
-    match error {
-        EditError::Plan(PlanError::TooLarge(bytes)) => Failure::usage(format!(
-            "the change has {bytes} bytes, etcd takes at most {MAX_BYTES} at once"
-        ))
-        .next("Split it, or keep large data elsewhere."),
-        error => Failure::usage(error.to_string()),
-    }
 }

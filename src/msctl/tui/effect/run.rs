@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use etcd::LeaseKeys;
-use fleet::release::Author;
+use fleet::release::Action;
 use fleet::{Instance, LeaseId, Outcome, Plan, Revision};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Effect, Keys};
+use crate::change::{self, Proposal};
 use crate::probe::{ProbeOptions, Prober};
 use crate::session::Session;
 use crate::settings::host_port;
@@ -36,7 +37,6 @@ pub struct Runner {
     invoker: Arc<invoke::Invoker>,
     tasks: JoinSet<()>,
     call: Option<AbortHandle>,
-    author: String,
 }
 
 impl Runner {
@@ -45,7 +45,6 @@ impl Runner {
         session: Session,
         generation: u64,
         events: mpsc::Sender<Event>,
-        author: String,
     ) -> Self {
         let mut tasks = JoinSet::new();
         feed::start(&session, generation, &events, &mut tasks);
@@ -57,7 +56,6 @@ impl Runner {
             prober: Prober::new(ProbeOptions::default()),
             tasks,
             call: None,
-            author,
         }
     }
 
@@ -113,13 +111,8 @@ impl Runner {
                 message,
                 revision,
             } => {
-                let author = Author {
-                    name: self.author.clone(),
-                    time: jiff::Timestamp::now(),
-                    message,
-                };
                 self.tasks.spawn(async move {
-                    let outcome = save(&session, plan, &author, revision).await;
+                    let outcome = save(&session, plan, &message, revision).await;
                     to.send(Reply::Written(Deed::SaveConfig, outcome)).await;
                 });
             }
@@ -309,25 +302,17 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
 async fn save(
     session: &Session,
     plan: Plan,
-    author: &Author,
+    message: &str,
     revision: Revision,
 ) -> Result<Outcome, String> {
-    let prefixes = session.prefixes();
-    let nonce = std::hash::BuildHasher::hash_one(
-        &std::hash::RandomState::new(),
-        author.time.as_nanosecond(),
-    );
-    let nonce = u32::try_from(nonce & u64::from(u32::MAX)).unwrap_or_default();
-    let plan = fleet::release::record(
-        plan,
-        &prefixes.config,
-        &prefixes.releases,
-        author,
-        revision,
-        nonce,
-    )
-    .map_err(|error| error.to_string())?;
-    commit(session, &plan).await
+    let writer = session.writer().map_err(|why| why.to_string())?;
+    let proposal = Proposal::of(session, plan, revision, Action::Change);
+    let proposal = proposal.await.map_err(|why| why.to_string())?;
+    if let Some(fault) = proposal.errors().next() {
+        return Err(format!("{}/{}", fault.key.scope, fault.violation));
+    }
+    let outcome = change::commit(&writer, &proposal, message).await;
+    outcome.map_err(|why| why.to_string())
 }
 
 async fn commit(session: &Session, plan: &Plan) -> Result<Outcome, String> {

@@ -22,6 +22,7 @@ pub struct List<K, R> {
     rows: Vec<R>,
     total: usize,
     outdated: bool,
+    narrowed: bool,
     built: Option<Duration>,
 }
 
@@ -34,6 +35,7 @@ impl<K, R> Default for List<K, R> {
             rows: Vec::new(),
             total: 0,
             outdated: true,
+            narrowed: false,
             built: None,
         }
     }
@@ -53,11 +55,13 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
     /// Says that the rows' sources changed.
     pub fn outdate(&mut self) {
         self.outdated = true;
+        self.narrowed = false;
     }
 
     /// Says that the next [`List::wants_build`] must not wait: the user asked.
     pub fn outdate_now(&mut self) {
         self.outdated = true;
+        self.narrowed = false;
         self.built = None;
     }
 
@@ -83,6 +87,7 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
         self.rows = rows;
         self.total = total;
         self.outdated = false;
+        self.narrowed = false;
         self.built = Some(now);
         let rows = &self.rows;
         self.table.follow(rows.len(), |row| key(&rows[row]));
@@ -123,13 +128,20 @@ impl<K: Clone + Eq + Hash, R> List<K, R> {
 
     /// Narrows the list.
     pub fn set_filter(&mut self, text: &str) {
+        // A longer word of the same kind admits no row that the shorter one did not.
+        let narrows = !self.outdated
+            && text.len() > self.filter_text.len()
+            && text.starts_with(&self.filter_text)
+            && !text.contains(['!', '<', '>', '=']);
         self.filter = Filter::parse(text);
         text.clone_into(&mut self.filter_text);
-        if !text.is_empty() {
-            // What was found stays under the cursor when the filter goes.
-            self.table.place();
-        }
         self.outdate_now();
+        self.narrowed = narrows;
+    }
+
+    /// Whether the rows to come are among those that are here: only a longer filter was typed.
+    pub fn narrows(&self) -> bool {
+        self.narrowed
     }
 
     /// What narrows it.
@@ -179,5 +191,28 @@ mod tests {
         assert!(list.wants_build(at + Duration::from_millis(250)));
         list.set_filter("x");
         assert!(list.wants_build(at));
+    }
+
+    #[test]
+    fn only_a_longer_filter_over_rows_of_today_narrows() {
+        let mut list: List<usize, usize> = List::default();
+        let at = Duration::from_secs(1);
+        for (text, narrows) in [
+            ("a", true),
+            ("ab", true),
+            ("ab c", true),
+            ("a", false),
+            ("a !b", false),
+            ("", false),
+            ("", false),
+        ] {
+            list.fill(at, vec![1, 2], 2, |row| *row);
+            list.set_filter(text);
+            assert_eq!(list.narrows(), narrows, "{text}");
+        }
+        list.fill(at, vec![1, 2], 2, |row| *row);
+        list.set_filter("x");
+        list.outdate();
+        assert!(!list.narrows());
     }
 }

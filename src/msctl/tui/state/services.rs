@@ -165,19 +165,30 @@ impl ServicesPage {
             return;
         };
         let filter = self.instances.filter();
-        let mut rows: Vec<Arc<Instance>> = service
-            .instances()
-            .filter(|instance| {
-                filter.is_empty()
-                    || filter.matches(&InstanceFacts {
-                        instance,
-                        directory,
-                        now,
-                        wall,
-                    })
-            })
-            .cloned()
-            .collect();
+        let passes = |instance: &Arc<Instance>| {
+            filter.is_empty()
+                || filter.matches(&InstanceFacts {
+                    instance,
+                    directory,
+                    now,
+                    wall,
+                })
+        };
+        let mut rows: Vec<Arc<Instance>> = if self.instances.narrows() {
+            // In their order already; a sort of what is sorted costs little.
+            self.instances
+                .rows()
+                .iter()
+                .filter(|instance| passes(instance))
+                .cloned()
+                .collect()
+        } else {
+            service
+                .instances()
+                .filter(|instance| passes(instance))
+                .cloned()
+                .collect()
+        };
         let Sort { column, descending } = self.instances.table.sort;
         match column {
             1 => rows.sort_by_cached_key(|i| i.record.endpoints.first().map(ToString::to_string)),
@@ -192,7 +203,8 @@ impl ServicesPage {
             6 => rows.sort_by(|a, b| a.record.zone().cmp(&b.record.zone())),
             _ => {}
         }
-        if descending {
+        // Rows that are only fewer stand in their order, unless a sort has just turned them round.
+        if descending && (column != 0 || !self.instances.narrows()) {
             rows.reverse();
         }
         self.instances

@@ -85,11 +85,6 @@ impl<K: Clone + Eq + Hash> Table<K> {
         self.placed = true;
     }
 
-    /// From now on the cursor stays on its item.
-    pub fn place(&mut self) {
-        self.placed = true;
-    }
-
     /// Forgets where the cursor was: another list shows.
     pub fn restart(&mut self) {
         self.selected = None;

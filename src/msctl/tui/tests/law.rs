@@ -44,6 +44,7 @@ fn state_knows_neither_terminal_nor_runtime_nor_view() {
             "crossterm",
             "view::",
             "SystemTime",
+            "session::",
             "Instant",
         ],
     );

@@ -135,7 +135,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::Suspend => return vec![Effect::Suspend],
         A::Quit => return quit(state),
         A::Interrupt => return interrupt(state),
-        A::KeepFilter => state.filtering = None,
+        A::KeepFilter => keep_filter(state),
         A::DropFilter => {
             state.filtering = None;
             set_filter(state, "");
@@ -450,6 +450,12 @@ fn reset_request(state: &mut State) {
         let (row, column) = calls::template(&method).cursor();
         request.place(row, column);
     }
+}
+
+/// What was found stays under the cursor, also when the filter goes.
+fn keep_filter(state: &mut State) {
+    state.filtering = None;
+    go(state, Motion::Rows(0));
 }
 
 fn start_filter(state: &mut State) {

@@ -12,6 +12,7 @@ mod compressed;
 mod drain;
 mod echo;
 mod faults;
+mod gateway;
 mod hostile;
 mod json;
 mod load;

@@ -1,0 +1,390 @@
+//! `config export`, `import` and `apply`: config as a tree that can live in git. Applying what was
+//! exported finds nothing to do, and applying anything twice finds nothing the second time.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use fleet::config::apply::{Difference, Prune, batches, difference};
+use fleet::config::import::{Notation, read_scope, read_tree};
+use fleet::config::tree::{MAX_TREE, Tree, TreeError, export};
+use fleet::config::{ConfigKey, Scope};
+use fleet::release::Action;
+use fleet::{Entry, Outcome, Revision};
+use serde_json::json;
+
+use super::save::{self, How};
+use super::{preview, scope, secrets};
+use crate::change::{self, Proposal, Schemas};
+use crate::report::{Failure, Report};
+use crate::session::Session;
+
+/// The largest number of files one folder may hold.
+const MAX_FILES: usize = 10_000;
+
+/// Print config as a tree that apply takes back.
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// A service, or global; everything when absent
+    scope: Option<String>,
+    /// Print secrets as they are; without it they are marked, and left alone when applied
+    #[arg(long)]
+    reveal: bool,
+}
+
+impl Export {
+    pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        let config = &session.prefixes().config;
+        let scope = self.scope.as_deref().map(scope).transpose()?;
+        let prefix = scope
+            .as_ref()
+            .map_or_else(|| config.clone(), |scope| scope.prefix(config));
+        let entries = session.list(&prefix).await?.entries;
+        let schemas = Schemas::read(session, &[Scope::Global]).await?;
+        let tree = export(config, &entries, secrets(self.reveal), |key| {
+            schemas.is_secret(key)
+        });
+        for key in &tree.left_out {
+            if fleet::config::canary::service_of(config, key).is_none() {
+                report.warn(&format!("{key} is no config key; it is left out"));
+            }
+        }
+        if !tree.masked.is_empty() {
+            report.note(&match tree.masked.len() {
+                1 => "one secret is marked, not printed; --reveal prints it".to_owned(),
+                many => format!("{many} secrets are marked, not printed; --reveal prints them"),
+            });
+        }
+        if tree.keys == 0 {
+            report.note("no config here");
+        }
+        report.text(&tree.text)
+    }
+}
+
+/// Set a service's keys from a file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Keys that the file does not have stay. JSON and TOML are taken apart into dotted keys; in .env files
+__ stands for a dot.
+
+Examples:
+  msctl config import order config.toml
+  msctl config import order prod.env --dry-run
+  kubectl get cm order -o jsonpath='{.data}' | msctl config import order - --format json")]
+pub(super) struct Import {
+    /// A service, or global
+    scope: String,
+    /// A YAML, JSON, TOML, .env or .properties file; - is stdin
+    file: PathBuf,
+    /// How it is written, where its name does not tell: yaml, json, toml, env, properties
+    #[arg(long, value_name = "NAME", value_parser = notation)]
+    format: Option<Notation>,
+    #[command(flatten)]
+    how: How,
+}
+
+impl Import {
+    pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        if !self.how.dry_run {
+            session.writer()?;
+        }
+        let scope = scope(&self.scope)?;
+        let notation = self
+            .format
+            .or_else(|| Notation::of(&self.file))
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "{}: its name does not tell how it is written",
+                    self.file.display()
+                ))
+                .next("Give --format yaml, json, toml, env or properties.")
+            })?;
+        let text = read_text(&self.file)?;
+        let config = &session.prefixes().config;
+        let listing = session.list(&scope.prefix(config)).await?;
+        let keys: Vec<ConfigKey> = keys(config, &listing.entries);
+        let known = keys.iter().map(ConfigKey::path);
+        let tree = read_scope(notation, &text, &scope, known)
+            .map_err(|error| tree_failure(&self.file, &error))?;
+        let found = difference(&tree, config, &listing.entries, Prune::Keep)
+            .map_err(|error| tree_failure(&self.file, &error))?;
+        write(session, found, listing.revision, &self.how, report).await
+    }
+}
+
+/// Make the store what a tree says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A file is a tree: services at the top, dotted keys below. A folder is all its files together; in it
+order.env and order.properties are keys of 'order'. Keys that the tree does not have stay, unless
+--prune deletes them, in the services the tree speaks of.
+
+--dry-run exits 0 when there is nothing to do and 1 when there is, as diff does.
+
+Examples:
+  msctl config export > config.yaml
+  msctl config apply -f config.yaml --dry-run
+  msctl config apply -f config/ --prune --yes -m \"$CI_COMMIT\"")]
+pub(super) struct Apply {
+    /// A file or a folder; - is a YAML tree on stdin
+    #[arg(short, long, value_name = "PATH", required = true)]
+    file: Vec<PathBuf>,
+    /// Delete keys that the tree does not have
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+impl Apply {
+    pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
+        if !self.how.dry_run {
+            session.writer()?;
+        }
+        let config = &session.prefixes().config;
+        let listing = session.list(config).await?;
+        let known = keys(config, &listing.entries);
+        let mut trees = Vec::new();
+        for path in &self.file {
+            for file in files(path)? {
+                trees.push(tree_of(&file, &known)?);
+            }
+        }
+        let tree = Tree::merge(trees).map_err(|error| Failure::usage(error.to_string()))?;
+        let prune = if self.prune {
+            Prune::Delete
+        } else {
+            Prune::Keep
+        };
+        let found = difference(&tree, config, &listing.entries, prune)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let deletes = found
+            .edits
+            .iter()
+            .filter(|edit| edit.write == fleet::Write::Delete)
+            .count();
+        if deletes > 0 && !self.how.yes && !self.how.dry_run && !report.can_ask() {
+            return Err(Failure::refused(format!(
+                "{deletes} keys would be deleted and nobody is here to confirm"
+            ))
+            .next("Look with --dry-run, and give --yes if you mean it."));
+        }
+        if !found.left.is_empty() {
+            report.detail(&format!(
+                "{} keys are not in the tree and stay; --prune deletes them",
+                found.left.len()
+            ));
+        }
+        write(session, found, listing.revision, &self.how, report).await
+    }
+}
+
+fn keys(config: &fleet::Prefix, entries: &[Entry]) -> Vec<ConfigKey> {
+    let keys = entries.iter();
+    keys.filter_map(|entry| ConfigKey::from_key(config, &entry.key).ok())
+        .collect()
+}
+
+/// Writes what differs, in one transaction where it fits, else in several, service by service.
+async fn write(
+    session: &Session,
+    found: Difference,
+    revision: Revision,
+    how: &How,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let config = &session.prefixes().config;
+    let plans = batches(config, found.edits).map_err(|error| change::plan_failure(&error))?;
+    let mut plans = plans.into_iter();
+    let (Some(first), rest) = (plans.next(), plans.collect::<Vec<_>>()) else {
+        return save::nothing(
+            report,
+            &format!("{} keys stand as they should", found.unchanged),
+        );
+    };
+    let mut scopes = change::scopes(&first, config);
+    for plan in &rest {
+        scopes.extend(change::scopes(plan, config));
+    }
+    scopes.dedup();
+    let schemas = Schemas::read(session, &scopes).await?;
+    let with = |plan| Proposal::with(session, plan, revision, Action::Change, schemas.clone());
+    let mut proposals: Vec<Proposal> = std::iter::once(first).chain(rest).map(with).collect();
+    if how.dry_run {
+        let documents: Vec<_> = proposals
+            .iter()
+            .flat_map(|one| {
+                match save::planned(one, config, secrets(how.reveal))["changes"].take() {
+                    serde_json::Value::Array(changes) => changes,
+                    _ => Vec::new(),
+                }
+            })
+            .collect();
+        let palette = report.palette();
+        for one in &proposals {
+            save::check(one, how, report)?;
+        }
+        let count = documents.len();
+        report.one(
+            &json!({ "revision": null, "changes": documents, "transactions": proposals.len() }),
+            |_, _| {
+                let shown = proposals.iter();
+                let shown =
+                    shown.map(|one| preview::proposal(one, config, secrets(how.reveal), palette));
+                format!(
+                    "{}  {}\n",
+                    shown.collect::<String>(),
+                    counted(count, proposals.len())
+                )
+            },
+        )?;
+        return Err(Failure::new(crate::report::Kind::Differs, ""));
+    }
+    if proposals.len() == 1 {
+        return save::carry_out(session, proposals.remove(0), how, report).await;
+    }
+    many(session, proposals, how, report).await
+}
+
+fn counted(keys: usize, transactions: usize) -> String {
+    match transactions {
+        1 => format!("{keys} keys in one transaction"),
+        many => format!("{keys} keys in {many} transactions"),
+    }
+}
+
+/// Each transaction is all or nothing; the whole is not, so it is said how far it came.
+async fn many(
+    session: &Session,
+    proposals: Vec<Proposal>,
+    how: &How,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let writer = session.writer()?;
+    let config = &session.prefixes().config;
+    let keys: usize = proposals.iter().map(|one| one.plan.edits().len()).sum();
+    for one in &proposals {
+        save::check(one, how, report)?;
+    }
+    if !how.yes && report.can_ask() {
+        for one in &proposals {
+            report.show(&preview::proposal(
+                one,
+                config,
+                secrets(how.reveal),
+                report.err_palette(),
+            ));
+        }
+        report.show(&format!("  {}\n", counted(keys, proposals.len())));
+    }
+    if !how.yes {
+        save::confirm(session, report)?;
+    }
+    let all = proposals.len();
+    let mut done = 0;
+    let mut last = Revision::ZERO;
+    let mut progress = report.progress(keys);
+    for (at, proposal) in proposals.iter().enumerate() {
+        let message = format!("{} ({} of {all})", how.message, at + 1);
+        let message = message.trim_start();
+        let outcome = change::commit(&writer, proposal, message).await;
+        let so_far = |failure: Failure| {
+            let next = format!(
+                "{done} of {keys} keys are written, in whole transactions; apply again to go on."
+            );
+            failure.next(next)
+        };
+        match outcome.map_err(so_far)? {
+            Outcome::Applied { revision } => {
+                done += proposal.plan.edits().len();
+                last = revision;
+                progress.to(done);
+            }
+            Outcome::Refused { conflicts } => {
+                return Err(so_far(save::conflict(proposal, config, &conflicts)));
+            }
+            Outcome::Unknown { cause } => {
+                return Err(so_far(Failure::failed(format!(
+                    "it is unknown whether transaction {} of {all} was written: {cause}",
+                    at + 1
+                ))));
+            }
+        }
+    }
+    progress.end();
+    report.one(
+        &json!({ "revision": last.0, "keys": done, "transactions": all }),
+        |_, _| format!("saved {} up to revision {last}", counted(done, all)),
+    )
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if path == Path::new("-") {
+        return Ok(vec![path.to_owned()]);
+    }
+    let fault = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    if !std::fs::metadata(path).map_err(fault)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(fault)? {
+        let file = entry.map_err(fault)?.path();
+        if file.is_file() && Notation::of(&file).is_some() {
+            found.push(file);
+        }
+        if found.len() > MAX_FILES {
+            return Err(Failure::usage(format!(
+                "{} has more than {MAX_FILES} files",
+                path.display()
+            )));
+        }
+    }
+    if found.is_empty() {
+        return Err(
+            Failure::usage(format!("{} has no config file", path.display()))
+                .next("Files end in .yaml, .json, .toml, .env or .properties."),
+        );
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn tree_of(file: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
+    let text = read_text(file)?;
+    let notation = Notation::of(file).unwrap_or(Notation::Yaml);
+    let read = match read_tree(notation, &text) {
+        Some(read) => read,
+        None => {
+            let name = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .unwrap_or_default();
+            let scope = scope(name)?;
+            let own = known.iter().filter(|key| key.scope == scope);
+            read_scope(notation, &text, &scope, own.map(ConfigKey::path))
+        }
+    };
+    read.map_err(|error| tree_failure(file, &error))
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let fault = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let mut bytes = Vec::new();
+    let limit = MAX_TREE as u64 + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
+        file.take(limit).read_to_end(&mut bytes)
+    };
+    read.map_err(|error| fault(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| fault("it is not UTF-8".into()))
+}
+
+fn tree_failure(file: &Path, error: &TreeError) -> Failure {
+    Failure::usage(format!("{}: {error}", file.display()))
+}
+
+fn notation(text: &str) -> Result<Notation, String> {
+    Notation::parse(text).ok_or_else(|| "one of yaml, json, toml, env, properties".to_owned())
+}

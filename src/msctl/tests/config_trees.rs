@@ -1,0 +1,204 @@
+//! Config as trees: out, in, and applied.
+
+use crate::world::{World, over_both};
+
+fn write(world: &World, name: &str, text: &str) -> String {
+    let path = world.home.path().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_exported_is_applied_already_and_byte_for_byte_the_same() {
+    over_both(|world| {
+        let values: [(&str, &str); 6] = [
+            ("/config/order/timeout.write", "5s # slow disk"),
+            (
+                "/config/order/rules",
+                "# in this order\n- allow: a\n\n- deny: b\n",
+            ),
+            ("/config/order/odd", "a: 1\nb: 2 # no line end"),
+            ("/config/order/retry", "{attempts: 3}"),
+            ("/config/global/log.level", "info"),
+            ("/config/user/db.password", "hunter2"),
+        ];
+        for (key, value) in values {
+            world.etcdctl(&["put", key, "--", value]);
+        }
+        let whole = world.msctl(&["config", "export", "--reveal"]).ok().out;
+        assert_eq!(
+            world.msctl(&["config", "export", "--reveal"]).ok().out,
+            whole
+        );
+        let file = write(world, "whole.yaml", &whole);
+        let nothing = world
+            .msctl(&["config", "apply", "-f", &file, "--prune", "--yes"])
+            .ok();
+        assert!(nothing.out.starts_with("nothing to write"), "{nothing:?}");
+
+        world.etcdctl(&["del", "--prefix", "/config/"]);
+        let dry = world.msctl(&["config", "apply", "-f", &file, "--dry-run"]);
+        assert_eq!(dry.code, 1, "{dry:?}");
+        world.msctl(&["config", "apply", "-f", &file, "--yes"]).ok();
+        assert_eq!(
+            world
+                .msctl(&["config", "apply", "-f", &file, "--dry-run"])
+                .code,
+            0
+        );
+        for (key, value) in values {
+            assert_eq!(
+                world.etcdctl(&["get", "--print-value-only", key]),
+                format!("{value}\n")
+            );
+        }
+        assert_eq!(
+            world.msctl(&["config", "export", "--reveal"]).ok().out,
+            whole
+        );
+
+        // Without secrets, applying leaves them alone.
+        let masked = world.msctl(&["config", "export"]).ok().out;
+        assert!(masked.contains("db.password: !masked") && !masked.contains("hunter2"));
+        let file = write(world, "masked.yaml", &masked);
+        world
+            .msctl(&["config", "apply", "-f", &file, "--prune", "--yes"])
+            .ok();
+        assert_eq!(
+            world.msctl(&["config", "export", "--reveal"]).ok().out,
+            whole
+        );
+    });
+}
+
+#[test]
+fn keys_are_deleted_only_when_asked_and_confirmed() {
+    over_both(|world| {
+        world
+            .msctl(&[
+                "config", "set", "order/a", "1", "order/b", "2", "user/x", "1",
+            ])
+            .ok();
+        let file = write(world, "tree/order.yaml", "order:\n  a: 5\n");
+        write(world, "tree/user.env", "export X=7 # why\n");
+        write(world, "tree/README.md", "no config");
+        let folder = world.home.path().join("tree");
+        let folder = folder.to_str().unwrap();
+        world.msctl(&["config", "apply", "-f", &file]).ok();
+        assert_eq!(
+            world.etcdctl(&["get", "--print-value-only", "/config/order/b"]),
+            "2\n"
+        );
+        let refused = world.msctl(&["config", "apply", "-f", folder, "--prune"]);
+        assert_eq!(refused.code, 5, "{refused:?}");
+        let done = world
+            .msctl(&[
+                "config", "apply", "-f", folder, "--prune", "--yes", "-o", "json",
+            ])
+            .ok();
+        assert_eq!(
+            done.json()["changes"].as_array().unwrap().len(),
+            2,
+            "{done:?}"
+        );
+        assert_eq!(
+            world.etcdctl(&["get", "--prefix", "--keys-only", "/config/order/"]),
+            "/config/order/a\n\n"
+        );
+        assert_eq!(
+            world.etcdctl(&["get", "--print-value-only", "/config/user/x"]),
+            "7\n"
+        );
+        for (text, why) in [
+            ("order:\n  a: [1", "not YAML"),
+            ("order:\n  a b: 1", "is not allowed"),
+            ("- x", "is a list"),
+        ] {
+            let file = write(world, "bad.yaml", text);
+            let refused = world.msctl(&["config", "apply", "-f", &file]);
+            assert_eq!(refused.code, 2, "{refused:?}");
+            assert!(refused.err.contains(why), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn other_notations_become_keys() {
+    over_both(|world| {
+        for (name, text) in [
+            (
+                "a.json",
+                r#"{"timeout": {"write": "5s"}, "tags": ["a", "b"]}"#,
+            ),
+            (
+                "a.toml",
+                "tags = [\"a\", \"b\"]\n[timeout]\nwrite = \"5s\"\n",
+            ),
+            ("a.env", "TIMEOUT__WRITE=5s\nTAGS=[a, b]\n"),
+            ("a.properties", "timeout.write=5s\ntags=[a, b]\n"),
+        ] {
+            world.etcdctl(&["del", "--prefix", "/config/"]);
+            let file = write(world, name, text);
+            world.msctl(&["config", "import", "order", &file]).ok();
+            let listed = world
+                .msctl(&["config", "list", "order", "-o", "json"])
+                .ok()
+                .json();
+            let values: Vec<_> = listed
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["value"].clone())
+                .collect();
+            assert_eq!(
+                values,
+                [serde_json::json!(["a", "b"]), "5s".into()],
+                "{name}"
+            );
+            let again = world.msctl(&["config", "import", "order", &file]).ok();
+            assert!(
+                again.out.starts_with("nothing to write"),
+                "{name} {again:?}"
+            );
+        }
+        let piped = world
+            .msctl_with(
+                &["config", "import", "order", "-", "--format", "json"],
+                br#"{"x": 1}"#,
+            )
+            .ok();
+        assert!(piped.out.starts_with("saved as revision"), "{piped:?}");
+    });
+}
+
+#[test]
+fn a_tree_of_many_keys_is_written_in_several_transactions() {
+    over_both(|world| {
+        let keys: String = (0..300).map(|i| format!("  key-{i}: {i}\n")).collect();
+        let file = write(world, "many.yaml", &format!("order:\n{keys}"));
+        let done = world
+            .msctl(&["config", "apply", "-f", &file, "-m", "all", "-o", "json"])
+            .ok();
+        assert_eq!(
+            (&done.json()["keys"], &done.json()["transactions"]),
+            (&300.into(), &3.into())
+        );
+        assert_eq!(done.err, "", "no bar without a terminal");
+        let again = world.msctl(&["config", "apply", "-f", &file]).ok();
+        assert!(again.out.starts_with("nothing to write"), "{again:?}");
+        let history = world
+            .msctl(&["config", "history", "order", "-o", "json"])
+            .ok()
+            .json();
+        assert_eq!(history[0]["message"], "all (3 of 3)");
+        let too_many: Vec<String> = (0..200)
+            .flat_map(|i| [format!("user/k{i}"), "1".into()])
+            .collect();
+        let mut arguments = vec!["config", "set"];
+        arguments.extend(too_many.iter().map(String::as_str));
+        let refused = world.msctl(&arguments);
+        assert_eq!(refused.code, 2);
+        assert!(refused.err.contains("config apply"), "{refused:?}");
+    });
+}
