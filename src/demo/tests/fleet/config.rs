@@ -2,11 +2,10 @@
 
 use serde_json::json;
 
-use crate::world::{World, until};
+use crate::world::{Etcd, World, on_both, until};
 
-#[tokio::test]
-async fn a_changed_value_shows_in_the_next_answer() {
-    let world = World::new().await;
+async fn a_changed_value_shows_in_the_next_answer(etcd: Etcd) {
+    let world = World::on(etcd, 1, None).await;
     let shown = world.get(world.order(), "/v1/fault").await.json();
     assert_eq!(
         shown["config"],
@@ -38,9 +37,8 @@ async fn a_changed_value_shows_in_the_next_answer() {
     .await;
 }
 
-#[tokio::test]
-async fn a_value_that_does_not_parse_leaves_the_last_good_one() {
-    let world = World::new().await;
+async fn a_value_that_does_not_parse_leaves_the_last_good_one(etcd: Etcd) {
+    let world = World::on(etcd, 1, None).await;
     world.put("order/timeout.write", "4s").await;
     until("4s is applied", async || {
         world.get(world.order(), "/v1/fault").await.json()["config"]["timeout.write"] == "4s"
@@ -86,4 +84,9 @@ async fn both_services_say_what_their_config_is() {
     .await;
     let shown = world.get(world.order(), "/v1/fault").await.json();
     assert_eq!(shown["config"]["page.size"], "10");
+}
+
+on_both! {
+    a_changed_value_shows_in_the_next_answer,
+    a_value_that_does_not_parse_leaves_the_last_good_one,
 }

@@ -1,4 +1,5 @@
-//! The demo services as an operator meets them: on a real etcd, over real sockets, by both protocols.
+//! The demo services as an operator meets them: over real sockets, by both protocols, on a real etcd and, where
+//! etcd itself takes part, on the embedded one too.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

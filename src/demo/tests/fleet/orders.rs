@@ -9,7 +9,7 @@ use demo::pb::order::{CreateRequest, GetRequest, Item, order_service_client::Ord
 use serde_json::json;
 use tonic::Code;
 
-use crate::world::{World, answer, channel, soon, until};
+use crate::world::{Etcd, World, answer, channel, on_both, soon, until};
 
 #[tokio::test]
 async fn an_order_asks_the_user_service_that_it_found_by_name() {
@@ -205,9 +205,8 @@ async fn a_token_is_asked_for_by_both_protocols_and_passed_on() {
     );
 }
 
-#[tokio::test]
-async fn an_instance_drains_without_a_failed_call() {
-    let mut world = World::with(2, None).await;
+async fn an_instance_drains_without_a_failed_call(etcd: Etcd) {
+    let mut world = World::on(etcd, 2, None).await;
     let leaving = world.users.remove(0);
     let (stop, done, failed) = (
         Arc::new(AtomicBool::new(false)),
@@ -261,9 +260,8 @@ async fn an_instance_drains_without_a_failed_call() {
     );
 }
 
-#[tokio::test]
-async fn what_one_instance_is_told_all_know_and_it_outlives_that_instance() {
-    let mut world = World::with(2, None).await;
+async fn what_one_instance_is_told_all_know_and_it_outlives_that_instance(etcd: Etcd) {
+    let mut world = World::on(etcd, 2, None).await;
     let (one, two) = (world.users[0].local_addr(), world.users[1].local_addr());
     let eve = world
         .post(one, "/v1/users", r#"{"name":"Eve"}"#)
@@ -290,4 +288,9 @@ async fn what_one_instance_is_told_all_know_and_it_outlives_that_instance() {
     .await;
     let list = async |addr| world.get(addr, "/v1/users?pageSize=100").await.json();
     assert_eq!(list(late.local_addr()).await, list(two).await);
+}
+
+on_both! {
+    an_instance_drains_without_a_failed_call,
+    what_one_instance_is_told_all_know_and_it_outlives_that_instance,
 }

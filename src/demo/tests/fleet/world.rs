@@ -8,19 +8,69 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tests::realetcd::RealEtcd;
+use tests::realetcd::{RealEtcd, etcdctl};
+
+/// The same stories on a real etcd and on the embedded one.
+macro_rules! on_both {
+    ($($story:ident),+ $(,)?) => {
+        mod on_etcd {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story($crate::world::Etcd::real().await).await;
+            })+
+        }
+        mod on_the_embedded_etcd {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story($crate::world::Etcd::embedded().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;
+
+pub(crate) enum Etcd {
+    Real(RealEtcd),
+    Embedded(etcdlite::Server),
+}
+
+impl Etcd {
+    pub(crate) async fn real() -> Self {
+        Self::Real(RealEtcd::start().await)
+    }
+
+    pub(crate) async fn embedded() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = etcdlite::Server::bind(any, etcdlite::Options::default()).await;
+        Self::Embedded(server.unwrap())
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        match self {
+            Self::Real(etcd) => etcd.endpoint(),
+            Self::Embedded(server) => format!("http://{}", server.local_addr().unwrap()),
+        }
+    }
+
+    pub(crate) async fn etcdctl(&self, arguments: &[&str]) -> String {
+        etcdctl(&[self.endpoint()], arguments).await
+    }
+}
 
 pub(crate) struct World {
-    pub(crate) etcd: RealEtcd,
+    pub(crate) etcd: Etcd,
     pub(crate) users: Vec<Serving>,
     pub(crate) orders: Vec<Serving>,
     token: Option<&'static str>,
 }
 
 impl World {
-    /// So many instances of `user`, and one of `order`.
+    /// So many instances of `user`, and one of `order`, on a real etcd.
     pub(crate) async fn with(users: usize, token: Option<&'static str>) -> Self {
-        let etcd = RealEtcd::start().await;
+        Self::on(Etcd::real().await, users, token).await
+    }
+
+    pub(crate) async fn on(etcd: Etcd, users: usize, token: Option<&'static str>) -> Self {
         let mut world = Self {
             etcd,
             users: Vec::new(),
