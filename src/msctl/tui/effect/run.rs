@@ -41,11 +41,7 @@ pub struct Runner {
 
 impl Runner {
     /// Starts the feeds of a context.
-    pub fn start(
-        session: Session,
-        generation: u64,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub fn start(session: Session, generation: u64, events: mpsc::Sender<Event>) -> Self {
         let mut tasks = JoinSet::new();
         feed::start(&session, generation, &events, &mut tasks);
         Self {
