@@ -21,6 +21,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use reflect::Schema;
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
     task::JoinHandle,
@@ -38,7 +39,6 @@ use tonic_reflection::pb::{
 };
 use tower::util::BoxCloneSyncService;
 
-pub(crate) use self::call::{Answered, Outcome};
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
@@ -47,6 +47,11 @@ pub use self::{
     health::{Health, Serving},
     port::Peer,
     stage::{Draining, Stage},
+};
+pub(crate) use self::{
+    call::{Answered, Outcome},
+    dispatch::inner as inner_stack,
+    route::{Api, Routing},
 };
 pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
@@ -71,6 +76,7 @@ pub struct Service {
     json: JsonOptions,
     default_timeout: Option<Duration>,
     most_in_flight: usize,
+    fronted: Option<Arc<Routing>>,
 }
 
 impl Default for Service {
@@ -93,6 +99,7 @@ impl Service {
             json: JsonOptions::default(),
             default_timeout: None,
             most_in_flight: 10_000,
+            fronted: None,
         }
     }
 
@@ -172,6 +179,12 @@ impl Service {
     #[must_use]
     pub fn most_in_flight(mut self, calls: usize) -> Self {
         self.most_in_flight = calls;
+        self
+    }
+
+    /// Serves over HTTP an API that lies elsewhere and may change, in place of its own.
+    pub(crate) fn in_front_of(mut self, api: Arc<Routing>) -> Self {
+        self.fronted = Some(api);
         self
     }
 
@@ -361,11 +374,10 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         sets.push(Bytes::from_static(set));
     }
     let files = Arc::new(reflection::Files::new(&sets, names.iter().cloned())?);
-    let transcoder = Arc::new(Transcoder::new(&files.set(), &names, service.json)?);
-    let routing = Arc::new(route::Routing::new(
-        transcoder.methods(),
-        Arc::clone(&transcoder),
-    ));
+    let schema =
+        Schema::from_descriptor_set(&files.set()).map_err(|cause| ServerError::Descriptors {
+            cause: cause.to_string(),
+        })?;
     let in_flight = observe::InFlight::default();
     // Installed before the first request, so that nothing goes uncounted.
     metrics::recorder();
@@ -379,9 +391,20 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         .add_service(ReflectionV1Alpha::new(reflection::Reflection(files)));
     let routes: Routes = routes.routes().prepare();
     let grpc = dispatch::grpc_stack(routes);
+    let routing = service.fronted.unwrap_or_else(|| {
+        let methods = schema.services().flat_map(|one| {
+            let methods = one.methods().map(|method| method.path().to_owned());
+            methods.collect::<Vec<_>>()
+        });
+        let transcoder = Transcoder::new(&schema, &names, service.json);
+        Arc::new(Routing::from_pointee(Api::new(
+            methods,
+            transcoder,
+            grpc.clone(),
+        )))
+    });
     let end = dispatch::Dispatch {
-        grpc: grpc.clone(),
-        transcoder: Arc::clone(&transcoder),
+        grpc,
         health: service.health.clone(),
     };
     let mut stack = Stack::new(deadline::Timely {

@@ -11,6 +11,7 @@ mod auth;
 mod drain;
 mod echo;
 mod faults;
+mod gateway;
 mod hostile;
 mod json;
 mod probes;
