@@ -51,7 +51,7 @@ const DRAINED: Duration = Duration::from_millis(4);
 const INBOX: usize = 256;
 
 /// How the console is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The page it opens on.
     pub view: View,

@@ -249,3 +249,29 @@ fn a_value_comes_from_a_file_or_stdin() {
         );
     });
 }
+
+#[test]
+fn a_list_of_a_service_shows_the_defaults_its_schema_says() {
+    over_both(|world| {
+        let schema = r#"{"properties": {
+            "page.size": {"type": "integer", "default": 10},
+            "mode": {"enum": ["fast", "safe"], "default": "safe"}}}"#;
+        world.etcdctl(&["put", "/schema/order", schema]);
+        world.msctl(&["config", "set", "order/mode", "fast"]).ok();
+        let rows = |arguments: &[&str]| {
+            let listed = world.msctl(arguments).ok().json();
+            let rows = listed.as_array().unwrap().clone();
+            rows.iter()
+                .map(|row| (row["key"].clone(), row["from"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let own = (json!("order/mode"), json!("service"));
+        let default = (json!("order/page.size"), json!("default"));
+        let now = rows(&["config", "list", "order", "-o", "json"]);
+        assert_eq!(now, [own.clone(), default]);
+        // What stands in etcd alone: nobody has set a default there.
+        assert_eq!(rows(&["config", "list", "-o", "json"]), [own]);
+        let refused = world.msctl(&["config", "set", "order/mode", "quick"]);
+        assert_eq!(refused.code, 5, "{refused:?}");
+    });
+}

@@ -150,7 +150,7 @@ impl List {
                 return Ok(());
             }
         } else if let Some(name) = &self.scope
-            && !rows.iter().any(|row| row.from != "global")
+            && !rows.iter().any(|row| row.from == "service")
             && name != "global"
         {
             report.note(&format!("{name} has no keys of its own"));
@@ -168,7 +168,10 @@ impl List {
                     row.key.as_str().into(),
                     Cell::new(&row.text, tone),
                     Cell::new(row.from, Tone::Dim),
-                    Cell::new(format!("r{}", row.revision), Tone::Dim),
+                    match row.revision {
+                        0 => Cell::new("–", Tone::Dim),
+                        revision => Cell::new(format!("r{revision}"), Tone::Dim),
+                    },
                 ]
             },
         )
@@ -240,7 +243,8 @@ fn row(config: &fleet::Prefix, entry: &Entry, mask: &Mask) -> Row {
     }
 }
 
-/// What a service gets from etcd: its own keys over the global ones, leaf by leaf.
+/// What a service gets: its own keys over the global ones, over what it says are its defaults, leaf
+/// by leaf.
 async fn effective(
     session: &Session,
     scope: &Scope,
@@ -270,6 +274,14 @@ async fn effective(
             layers.put(layer, named.path(), parsed, origin);
         }
     }
+    // What a service says today is no news of a revision that is past.
+    if let (None, Some(schema)) = (revision, mask.schemas.get(scope)) {
+        for field in schema.fields() {
+            if let Some(default) = field.default {
+                layers.put(Layer::Default, &field.path, default, Origin::Default);
+            }
+        }
+    }
     let effective = layers.effective();
     let mut rows: Vec<Row> = effective
         .leaves()
@@ -279,6 +291,7 @@ async fn effective(
             let (from, revision) = match &leaf.origin {
                 Origin::Global { revision } => ("global", revision.0),
                 Origin::Service { revision } => ("service", revision.0),
+                Origin::Default => ("default", 0),
                 _ => ("", 0),
             };
             Row {
