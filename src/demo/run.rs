@@ -17,7 +17,7 @@ use crate::{
         order::order_service_server::OrderServiceServer,
         user::user_service_server::UserServiceServer,
     },
-    settings::{self, Settings},
+    settings::{Settings, Shape},
     user::Users,
 };
 
@@ -80,7 +80,8 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
 async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
     let own = || format!("{service}-{}", std::process::id());
     let id = options.instance.clone().unwrap_or_else(own);
-    let mut builder = settings::with_defaults(Platform::builder(service))
+    let mut builder = Platform::builder(service)
+        .schema::<Shape>()
         .instance_id(&id)
         .version(env!("CARGO_PKG_VERSION"))
         .listen(options.listen.to_string())

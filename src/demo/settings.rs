@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use platform::{Builder, Config, Error};
+use platform::{Config, Error};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// A config value that is read anew each time.
 pub(crate) struct Knob<T>(Arc<dyn Fn() -> T + Send + Sync>);
@@ -34,12 +36,47 @@ pub(crate) struct Settings {
     pub(crate) greeting: Knob<bool>,
 }
 
-/// Gives every key its value for when no config says otherwise.
-pub(crate) fn with_defaults(builder: Builder) -> Builder {
-    builder
-        .default("timeout.write", "3s")
-        .default("page.size", 10)
-        .default("features.greeting", false)
+/// The shape of the config: what each key is, what it may be, and what counts where no config says
+/// otherwise. Published for operators.
+#[derive(Default, Serialize, JsonSchema)]
+pub(crate) struct Shape {
+    timeout: Timeouts,
+    page: Page,
+    features: Features,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Timeouts {
+    /// How long a write may take, the calls that it makes included.
+    #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "1m"))]
+    write: Duration,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Page {
+    /// Records on a page when the caller does not say.
+    #[schemars(range(min = 1, max = 500))]
+    size: u64,
+}
+
+#[derive(Default, Serialize, JsonSchema)]
+struct Features {
+    /// Whether users are greeted by name.
+    greeting: bool,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            write: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { size: 10 }
+    }
 }
 
 impl Settings {

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod describe;
 pub mod etcd;
 pub mod events;
+pub mod gateway;
 pub mod keys;
 pub mod leases;
 pub mod man;
@@ -86,6 +87,8 @@ pub enum Command {
     Call(Box<call::Call>),
     /// Describe services, methods and messages
     Describe(Box<describe::Describe>),
+    /// Serve HTTP/JSON in front of gRPC servers, without generated code
+    Gateway(Box<gateway::Gateway>),
     /// Show, choose and change contexts
     Context(context::ContextCommand),
     /// Print a completion script for a shell
@@ -163,6 +166,7 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Config(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),
         Command::Describe(verb) => on_one_thread(verb.run(&cli.global, report)),
+        Command::Gateway(verb) => on_threads(verb.run(&cli.global, report)),
     }
 }
 

@@ -38,6 +38,7 @@ mod reply;
 pub mod subset;
 
 pub use connect::Connector;
+pub(crate) use connect::client_config;
 pub use options::ChannelOptions;
 pub use reply::ReplyBody;
 

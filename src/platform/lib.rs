@@ -43,12 +43,17 @@
 //! | `platform_channel_retries_total{service}` | counter | attempts beyond the first |
 //! | `platform_channel_ejections_total{service}` | counter | times a breaker opened |
 //! | `platform_channel_unavailable_total{service}` | counter | calls refused as nothing was ready |
+//! | `gateway_upstreams` | gauge | servers that the gateway stands in front of |
+//! | `gateway_upstreams_unknown` | gauge | those of which it does not know yet what they serve |
+//! | `gateway_services` | gauge | gRPC services that it serves |
+//! | `gateway_reflections_total{outcome}` | counter | times a server was asked what it serves |
 
 pub mod channel;
 pub mod config;
 pub mod deadline;
 pub mod discover;
 mod error;
+pub mod gateway;
 pub mod liveness;
 pub mod platform;
 pub mod register;
@@ -62,5 +67,6 @@ pub use error::Error;
 /// How to reach etcd with TLS or a user, for [`Builder::etcd_settings`].
 pub use etcd::{Credentials, Settings as EtcdSettings, TlsSettings};
 pub use fleet::{Prefixes, ServiceName};
+pub use gateway::Gateway;
 pub use platform::{Builder, Platform};
 pub use server::{Server, Service};

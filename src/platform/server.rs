@@ -4,15 +4,20 @@
 
 mod auth;
 mod call;
+mod compress;
+mod cors;
 mod deadline;
 mod dispatch;
+mod fork;
 mod gate;
 mod guard;
 mod health;
+mod jwt;
 mod metrics;
 mod observe;
 mod port;
 mod probe;
+mod rate;
 mod reflection;
 mod route;
 mod stage;
@@ -22,6 +27,7 @@ use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::
 
 use bytes::Bytes;
 use http::{Request, Response};
+use reflect::Schema;
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
     task::JoinHandle,
@@ -39,16 +45,23 @@ use tonic_reflection::pb::{
 };
 use tower::util::BoxCloneSyncService;
 
-pub(crate) use self::call::{Answered, Outcome};
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
+    cors::Cors,
     deadline::Deadline,
     gate::Gate,
     health::{Health, Serving},
+    jwt::{Algorithm, Jwt, Tokens},
     port::Peer,
+    rate::Rate,
     stage::{Draining, Stage},
     tls::Tls,
+};
+pub(crate) use self::{
+    call::{Answered, Outcome},
+    dispatch::inner as inner_stack,
+    route::{Api, Routing},
 };
 pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
@@ -73,7 +86,11 @@ pub struct Service {
     json: JsonOptions,
     default_timeout: Option<Duration>,
     most_in_flight: usize,
+    fronted: Option<Arc<Routing>>,
     tls: Option<Tls>,
+    cors: Option<Cors>,
+    gzip_from: Option<usize>,
+    rates: Vec<Rate>,
 }
 
 impl Default for Service {
@@ -96,7 +113,11 @@ impl Service {
             json: JsonOptions::default(),
             default_timeout: None,
             most_in_flight: 10_000,
+            fronted: None,
             tls: None,
+            cors: None,
+            gzip_from: None,
+            rates: Vec::new(),
         }
     }
 
@@ -179,6 +200,35 @@ impl Service {
         self
     }
 
+    /// Serves over HTTP an API that lies elsewhere and may change, in place of its own.
+    pub(crate) fn in_front_of(mut self, api: Arc<Routing>) -> Self {
+        self.fronted = Some(api);
+        self
+    }
+
+    /// API calls that come faster are refused with RESOURCE_EXHAUSTED (429), after authentication; several rates
+    /// all hold. Without one, calls may come as they like.
+    #[must_use]
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rates.push(rate);
+        self
+    }
+
+    /// Lets web pages of other origins read answers over HTTP/JSON. Off by default.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(cors);
+        self
+    }
+
+    /// Compresses JSON answers of at least so many bytes with gzip, for callers that accept it; never streams.
+    /// Off by default: it costs about as much time as making the answer.
+    #[must_use]
+    pub fn gzip_from(mut self, bytes: usize) -> Self {
+        self.gzip_from = Some(bytes);
+        self
+    }
+
     /// Speaks TLS on the port, and nothing else. Without it the port is plain.
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
@@ -190,7 +240,7 @@ impl Service {
     /// connections, TLS and their drain, is not there; health follows the handle as ever.
     ///
     /// # Errors
-    /// The descriptors are no descriptors.
+    /// The descriptors are no descriptors, or a setting cannot be used.
     pub fn in_process(self) -> Result<(Stack, Handle), ServerError> {
         assemble(self)
     }
@@ -225,6 +275,14 @@ pub enum ServerError {
     #[error("descriptors: {cause}. Build them with protoc --include_imports")]
     Descriptors {
         /// What is wrong with them.
+        cause: String,
+    },
+    /// A setting of a layer is missing, unsafe or makes no sense.
+    #[error("{what}: {cause}")]
+    Setting {
+        /// Which layer.
+        what: &'static str,
+        /// What is wrong with it, and what would be right.
         cause: String,
     },
     /// A file given to [`Tls`] cannot be used.
@@ -378,6 +436,17 @@ impl Handle {
 
 /// Puts the layers together: each sees what the one before it let through.
 fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
+    if service.most_in_flight == 0 {
+        return Err(ServerError::Setting {
+            what: "most_in_flight",
+            cause: "0 calls in flight let none in. Give at least 1".to_owned(),
+        });
+    }
+    let limiters = service
+        .rates
+        .into_iter()
+        .map(Rate::start)
+        .collect::<Result<_, _>>()?;
     let mut names = service.names;
     let mut sets = service.descriptors;
     for (name, set) in [
@@ -398,11 +467,10 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         sets.push(Bytes::from_static(set));
     }
     let files = Arc::new(reflection::Files::new(&sets, names.iter().cloned())?);
-    let transcoder = Arc::new(Transcoder::new(&files.set(), &names, service.json)?);
-    let routing = Arc::new(route::Routing::new(
-        transcoder.methods(),
-        Arc::clone(&transcoder),
-    ));
+    let schema =
+        Schema::from_descriptor_set(&files.set()).map_err(|cause| ServerError::Descriptors {
+            cause: cause.to_string(),
+        })?;
     let in_flight = observe::InFlight::default();
     // Installed before the first request, so that nothing goes uncounted.
     metrics::recorder();
@@ -416,9 +484,20 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         .add_service(ReflectionV1Alpha::new(reflection::Reflection(files)));
     let routes: Routes = routes.routes().prepare();
     let grpc = dispatch::grpc_stack(routes);
+    let routing = service.fronted.unwrap_or_else(|| {
+        let methods = schema.services().flat_map(|one| {
+            let methods = one.methods().map(|method| method.path().to_owned());
+            methods.collect::<Vec<_>>()
+        });
+        let transcoder = Transcoder::new(&schema, &names, service.json);
+        Arc::new(Routing::from_pointee(Api::new(
+            methods,
+            transcoder,
+            grpc.clone(),
+        )))
+    });
     let end = dispatch::Dispatch {
-        grpc: grpc.clone(),
-        transcoder: Arc::clone(&transcoder),
+        grpc,
         health: service.health.clone(),
     };
     let mut stack = Stack::new(deadline::Timely {
@@ -435,13 +514,21 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         gates: service.gates.into(),
         in_flight: in_flight.clone(),
         most: service.most_in_flight,
+        limiters,
     };
     let checked = auth::Checked {
         inner: gated,
         auth: service.auth.map(Arc::new),
     };
+    let mut stack = Stack::new(checked);
+    if let Some(least) = service.gzip_from {
+        stack = compress::before(stack, least)?;
+    }
+    if let Some(cors) = service.cors {
+        stack = cors.before(stack)?;
+    }
     let observed = observe::Observe {
-        inner: guard::Guard(checked),
+        inner: guard::Guard(stack),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),

@@ -1,6 +1,7 @@
 //! HTTP/JSON in front of gRPC, by the `google.api.http` rules of the descriptors. Requests become wire bytes
 //! and answers JSON without a tree in between, and no socket lies between the two sides.
-//! Deliberately absent: what the gRPC side is. In a server it is the services themselves.
+//! Deliberately absent: what the gRPC side is. In a server it is the services themselves, in a gateway
+//! channels to those of others.
 
 mod answer;
 mod frame;
@@ -24,7 +25,7 @@ use reflect::{
 use tonic::{Code, Status, body::Body};
 use tower::ServiceExt as _;
 
-use crate::server::{ServerError, Stack};
+use crate::server::Stack;
 use answer::{Form, Lines};
 pub(crate) use status::{JsonStatus, refusal, wrong_verb};
 
@@ -87,7 +88,6 @@ impl Found {
 
 /// Every rule of a server's services.
 pub(crate) struct Transcoder {
-    schema: Schema,
     router: Router,
     parse: Arc<ParseOptions>,
     print: Arc<PrintOptions>,
@@ -97,16 +97,8 @@ pub(crate) struct Transcoder {
 }
 
 impl Transcoder {
-    /// `set` is a serialised `FileDescriptorSet`, `served` the full names of the services that answer here.
-    pub(crate) fn new(
-        set: &[u8],
-        served: &[String],
-        options: JsonOptions,
-    ) -> Result<Self, ServerError> {
-        let schema =
-            Schema::from_descriptor_set(set).map_err(|cause| ServerError::Descriptors {
-                cause: cause.to_string(),
-            })?;
+    /// The rules of the services named in `served`, those with none reachable by their gRPC path.
+    pub(crate) fn new(schema: &Schema, served: &[String], options: JsonOptions) -> Self {
         // Health and reflection have no rules and speak gRPC alone; /healthz is for the rest.
         let api = served
             .iter()
@@ -115,38 +107,37 @@ impl Transcoder {
         let methods: Vec<_> = api
             .flat_map(|service| service.methods().collect::<Vec<_>>())
             .collect();
+        Self::of_methods(methods, options)
+    }
+
+    /// The rules of chosen methods, which may come from several schemas. Of two equal rules the first stays.
+    pub(crate) fn of_methods(
+        methods: impl IntoIterator<Item = reflect::Method>,
+        options: JsonOptions,
+    ) -> Self {
         let (router, faults) = Router::of_methods(methods, Unbound::Post);
         for fault in faults {
             tracing::warn!(%fault, "an HTTP rule is left out");
         }
-        Ok(Self {
-            schema,
+        Self {
             router,
             parse: Arc::new(options.parse),
             print: Arc::new(options.print),
             max_request: options.max_request,
             max_response: options.max_response,
             openapi: OnceLock::new(),
-        })
+        }
     }
 
-    /// The path of every method that there is, those without rules included.
-    pub(crate) fn methods(&self) -> Vec<String> {
-        let services = self.schema.services();
-        services
-            .flat_map(|service| {
-                service
-                    .methods()
-                    .map(|m| m.path().to_owned())
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+    /// The path of every method that can be reached.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = &str> {
+        self.router.rules().map(|(method, _, _)| method.path())
     }
 
     /// The OpenAPI document of every rule.
     pub(crate) fn openapi(&self) -> Bytes {
         self.openapi
-            .get_or_init(|| openapi::document(&self.schema, &self.router, &self.print).into())
+            .get_or_init(|| openapi::document(&self.router, &self.print).into())
             .clone()
     }
 

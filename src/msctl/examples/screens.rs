@@ -73,7 +73,6 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
         let options = Options {
             view: *view,
             theme: Theme::named("dark").context("the dark theme is there")?,
-            author: "ada".into(),
         };
         let mut context = settings::Context::from_endpoints(std::slice::from_ref(&demo.etcd));
         context.name = "demo".into();

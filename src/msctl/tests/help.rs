@@ -26,6 +26,7 @@ fn every_help_text_is_as_it_was_reviewed() {
         "config history",
         "call",
         "describe",
+        "gateway",
         "context",
         "context set",
         "completions",

@@ -16,6 +16,7 @@ mod config_rollout;
 mod config_trees;
 mod console;
 mod demo;
+mod gateway;
 mod help;
 mod main_job;
 mod services;

@@ -13,7 +13,7 @@ use crate::world::{Done, PATIENCE, Running, World, until};
 pub(crate) struct Demo {
     pub(crate) world: World,
     /// Ends with the test.
-    _process: Running,
+    pub(crate) process: Running,
     /// The instances it announced: `(service, id, address)`.
     pub(crate) instances: Vec<(String, String, String)>,
 }
@@ -44,7 +44,7 @@ impl Demo {
             });
         Self {
             instances: instances.collect(),
-            _process: process,
+            process,
             world,
         }
     }

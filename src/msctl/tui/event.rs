@@ -51,6 +51,8 @@ pub enum Source {
     Config,
     /// What instances say of themselves.
     Status,
+    /// What services say of their config.
+    Schema,
 }
 
 /// Whether more of the first list follows.

@@ -155,8 +155,8 @@ pub struct State {
     /// The fleet.
     pub directory: Directory,
     directory_refreshed: Duration,
-    /// The mirrors: services, config, status.
-    pub feeds: [Feed; 3],
+    /// The mirrors: services, config, status, schemas.
+    pub feeds: [Feed; 4],
     /// How etcd's members are to this process.
     pub members: Vec<MemberDot>,
     /// What the cluster says of itself.
@@ -208,7 +208,10 @@ impl State {
     pub fn new(context: Context, size: (u16, u16), now: Now) -> Self {
         Self {
             directory: Directory::new(context.prefixes.clone()),
-            config: ConfigPage::new(context.prefixes.config.clone()),
+            config: ConfigPage::new(
+                context.prefixes.config.clone(),
+                context.prefixes.schema.clone(),
+            ),
             context,
             generation: 0,
             size: known_size(size),
@@ -258,14 +261,15 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// How far etcd's word reaches, by the worst of the mirrors.
+    /// How far etcd's word reaches, by the worst of the mirrors. Schemas do not count: what they say
+    /// is help, and a user may have no right to read them.
     pub fn freshness(&self) -> Freshness {
         let rank = |freshness: &Freshness| match freshness {
             Freshness::Stale { .. } => 0,
             Freshness::Loading => 1,
             Freshness::Fresh { .. } => 2,
         };
-        self.feeds
+        self.feeds[..Source::Schema as usize]
             .iter()
             .map(|feed| &feed.freshness)
             .min_by_key(|freshness| {

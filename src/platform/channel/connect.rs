@@ -188,7 +188,7 @@ fn system_tls() -> io::Result<Arc<ClientConfig>> {
     Ok(SYSTEM.get_or_init(|| Arc::new(config)).clone())
 }
 
-fn client_config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
     let tls = |what: &'static str| move |cause: String| Error::Tls { what, cause };
     let mut roots = RootCertStore::empty();
     match &settings.ca {

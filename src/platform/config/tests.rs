@@ -1,3 +1,5 @@
+//! Config as a service reads it, without etcd.
+
 use super::*;
 
 fn config(local: Local) -> Config {

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -19,10 +18,9 @@ use super::{
     health::Health,
     route::Target,
 };
-use crate::transcode::Transcoder;
+use crate::transcode::Found;
 
-/// The gRPC services, as both protocols reach them. Guard and deadline are here as well as outside, so that a
-/// JSON stream gets the status of its call in place of being cut off.
+/// The gRPC services, as both protocols reach them.
 pub(crate) fn grpc_stack(routes: Routes) -> Stack {
     let routes = routes.into_axum_router();
     let plain = tower::service_fn(move |request: Request<Body>| {
@@ -32,8 +30,22 @@ pub(crate) fn grpc_stack(routes: Routes) -> Stack {
             Ok::<_, Infallible>(response.map(Body::new))
         }
     });
+    inner(plain)
+}
+
+/// Guard and deadline around what answers gRPC calls, as well as outside, so that a JSON stream gets the status
+/// of its call in place of being cut off.
+pub(crate) fn inner<S>(grpc: S) -> Stack
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
     Stack::new(Timely {
-        inner: Guard(plain),
+        inner: Guard(grpc),
         place: Place::Inside,
     })
 }
@@ -42,7 +54,6 @@ pub(crate) fn grpc_stack(routes: Routes) -> Stack {
 #[derive(Clone)]
 pub(crate) struct Dispatch {
     pub(crate) grpc: Stack,
-    pub(crate) transcoder: Arc<Transcoder>,
     pub(crate) health: Health,
 }
 
@@ -59,16 +70,21 @@ impl Service<Request<Body>> for Dispatch {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match request.extensions().get::<Target>().cloned() {
             Some(Target::Grpc) => Box::pin(self.grpc.clone().oneshot(request)),
-            Some(Target::Probe(probe)) => {
-                let openapi = self.transcoder.openapi();
-                let response =
-                    probe.answer(request.method(), request.uri(), &self.health, &openapi);
+            Some(Target::Probe(probe, api)) => {
+                let openapi = || api.transcoder.openapi();
+                let response = probe.answer(request.method(), request.uri(), &self.health, openapi);
                 Box::pin(async move { Ok(response) })
             }
-            Some(Target::Http(found)) => {
-                let transcoder = Arc::clone(&self.transcoder);
-                let grpc = self.grpc.clone();
-                Box::pin(async move { Ok(transcoder.call(&found, request, grpc).await) })
+            Some(Target::Http(found, api)) => {
+                if let (Found::Nowhere, Some(cause)) = (&*found, &api.pending) {
+                    let status = Status::unavailable(format!(
+                        "no known method answers to {}, and not all are known yet: {cause}",
+                        request.uri().path()
+                    ));
+                    return Box::pin(async move { Ok(Protocol::Http.refuse(&status)) });
+                }
+                let grpc = api.grpc.clone();
+                Box::pin(async move { Ok(api.transcoder.call(&found, request, grpc).await) })
             }
             None => {
                 // Only a layer that makes requests of its own gets here.

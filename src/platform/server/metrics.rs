@@ -46,5 +46,21 @@ fn install() -> Option<PrometheusHandle> {
     );
     metrics::describe_counter!("server_panics_total", "Calls that panicked");
     metrics::describe_gauge!("server_connections", "Open connections");
+    metrics::describe_counter!(
+        "server_shed_total",
+        "Calls refused because there were too many, by reason"
+    );
+    metrics::describe_counter!(
+        "server_tls_handshake_failures_total",
+        "Connections that ended before their first request"
+    );
+    metrics::describe_counter!(
+        "server_tls_reload_failures_total",
+        "Changed certificates that could not be used; the last good ones stay"
+    );
+    metrics::describe_counter!(
+        "server_jwks_failures_total",
+        "Failed attempts to fetch the keys of tokens; the last good ones stay for a day"
+    );
     Some(handle)
 }

@@ -59,7 +59,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let (call, target) = self.routing.resolve(&request);
+        let (call, target) = self.routing.load().resolve(&request);
         let record = Record::begin(call.clone(), &request, self.in_flight.clone());
         let extensions = request.extensions_mut();
         extensions.insert(call);

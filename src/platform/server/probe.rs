@@ -56,7 +56,7 @@ impl Probe {
         verb: &Method,
         uri: &Uri,
         health: &Health,
-        openapi: &Bytes,
+        openapi: impl FnOnce() -> Bytes,
     ) -> Response<Body> {
         if verb != Method::GET && verb != Method::HEAD {
             return allow_only_get();
@@ -79,7 +79,7 @@ impl Probe {
                     "metrics go elsewhere\n",
                 ),
             },
-            Self::OpenApi => text(StatusCode::OK, "application/json", openapi.clone()),
+            Self::OpenApi => text(StatusCode::OK, "application/json", openapi()),
         }
     }
 }

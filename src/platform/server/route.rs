@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::Request;
 use tonic::body::Body;
 
 use super::{
+    Stack,
     call::{Call, Protocol, Surface},
     probe::Probe,
 };
@@ -16,22 +18,30 @@ use crate::transcode::{Found, Transcoder};
 pub(crate) enum Target {
     /// A gRPC call; the service itself answers for a method that does not exist.
     Grpc,
-    Probe(Probe),
-    /// A request over HTTP, and what the rules say of it.
-    Http(Arc<Found>),
+    Probe(Probe, Arc<Api>),
+    /// A request over HTTP, and what the rules say of it. It ends in the API that it began with.
+    Http(Arc<Found>, Arc<Api>),
 }
 
-/// Knows every method and path of a server.
-pub(crate) struct Routing {
+/// The API of a server as it is now: its own services' for ever, those of others until they change.
+pub(crate) type Routing = ArcSwap<Api>;
+
+/// Knows every method and path of a server, and who answers them.
+pub(crate) struct Api {
     methods: HashMap<String, (Surface, Arc<str>)>,
     unknown: Arc<str>,
-    transcoder: Arc<Transcoder>,
+    pub(crate) transcoder: Transcoder,
+    /// Answers the calls that requests over HTTP become.
+    pub(crate) grpc: Stack,
+    /// What may have paths that nobody knows yet, and why; a path that is not found may be one of them.
+    pub(crate) pending: Option<String>,
 }
 
-impl Routing {
+impl Api {
     pub(crate) fn new(
         methods: impl IntoIterator<Item = String>,
-        transcoder: Arc<Transcoder>,
+        transcoder: Transcoder,
+        grpc: Stack,
     ) -> Self {
         let methods = methods
             .into_iter()
@@ -44,10 +54,12 @@ impl Routing {
             methods,
             unknown: "unknown".into(),
             transcoder,
+            grpc,
+            pending: None,
         }
     }
 
-    pub(crate) fn resolve(&self, request: &Request<Body>) -> (Call, Target) {
+    pub(crate) fn resolve(self: &Arc<Self>, request: &Request<Body>) -> (Call, Target) {
         let protocol = Protocol::of(request);
         let path = request.uri().path();
         if protocol == Protocol::Grpc {
@@ -60,7 +72,7 @@ impl Routing {
         if let Some(probe) = Probe::of(path) {
             return (
                 Call::new(protocol, probe.surface(), probe.path().into()),
-                Target::Probe(probe),
+                Target::Probe(probe, Arc::clone(self)),
             );
         }
         let found = self.transcoder.find(request.method(), path);
@@ -70,7 +82,7 @@ impl Routing {
         };
         (
             Call::new(protocol, Surface::Api, label),
-            Target::Http(Arc::new(found)),
+            Target::Http(Arc::new(found), Arc::clone(self)),
         )
     }
 }

@@ -45,7 +45,8 @@ async fn start(etcd: &str) -> Platform {
 async fn many_instances_publish_one_schema_without_a_lease_and_only_where_it_differs() {
     let etcd = RealEtcd::start().await;
     let client = client(&etcd.endpoint());
-    let starts = (0..5).map(|_| start(&etcd.endpoint()));
+    let endpoint = etcd.endpoint();
+    let starts = (0..5).map(|_| start(&endpoint));
     let instances = futures::future::join_all(starts).await;
     let published = entry(&client, "/schema/order", |_| true).await;
     assert_eq!(published.lease, None);

@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document of a server's rules: paths, parameters, bodies and messages, with the comments of
 //! the `.proto` files. Written once, when it is first asked for; nothing in it is wider than the transcoder takes.
+//! Where services of several schemas know a message by one name, it is described as the first has it.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,8 @@ const QUERY_DEPTH: usize = 3;
 /// The verbs that OpenAPI knows; a custom one has no place in it.
 const VERBS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"];
 
-pub(crate) fn document(schema: &Schema, router: &Router, print: &PrintOptions) -> Vec<u8> {
+pub(crate) fn document(router: &Router, print: &PrintOptions) -> Vec<u8> {
     let mut writer = Writer {
-        schema,
         print,
         waiting: Vec::new(),
         messages: BTreeMap::new(),
@@ -30,7 +30,11 @@ pub(crate) fn document(schema: &Schema, router: &Router, print: &PrintOptions) -
             let path = paths.entry(path_of(template)).or_default();
             path.insert(rule.verb.to_lowercase(), operation);
             let service = method.service().full_name().to_owned();
-            let about = schema.comment(&service).unwrap_or_default().to_owned();
+            let about = method
+                .schema()
+                .comment(&service)
+                .unwrap_or_default()
+                .to_owned();
             tags.insert(service, about);
         }
     }
@@ -85,7 +89,6 @@ fn path_of(template: &Template) -> String {
 }
 
 struct Writer<'a> {
-    schema: &'a Schema,
     print: &'a PrintOptions,
     /// Messages that are referred to and not written yet.
     waiting: Vec<Message>,
@@ -96,7 +99,10 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn operation(&mut self, method: &Method, rule: &HttpRule, template: &Template) -> Value {
-        let about = self.schema.comment(&method.full_name()).unwrap_or_default();
+        let about = method
+            .schema()
+            .comment(&method.full_name())
+            .unwrap_or_default();
         let summary = about
             .split_inclusive(". ")
             .next()
@@ -270,7 +276,7 @@ impl Writer<'_> {
     }
 
     fn reference(&mut self, name: &str) -> Value {
-        match self.schema.message(name) {
+        match Schema::builtin().message(name) {
             Some(message) => self.message(&message),
             None => json!({}),
         }
@@ -296,7 +302,7 @@ impl Writer<'_> {
             if !required.is_empty() {
                 schema["required"] = json!(required);
             }
-            if let Some(about) = self.schema.comment(message.full_name()) {
+            if let Some(about) = message.schema().comment(message.full_name()) {
                 schema["description"] = json!(about);
             }
             self.messages.insert(message.full_name().to_owned(), schema);

@@ -1,3 +1,5 @@
+//! Config that changes while the services run.
+
 use serde_json::json;
 
 use crate::world::{World, until};
@@ -53,4 +55,35 @@ async fn a_value_that_does_not_parse_leaves_the_last_good_one() {
     .await;
     let shown = world.get(world.order(), "/v1/fault").await.json();
     assert_eq!(shown["config"]["timeout.write"], "4s");
+}
+
+#[tokio::test]
+async fn both_services_say_what_their_config_is() {
+    let world = World::new().await;
+    for service in ["user", "order"] {
+        let key = format!("/schema/{service}");
+        until("the schema is published", async || {
+            world.etcd.etcdctl(&["get", &key]).await.contains("page")
+        })
+        .await;
+    }
+    let text = world
+        .etcd
+        .etcdctl(&["get", "/schema/order", "--print-value-only"])
+        .await;
+    let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let write = &schema["properties"]["timeout"]["properties"]["write"];
+    assert_eq!(write["format"], "duration");
+    assert_eq!(write["default"], "3s");
+    assert_eq!(write["x-maximum"], "1m");
+
+    // What it refuses, the service refuses.
+    world.put("order/page.size", "0").await;
+    world.put("order/timeout.write", "4s").await;
+    until("4s is applied", async || {
+        world.get(world.order(), "/v1/fault").await.json()["config"]["timeout.write"] == "4s"
+    })
+    .await;
+    let shown = world.get(world.order(), "/v1/fault").await.json();
+    assert_eq!(shown["config"]["page.size"], "10");
 }

@@ -1,3 +1,5 @@
+//! Calls in this process and the fault service: hanging, slow, failing, not serving, and the way back.
+
 use std::time::Duration;
 
 use serde_json::json;

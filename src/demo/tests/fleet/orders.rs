@@ -1,3 +1,5 @@
+//! Users and orders over HTTP/JSON and gRPC, as callers see them.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},

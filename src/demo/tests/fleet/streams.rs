@@ -1,3 +1,5 @@
+//! The streaming methods, by both protocols.
+
 use demo::pb::{
     order::{ChatRequest, order_service_client::OrderServiceClient},
     user::{

@@ -1,3 +1,5 @@
+//! Schemas: what they refuse, and how they say it.
+
 use proptest::prelude::*;
 use serde_yaml::Value;
 

@@ -1,3 +1,5 @@
+//! How config is written as a tree of YAML, and what a tree means that comes back.
+
 use proptest::prelude::*;
 
 use super::*;

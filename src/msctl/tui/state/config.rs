@@ -2,17 +2,24 @@
 //! what becomes of a save. A draft survives everything but a save or the user's own word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::config::diff::{Difference, Secrets, difference};
+use fleet::config::diff::{Difference, Secrets, compare};
 use fleet::config::edit::{self, ConfigEdit, EditError};
+use fleet::config::schema::Field as SchemaField;
+use fleet::config::secret::Sensitivity;
 use fleet::config::{ConfigKey, Scope};
 use fleet::filter::{Field, Row};
 use fleet::{Change, Conflict, Entry, Key, Plan, Prefix, Revision, Seen};
 
 use super::editor::{Editor, Shape};
 use super::list::List;
+
+pub mod schemas;
+
+use schemas::{Schemas, Verdict};
 
 /// What a user wants a key to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,25 +39,28 @@ pub struct Draft {
     pub wanted: Wanted,
     /// The difference, made once and not while drawing.
     pub difference: Difference,
+    /// What the service's schema finds doubtful in it.
+    pub doubt: Option<String>,
 }
 
 impl Draft {
-    fn new(key: &ConfigKey, seen: Seen, wanted: Wanted, secrets: Secrets) -> Self {
+    fn new(seen: Seen, wanted: Wanted, sensitivity: Sensitivity, secrets: Secrets) -> Self {
         let after = match &wanted {
             Wanted::Set(text) => Some(text.as_bytes()),
             Wanted::Unset => None,
         };
-        let difference = difference(key.path(), seen.value(), after, secrets);
+        let difference = compare(sensitivity, seen.value(), after, secrets);
         Self {
             seen,
             wanted,
             difference,
+            doubt: None,
         }
     }
 }
 
 /// One key of a service as the page shows it: the service's own, or the global one below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KeyRow {
     /// The dotted path.
     pub path: Arc<str>,
@@ -58,9 +68,29 @@ pub struct KeyRow {
     pub own: Option<Entry>,
     /// The global entry, hidden by the own one where there is one.
     pub global: Option<Entry>,
+    /// What the service's schema says of it.
+    pub field: Option<Arc<SchemaField>>,
+    /// The default in one line, which counts where there is no entry.
+    pub default: Option<String>,
 }
 
 impl KeyRow {
+    fn new(path: Arc<str>) -> Self {
+        Self {
+            path,
+            own: None,
+            global: None,
+            field: None,
+            default: None,
+        }
+    }
+
+    fn describe(&mut self, field: &SchemaField) {
+        let default = field.default.as_ref();
+        self.default = default.map(fleet::config::value::one_line);
+        self.field = Some(Arc::new(field.clone()));
+    }
+
     /// The entry that counts.
     pub fn entry(&self) -> Option<&Entry> {
         self.own.as_ref().or(self.global.as_ref())
@@ -146,6 +176,8 @@ pub struct Editing {
     pub editor: Editor,
     /// Why the text cannot be kept.
     pub error: Option<String>,
+    /// What the service's schema says of the key.
+    pub field: Option<SchemaField>,
 }
 
 /// The page.
@@ -153,6 +185,8 @@ pub struct Editing {
 pub struct ConfigPage {
     prefix: Prefix,
     entries: BTreeMap<Key, Entry>,
+    /// What services say of their config.
+    pub schemas: Schemas,
     /// What has the focus.
     pub pane: Pane,
     /// Who has config.
@@ -174,11 +208,12 @@ pub struct ConfigPage {
 }
 
 impl ConfigPage {
-    /// An empty page of what stands under the prefix.
-    pub fn new(prefix: Prefix) -> Self {
+    /// An empty page of what stands under the prefixes of config and of schemas.
+    pub fn new(prefix: Prefix, schemas: Prefix) -> Self {
         Self {
             prefix,
             entries: BTreeMap::new(),
+            schemas: Schemas::new(schemas),
             pane: Pane::Scopes,
             scopes: List::default(),
             keys: List::default(),
@@ -199,6 +234,20 @@ impl ConfigPage {
             Change::Put(entry) => self.entries.insert(entry.key.clone(), entry.clone()),
             Change::Delete { key, .. } => self.entries.remove(key),
         }
+    }
+
+    /// Takes a change of a schema in.
+    pub fn apply_schema(&mut self, change: &Change) {
+        self.schemas.apply(change);
+        self.scopes.outdate();
+        self.keys.outdate();
+        // What is a secret may have changed.
+        self.show_drafts();
+    }
+
+    /// Whether a key's value is masked.
+    pub fn sensitivity(&self, key: &ConfigKey) -> Sensitivity {
+        self.schemas.sensitivity(key)
     }
 
     /// What stands at a key.
@@ -256,6 +305,9 @@ impl ConfigPage {
         for service in services {
             scopes.insert(Scope::Service(service.clone()), (0, Revision::ZERO));
         }
+        for service in self.schemas.services() {
+            scopes.insert(Scope::Service(service.clone()), (0, Revision::ZERO));
+        }
         for (key, entry) in &self.entries {
             if let Some(key) = self.name_of(key) {
                 let (keys, newest) = scopes.entry(key.scope).or_default();
@@ -282,11 +334,8 @@ impl ConfigPage {
             for layer in [scope, &Scope::Global] {
                 for (key, entry) in self.below(layer) {
                     let path: Arc<str> = key.path().into();
-                    let row = rows.entry(path.clone()).or_insert_with(|| KeyRow {
-                        path,
-                        own: None,
-                        global: None,
-                    });
+                    let row = rows.entry(path.clone());
+                    let row = row.or_insert_with(|| KeyRow::new(path));
                     if layer == scope {
                         row.own = Some(entry.clone());
                     } else {
@@ -296,12 +345,10 @@ impl ConfigPage {
             }
             for key in self.drafts.keys().filter(|key| key.scope == *scope) {
                 let path: Arc<str> = key.path().into();
-                rows.entry(path.clone()).or_insert_with(|| KeyRow {
-                    path,
-                    own: None,
-                    global: None,
-                });
+                rows.entry(path.clone())
+                    .or_insert_with(|| KeyRow::new(path));
             }
+            self.describe(scope, &mut rows);
         }
         let total = rows.len();
         let rows = rows
@@ -309,6 +356,29 @@ impl ConfigPage {
             .filter(|row| self.keys.filter().matches(row))
             .collect();
         self.keys.fill(now, rows, total, |row| row.path.clone());
+    }
+
+    /// Adds what the schema says, and the keys that have a value nowhere. One whose parts stand in
+    /// a mapping's key, or that is a mapping whose parts have keys, is no row of its own.
+    fn describe(&self, scope: &Scope, rows: &mut BTreeMap<Arc<str>, KeyRow>) {
+        for (path, field) in self.schemas.fields(scope) {
+            if let Some(row) = rows.get_mut(path) {
+                row.describe(field);
+                continue;
+            }
+            let mut ends = path.match_indices('.').map(|(at, _)| &path[..at]);
+            let below = format!("{path}.");
+            let mut parts = rows.range::<str, _>((Included(below.as_str()), Unbounded));
+            let has_parts = parts
+                .next()
+                .is_some_and(|(next, _)| next.starts_with(&below));
+            if has_parts || ends.any(|end| rows.contains_key(end)) {
+                continue;
+            }
+            let mut row = KeyRow::new(path.clone());
+            row.describe(field);
+            rows.insert(path.clone(), row);
+        }
     }
 
     fn below(&self, scope: &Scope) -> impl Iterator<Item = (ConfigKey, &Entry)> {
@@ -337,13 +407,18 @@ impl ConfigPage {
                 let value = seen
                     .value()
                     .or_else(|| below.and_then(|below| Some(&*self.entry(&below)?.value)));
-                let text =
-                    value.map_or(String::new(), |value| String::from_utf8_lossy(value).into());
+                let text = value.map(|value| String::from_utf8_lossy(value).into());
+                let default = || {
+                    let field = self.schemas.field(&key)?;
+                    Some(fleet::config::value::one_line(&field.default?))
+                };
+                let text = text.or_else(default).unwrap_or_default();
                 (seen, text)
             }
         };
         let text = text.trim_end_matches('\n');
         self.editing = Some(Editing {
+            field: self.schemas.field(&key),
             key,
             seen,
             editor: Editor::new(Shape::Lines, text),
@@ -358,16 +433,25 @@ impl ConfigPage {
             return;
         };
         let text = editing.editor.text();
-        match fleet::config::value::parse(text.as_bytes()) {
-            Ok(_) => {
-                self.want(editing.key, editing.seen, Wanted::Set(text));
-                self.pane = Pane::Keys;
-            }
-            Err(error) => {
-                editing.error = Some(error.to_string());
+        let verdict = match fleet::config::value::parse(text.as_bytes()) {
+            Ok(value) => self.schemas.judge(&editing.key, &value),
+            Err(error) => Verdict::Refused(error.to_string()),
+        };
+        let doubt = match verdict {
+            Verdict::Good => None,
+            Verdict::Doubtful(why) => Some(why),
+            Verdict::Refused(why) => {
+                editing.error = Some(why);
                 self.editing = Some(editing);
+                return;
             }
+        };
+        let key = editing.key;
+        self.want(key.clone(), editing.seen, Wanted::Set(text));
+        if let Some(draft) = self.drafts.get_mut(&key) {
+            draft.doubt = doubt;
         }
+        self.pane = Pane::Keys;
     }
 
     /// Notes a pending change; one that changes nothing is none.
@@ -380,7 +464,7 @@ impl ConfigPage {
         if same {
             self.drafts.remove(&key);
         } else {
-            let draft = Draft::new(&key, seen, wanted, self.secrets());
+            let draft = Draft::new(seen, wanted, self.sensitivity(&key), self.secrets());
             self.drafts.insert(key, draft);
         }
         self.saving = None;
@@ -405,10 +489,31 @@ impl ConfigPage {
     /// Shows secrets, or masks them again.
     pub fn reveal(&mut self) {
         self.revealed = !self.revealed;
+        self.show_drafts();
+    }
+
+    fn show_drafts(&mut self) {
         let secrets = self.secrets();
         for (key, draft) in &mut self.drafts {
-            *draft = Draft::new(key, draft.seen.clone(), draft.wanted.clone(), secrets);
+            let sensitivity = self.schemas.sensitivity(key);
+            let (seen, wanted) = (draft.seen.clone(), draft.wanted.clone());
+            draft.difference = Draft::new(seen, wanted, sensitivity, secrets).difference;
         }
+    }
+
+    /// A pending change that its service would refuse, and why: a schema may come later than the
+    /// change.
+    pub fn refusal(&self) -> Option<(&ConfigKey, String)> {
+        self.drafts.iter().find_map(|(key, draft)| {
+            let Wanted::Set(text) = &draft.wanted else {
+                return None;
+            };
+            let value = fleet::config::value::parse(text.as_bytes()).ok()?;
+            match self.schemas.judge(key, &value) {
+                Verdict::Refused(why) => Some((key, why)),
+                _ => None,
+            }
+        })
     }
 
     /// The plan of all pending changes.
@@ -491,7 +596,10 @@ impl ConfigPage {
                 // From now on theirs is what was seen: the guard holds against a third.
                 _ => {
                     if let Some(draft) = self.drafts.remove(&name) {
-                        self.want(name, Seen::from(conflict.current), draft.wanted);
+                        self.want(name.clone(), Seen::from(conflict.current), draft.wanted);
+                        if let Some(again) = self.drafts.get_mut(&name) {
+                            again.doubt = draft.doubt;
+                        }
                     }
                 }
             }
@@ -536,10 +644,10 @@ impl Row for KeyRow {
         match name {
             "key" => Some(Field::Text(&self.path)),
             "revision" | "since" => Some(Field::Number(self.entry()?.mod_revision.0 as f64)),
-            "from" => Some(Field::Text(if self.own.is_some() {
-                "service"
-            } else {
-                "global"
+            "from" => Some(Field::Text(match (&self.own, &self.global) {
+                (Some(_), _) => "service",
+                (None, Some(_)) => "global",
+                (None, None) => "default",
             })),
             _ => None,
         }
@@ -574,7 +682,10 @@ mod tests {
     }
 
     fn page() -> ConfigPage {
-        let mut page = ConfigPage::new(Prefix::new("/config/").unwrap());
+        let mut page = ConfigPage::new(
+            Prefix::new("/config/").unwrap(),
+            Prefix::new("/schema/").unwrap(),
+        );
         page.apply(&Change::Put(entry("/config/order/timeout.write", "2s", 8)));
         page.apply(&Change::Put(entry("/config/global/timeout.write", "1s", 4)));
         page.apply(&Change::Put(entry("/config/global/timeout.read", "1s", 5)));

@@ -143,3 +143,91 @@ fn a_hostile_value_reaches_no_cell_unescaped() {
     assert!(shown.contains("\\u{1b}[2J"), "{shown}");
     assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{7}']));
 }
+
+const SCHEMA: &str = r#"{"type": "object", "properties": {
+    "timeout": {"type": "object", "properties": {
+        "write": {"type": "string", "format": "duration", "x-minimum": "10ms", "x-maximum": "1m",
+                  "default": "3s", "description": "How long a write may take."},
+        "connect": {"type": "string", "format": "duration", "default": "800ms"}}},
+    "page": {"type": "object", "properties": {
+        "size": {"type": "integer", "minimum": 1, "maximum": 500, "default": 10}}},
+    "retry": {"type": "object", "properties": {"attempts": {"type": "integer", "default": 2}}},
+    "mode": {"enum": ["fast", "safe"], "default": "safe"},
+    "session.key": {"type": "string", "x-secret": true, "default": "open sesame"}}}"#;
+
+fn described() -> State {
+    let mut state = blank(120, 40);
+    fleet(&mut state);
+    let schema = vec![entry("/schema/order", SCHEMA, 700, 0)];
+    let listed = Feed::Listed(Source::Schema, Revision(18_204), schema, Part::Last);
+    update(&mut state, at(41), Event::Feed(0, listed));
+    press(&mut state, "2 j j enter");
+    state.settle();
+    state
+}
+
+fn line(screen: &str, of: &str) -> String {
+    let line = screen.lines().find(|line| line.contains(of));
+    line.unwrap_or_else(|| panic!("no {of} in\n{screen}"))
+        .into()
+}
+
+#[test]
+fn keys_that_only_the_schema_knows_show_their_defaults() {
+    let state = described();
+    let shown = screen(&state, "dark");
+    for (key, words) in [
+        ("timeout.connect", ["800ms", "default"]),
+        ("mode", ["safe", "default"]),
+        ("timeout.write", ["2s", "order"]),
+    ] {
+        let line = line(&shown, key);
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    // Its parts stand in one key's mapping.
+    assert!(!shown.contains("retry.attempts"), "{shown}");
+    assert!(!shown.contains("sesame"), "{shown}");
+}
+
+#[test]
+fn an_editor_shows_what_the_service_says_and_refuses_what_it_would() {
+    let mut state = described();
+    press(&mut state, "G enter");
+    let shown = screen(&state, "dark");
+    for words in [
+        "duration, 10ms … 1m   default 3s",
+        "How long a write may take.",
+    ] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    press(&mut state, "ctrl-u 4 5 h enter");
+    assert!(state.config.drafts.is_empty());
+    let error = state.config.editing.as_ref().unwrap().error.clone();
+    let wanted = "timeout.write: \"45h\" is too high, allowed is 10ms … 1m";
+    assert_eq!(error.as_deref(), Some(wanted));
+    press(&mut state, "ctrl-u 4 5 s enter");
+    assert_eq!(state.config.drafts.len(), 1);
+}
+
+#[test]
+fn a_key_the_service_does_not_have_is_told_with_the_nearest_name() {
+    let mut state = described();
+    press(&mut state, "n p a g e . s i z enter 2 0 enter");
+    assert_eq!(state.config.drafts.len(), 1);
+    let shown = screen(&state, "dark");
+    assert!(shown.contains("Did you mean 'page.size'?"), "{shown}");
+}
+
+#[test]
+fn a_schema_that_comes_later_holds_back_what_was_pending() {
+    let mut state = edited();
+    press(&mut state, "enter ctrl-u 4 5 h enter");
+    let schema = entry("/schema/order", SCHEMA, 18_300, 0);
+    changed(&mut state, Source::Schema, Change::Put(schema));
+    assert!(press(&mut state, "ctrl-s").is_empty());
+    assert!(state.overlay.is_none(), "it is not even asked");
+    let broken = entry("/schema/order", "{", 18_301, 0);
+    changed(&mut state, Source::Schema, Change::Put(broken));
+    press(&mut state, "ctrl-s");
+    assert!(state.overlay.is_some(), "a broken schema refuses nothing");
+}

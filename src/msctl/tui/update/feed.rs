@@ -1,5 +1,6 @@
 //! News of the fleet become state, and what is new since the first list becomes journal.
 
+use fleet::config::secret::{MASK, Sensitivity};
 use fleet::{Change, Entry, Key, LeaseId};
 
 use crate::tui::effect::Effect;
@@ -62,6 +63,10 @@ fn fold(state: &mut State, source: Source, change: &Change) -> Before {
             state.directory.apply_status(change);
             Before::default()
         }
+        Source::Schema => {
+            state.config.apply_schema(change);
+            Before::default()
+        }
         Source::Config => {
             let entry = state.config.apply(change);
             Before {
@@ -74,8 +79,9 @@ fn fold(state: &mut State, source: Source, change: &Change) -> Before {
 
 fn concerns(view: View, source: Source) -> bool {
     match (view, source) {
-        (View::Overview, _) => true,
         (View::Config, source) => source != Source::Services,
+        (_, Source::Schema) => false,
+        (View::Overview, _) => true,
         (View::Services | View::Doctor, source) => source != Source::Config,
         (View::Leases | View::Calls, source) => source == Source::Services,
         _ => false,
@@ -99,7 +105,8 @@ fn proved(state: &mut State, source: Source, revision: fleet::Revision) {
 
 fn stale(state: &mut State, source: Source, cause: &str) {
     let since = state.now.mono;
-    let first = !matches!(state.freshness(), Freshness::Stale { .. });
+    let quiet = source == Source::Schema;
+    let first = !quiet && !matches!(state.freshness(), Freshness::Stale { .. });
     let feed = state.feed_mut(source);
     feed.freshness = match std::mem::take(&mut feed.freshness) {
         Freshness::Stale { since, .. } => Freshness::Stale {
@@ -162,8 +169,8 @@ fn link_event(state: &mut State, text: String) {
 
 /// Writes a change into the journal.
 fn note(state: &mut State, source: Source, change: &Change, before: &Before) {
-    // The status records are heartbeats in the main; what they say shows elsewhere.
-    if source == Source::Status {
+    // The status records are heartbeats in the main; what they and schemas say shows elsewhere.
+    if matches!(source, Source::Status | Source::Schema) {
         return;
     }
     let key = change.key().clone();
@@ -220,6 +227,7 @@ fn subject(state: &State, source: Source, key: &Key) -> String {
         Source::Services => &prefixes.services,
         Source::Config => &prefixes.config,
         Source::Status => &prefixes.status,
+        Source::Schema => &prefixes.schema,
     };
     prefix
         .strip(key)
@@ -258,7 +266,7 @@ fn shown(state: &State, key: &Key, value: &[u8]) -> String {
     let text = fleet::safe::escape_bytes(value.trim_ascii());
     let text = crate::tui::text::fit(&text, 60, "…");
     match name {
-        Some(name) => fleet::config::secret::masked(name.path(), &text).to_owned(),
-        None => text.into_owned(),
+        Some(name) if state.config.sensitivity(&name) == Sensitivity::Secret => MASK.to_owned(),
+        _ => text.into_owned(),
     }
 }

@@ -62,6 +62,13 @@ pub(super) fn save(state: &mut State) {
         state.say(Tone::Plain, "nothing to save: no value was changed");
         return;
     }
+    if let Some((key, why)) = state.config.refusal() {
+        let text = format!(
+            "{}/{why}. Edit it, or drop it with u; nothing was written",
+            key.scope
+        );
+        return state.say(Tone::Bad, text);
+    }
     let plan = match state.config.plan() {
         Ok(plan) => plan,
         Err(error) => return state.say(Tone::Bad, error.to_string()),

@@ -2,7 +2,8 @@
 //! being edited, the difference to be saved, a conflict, or how a save spreads.
 
 use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side as DiffSide};
-use fleet::config::secret::{MASK, is_secret};
+use fleet::config::schema::Field;
+use fleet::config::secret::{MASK, Sensitivity};
 use fleet::config::{ConfigKey, Scope};
 use fleet::status::Applied;
 use fleet::{Entry, Service};
@@ -160,14 +161,16 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
         .and_then(|scope| ConfigKey::new(scope, &row.path).ok());
     let draft = name.as_ref().and_then(|name| page.drafts.get(name));
     let held = row.entry();
-    let mut value = match held {
-        Some(entry) => vec![Span::plain(shown(state, &row.path, &entry.value))],
-        None => vec![Span::dim("–")],
+    let hidden = name.as_ref().is_some_and(|name| hidden(state, name));
+    let mut value = match (held, &row.default) {
+        (Some(entry), _) => vec![Span::plain(shown(hidden, &entry.value))],
+        (None, Some(default)) => vec![Span::dim(shown(hidden, default.as_bytes()))],
+        (None, None) => vec![Span::dim("–")],
     };
     if let Some(draft) = draft {
         value.push(Span::dim(format!(" {} ", paint.marks().arrow)));
         value.push(match &draft.wanted {
-            Wanted::Set(text) => Span::new(shown(state, &row.path, text.as_bytes()), Role::Added),
+            Wanted::Set(text) => Span::new(shown(hidden, text.as_bytes()), Role::Added),
             Wanted::Unset => Span::new("unset", Role::Removed),
         });
     }
@@ -178,14 +181,20 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     let from = match (&row.own, &row.global) {
         (Some(_), _) => vec![Span::plain(own)],
         (None, Some(_)) => vec![Span::dim("global")],
-        (None, None) => vec![Span::new("new", Role::Added)],
+        (None, None) if row.default.is_some() => vec![Span::dim("default")],
+        (None, None) if draft.is_some() => vec![Span::new("new", Role::Added)],
+        (None, None) => vec![Span::dim("not set")],
     };
     let since = held.map_or_else(
         || Span::dim("–"),
         |e| Span::dim(format!("r{}", e.mod_revision)),
     );
+    let known = held.is_some() || draft.is_some();
     vec![
-        vec![Span::plain(&*row.path)],
+        vec![Span::new(
+            &*row.path,
+            if known { Role::Text } else { Role::Dim },
+        )],
         value,
         from,
         vec![since],
@@ -193,9 +202,15 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     ]
 }
 
-/// A value in one line, masked where its name says that it is a secret.
-fn shown(state: &State, path: &str, value: &[u8]) -> String {
-    if is_secret(path) && state.config.secrets() == Secrets::Masked {
+/// Whether a key's value stays masked.
+fn hidden(state: &State, key: &ConfigKey) -> bool {
+    state.config.sensitivity(key) == Sensitivity::Secret
+        && state.config.secrets() == Secrets::Masked
+}
+
+/// A value in one line, masked where it is hidden.
+fn shown(hidden: bool, value: &[u8]) -> String {
+    if hidden {
         return MASK.to_owned();
     }
     let head = &value[..value.len().min(512)];
@@ -286,7 +301,7 @@ fn tally(state: &State, service: &Service, key: &str, revision: i64) -> Option<T
     Some(tally)
 }
 
-/// Both layers of the key under the cursor.
+/// All layers of the key under the cursor, and what its service says of it.
 fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
     let Some(row) = state.config.keys.current() else {
         return;
@@ -307,12 +322,34 @@ fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
     } else {
         Some(("global", &row.global))
     };
+    let hidden = state
+        .config
+        .current()
+        .is_some_and(|key| hidden(state, &key));
     let layers = [(own.as_str(), &row.own)].into_iter().chain(global);
+    let (rest, last) = match &row.field {
+        Some(_) => rest.bottom(2),
+        None => (rest, Area::default()),
+    };
+    if let Some(field) = &row.field {
+        let default = match &row.default {
+            Some(default) => Span::plain(shown(hidden, default.as_bytes())),
+            None => Span::dim("none"),
+        };
+        let room = last.width.saturating_sub(25);
+        paint.text(last.x + 3, last.y, 20, "default", Role::Dim);
+        let kind = Span::dim(format!("   {}", field.kind));
+        paint.spans(last.x + 24, last.y, room, &[default, kind]);
+        if let (Some(docs), true) = (&field.description, last.height > 1) {
+            let room = last.width.saturating_sub(4);
+            paint.text(last.x + 3, last.y + 1, room, docs, Role::Dim);
+        }
+    }
     for ((layer, entry), y) in layers.zip(rest.y..rest.y + rest.height) {
         let spans = match entry {
             None => vec![Span::dim("not set")],
             Some(entry) => vec![
-                Span::plain(shown(state, &row.path, &entry.value)),
+                Span::plain(shown(hidden, &entry.value)),
                 Span::dim(format!(
                     "   r{}, written {} time{}",
                     entry.mod_revision,
@@ -334,6 +371,10 @@ fn editor(paint: &mut Paint<'_>, area: Area, state: &State, editing: &Editing) {
     };
     paint.rule(rule, &format!("{} {seen}", editing.key), Role::Accent);
     let (text_area, last) = rest.bottom(1);
+    let text_area = match &editing.field {
+        Some(field) => about(paint, text_area, state, editing, field),
+        None => text_area,
+    };
     let text_area = Area {
         x: text_area.x + 3,
         width: text_area.width.saturating_sub(4),
@@ -363,6 +404,37 @@ fn editor(paint: &mut Paint<'_>, area: Area, state: &State, editing: &Editing) {
             }
         }
     }
+}
+
+/// What the service says of the key that is edited, below the text. Returns what is left above.
+fn about(
+    paint: &mut Paint<'_>,
+    area: Area,
+    state: &State,
+    editing: &Editing,
+    field: &Field,
+) -> Area {
+    let lines = 1 + u16::from(field.description.is_some());
+    // The text comes first where there is little room.
+    let (rest, about) = area.bottom(lines.min(area.height.saturating_sub(2)));
+    if about.is_empty() {
+        return area;
+    }
+    let (x, room) = (about.x + 3, about.width.saturating_sub(4));
+    let default = field.default.as_ref().map(|default| {
+        let text = fleet::config::value::one_line(default);
+        let text = shown(hidden(state, &editing.key), text.as_bytes());
+        Span::dim(format!("   default {text}"))
+    });
+    let required = field.required.then(|| Span::dim("   required"));
+    let mut spans = vec![Span::plain(&field.kind)];
+    spans.extend(default);
+    spans.extend(required);
+    paint.spans(x, about.y, room, &spans);
+    if let (Some(docs), true) = (&field.description, about.height > 1) {
+        paint.text(x, about.y + 1, room, docs, Role::Dim);
+    }
+    rest
 }
 
 fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
@@ -411,6 +483,12 @@ fn drafts(paint: &mut Paint<'_>, area: Area, state: &State) {
             },
             &draft.difference,
         );
+        if let Some(doubt) = &draft.doubt
+            && y < end
+        {
+            paint.text(x, y, room, doubt, Role::Warn);
+            y += 1;
+        }
     }
     let message = if state.save_message.is_empty() {
         Span::dim("none; m writes one")
@@ -567,7 +645,9 @@ fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: &Clash) {
             paint.text(x, y, third.saturating_sub(2), &title, Role::Title);
             let lines = match &value {
                 None => vec!["(not set)".to_owned()],
-                Some(value) => value_lines(state, &path, value),
+                Some(value) => {
+                    value_lines(name.as_ref().is_some_and(|key| hidden(state, key)), value)
+                }
             };
             tallest = tallest.max(lines.len().min(6));
             for (line, y) in lines.iter().take(6).zip(y + 1..end) {
@@ -578,9 +658,8 @@ fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: &Clash) {
     }
 }
 
-fn value_lines(state: &State, path: &str, value: &[u8]) -> Vec<String> {
-    let path = path.split_once('/').map_or(path, |(_, path)| path);
-    if is_secret(path) && state.config.secrets() == Secrets::Masked {
+fn value_lines(hidden: bool, value: &[u8]) -> Vec<String> {
+    if hidden {
         return vec![MASK.to_owned()];
     }
     String::from_utf8_lossy(value)

@@ -1,3 +1,5 @@
+//! The breaker, with its clock handed in.
+
 use proptest::prelude::*;
 
 use super::*;

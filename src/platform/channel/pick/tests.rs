@@ -1,3 +1,5 @@
+//! The choice among endpoints.
+
 use proptest::prelude::*;
 
 use super::*;

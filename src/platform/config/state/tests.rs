@@ -1,3 +1,5 @@
+//! Config layers as revisions come in.
+
 use std::time::Duration;
 
 use fleet::config::value;

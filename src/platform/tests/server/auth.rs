@@ -1,3 +1,5 @@
+//! Authentication, the same for both protocols.
+
 use http::StatusCode;
 use platform::server::{Auth, Surface};
 use tonic::Code;

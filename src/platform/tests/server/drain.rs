@@ -1,3 +1,5 @@
+//! The end of a server: what finishes, what is cut off, and when.
+
 use std::time::Duration;
 
 use platform::server::{Drained, Stage};

@@ -107,6 +107,11 @@ impl Echo {
         }
         if let Some(identity) = request.extensions().get::<Identity>() {
             headers.insert("caller", identity.subject.parse().unwrap());
+            for (name, value) in &identity.claims {
+                if let Ok(name) = http::HeaderName::try_from(format!("claim-{name}")) {
+                    headers.insert(name, value.parse().unwrap());
+                }
+            }
         }
         let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
         if let Some(shown) = tls.and_then(TlsConnectInfo::peer_certs) {

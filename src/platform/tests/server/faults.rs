@@ -1,3 +1,5 @@
+//! Handlers that panic, hang or run late.
+
 use std::time::Duration;
 
 use platform::server::{Call, Gate, Server, Service};

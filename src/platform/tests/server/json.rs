@@ -1,3 +1,5 @@
+//! HTTP/JSON by the rules of the descriptors.
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full, StreamBody};

@@ -8,11 +8,16 @@
 )]
 
 mod auth;
+mod compressed;
 mod drain;
 mod echo;
 mod faults;
+mod gateway;
 mod hostile;
 mod json;
+mod load;
+mod pages;
 mod probes;
 mod secure;
+mod tokens;
 mod world;

@@ -1,3 +1,5 @@
+//! Health, metrics, OpenAPI and reflection.
+
 use futures::StreamExt as _;
 use platform::server::{Server, Service, Serving};
 use prost::Message as _;

@@ -1,3 +1,5 @@
+//! TLS on the one port, with certificates that an authority of the test signs and renews.
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http_body_util::Full;

@@ -1,4 +1,4 @@
-//! The streams that feed the console: the mirrors of services, config and status, and the state of
+//! The streams that feed the console: the mirrors of services, config, status and schemas, and the state of
 //! the link. Each is one task that ends with its owner; a slow console makes them wait.
 
 use etcd::{Condition, LinkState, Mirror, MirrorEvent, MirrorOptions};
@@ -25,6 +25,7 @@ pub(super) fn start(
         (Source::Services, &prefixes.services),
         (Source::Config, &prefixes.config),
         (Source::Status, &prefixes.status),
+        (Source::Schema, &prefixes.schema),
     ] {
         tasks.spawn(mirror(
             session.clone(),

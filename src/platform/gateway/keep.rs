@@ -1,0 +1,352 @@
+//! Keeps a gateway true: follows the registry, learns from each upstream, and shows what is known whenever that
+//! changes. One task owns it all; a service's mirror, learner and channel end with its place here.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use etcd::{Mirror, MirrorEvent, MirrorOptions};
+use fleet::{Prefix, Registry, ServiceName};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    GatewayOptions, Upstreams,
+    front::{Front, Part},
+    learn::{Known, Learning, Lesson, News, Place, learn},
+};
+use crate::{channel::Channel, discover::Discovery};
+
+/// Services beyond so many are left out, and said to be.
+const MOST_SERVICES: usize = 1_000;
+/// Servers that are asked for their descriptors at once.
+const MOST_ASKED: usize = 8;
+/// News that wait to be taken in.
+const WAITING: usize = 64;
+/// Upstreams that an answer names as unknown; the rest it counts.
+const MOST_NAMED: usize = 3;
+
+/// See the module.
+pub(super) struct Keeper {
+    front: Front,
+    options: GatewayOptions,
+    learning: Learning,
+    upstreams: BTreeMap<Arc<str>, Upstream>,
+    registered: Option<Registered>,
+    send: mpsc::Sender<News>,
+    news: mpsc::Receiver<News>,
+    /// What is shown, and whether it is still what is known.
+    shown: Shown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Another upstream is known, or one is known otherwise.
+    Outdated,
+    /// All that is known, and this as pending.
+    With(Option<String>),
+}
+
+struct Upstream {
+    place: Place,
+    known: Option<(Known, Channel)>,
+    /// Why nothing is known yet.
+    unreached: Option<String>,
+    /// Since when it has no instance.
+    gone: Option<Instant>,
+    _learner: AbortOnDropHandle<()>,
+    /// Follows its instances.
+    _discovery: Option<Discovery>,
+}
+
+/// The names of the services that are registered.
+struct Registered {
+    client: etcd::Client,
+    prefix: Prefix,
+    registry: Registry,
+    events: mpsc::Receiver<MirrorEvent>,
+    /// Why etcd was never heard; `None` once it was.
+    unheard: Option<String>,
+    is_full: bool,
+    _mirror: Mirror,
+}
+
+impl Keeper {
+    pub(super) fn new(front: Front, upstreams: Upstreams, options: GatewayOptions) -> Self {
+        let (send, news) = mpsc::channel(WAITING);
+        let learning = Learning {
+            channel: options.channel.clone(),
+            refresh: options.refresh,
+            turns: Arc::new(Semaphore::new(MOST_ASKED)),
+        };
+        let mut keeper = Self {
+            front,
+            options,
+            learning,
+            upstreams: BTreeMap::new(),
+            registered: None,
+            send,
+            news,
+            shown: Shown::Outdated,
+        };
+        match upstreams {
+            Upstreams::Addresses(servers) => {
+                for replicas in servers.into_iter().filter(|replicas| !replicas.is_empty()) {
+                    let names: Vec<&str> = replicas.iter().map(|one| &*one.address).collect();
+                    let name = names.join(",").into();
+                    keeper.add(name, Place::Fixed(replicas), None);
+                }
+            }
+            Upstreams::Registry { client, services } => {
+                let (mirror, events) =
+                    Mirror::spawn(client.clone(), services.clone(), MirrorOptions::default());
+                keeper.registered = Some(Registered {
+                    client,
+                    registry: Registry::new(services.clone()),
+                    prefix: services,
+                    events,
+                    unheard: Some("etcd has not answered yet".to_owned()),
+                    is_full: false,
+                    _mirror: mirror,
+                });
+            }
+        }
+        keeper
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            self.show();
+            let forget = self.next_to_forget();
+            let forget = async {
+                match forget {
+                    Some(moment) => tokio::time::sleep_until(moment.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = async {
+                match &mut self.registered {
+                    Some(registered) => registered.events.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(news) = self.news.recv() => {
+                    self.take(news);
+                    // What has come together is shown together.
+                    while let Ok(news) = self.news.try_recv() {
+                        self.take(news);
+                    }
+                }
+                event = event => match event {
+                    Some(event) => {
+                        self.follow(event);
+                        while let Some(Ok(event)) = self.registered.as_mut().map(|one| one.events.try_recv()) {
+                            self.follow(event);
+                        }
+                    }
+                    // The mirror has ended, which it does with its client alone.
+                    None => self.registered = None,
+                },
+                () = forget => self.forget(),
+            }
+        }
+    }
+
+    fn add(&mut self, name: Arc<str>, place: Place, discovery: Option<Discovery>) {
+        let learner = learn(
+            Arc::clone(&name),
+            place.clone(),
+            self.learning.clone(),
+            self.send.clone(),
+        );
+        let upstream = Upstream {
+            place,
+            known: None,
+            unreached: Some("it is being asked".to_owned()),
+            gone: None,
+            _learner: AbortOnDropHandle::new(tokio::spawn(learner)),
+            _discovery: discovery,
+        };
+        self.upstreams.insert(name, upstream);
+    }
+
+    fn take(&mut self, news: News) {
+        let name = news.upstream;
+        // It may have been forgotten meanwhile.
+        let Some(upstream) = self.upstreams.get_mut(&name) else {
+            return;
+        };
+        match news.lesson {
+            Lesson::Known(known) => {
+                let services: Vec<_> = known
+                    .services()
+                    .map(|one| one.full_name().to_owned())
+                    .collect();
+                let services = fleet::safe::escape(&services.join(", ")).into_owned();
+                tracing::info!(upstream = %name, %services, "serves");
+                let kept = upstream
+                    .known
+                    .take()
+                    .filter(|(before, _)| before.repeatable == known.repeatable)
+                    .map(|(_, channel)| channel);
+                let channel = kept.unwrap_or_else(|| {
+                    let mut options = self.options.channel.clone();
+                    options.idempotent = Arc::clone(&known.repeatable);
+                    upstream.place.channel(Arc::clone(&name), options)
+                });
+                upstream.known = Some((known, channel));
+                self.shown = Shown::Outdated;
+                upstream.unreached = None;
+            }
+            Lesson::Unreached(cause) => {
+                let text = fleet::safe::escape(&cause).into_owned();
+                tracing::warn!(upstream = %name, cause = %text, "cannot be asked what it serves; trying on");
+                upstream.unreached = Some(cause);
+            }
+            Lesson::Unreadable(cause) => {
+                let cause = fleet::safe::escape(&cause).into_owned();
+                tracing::warn!(upstream = %name, %cause, "does not say what it serves");
+                upstream.unreached = None;
+            }
+        }
+    }
+
+    fn follow(&mut self, event: MirrorEvent) {
+        let Some(registered) = &mut self.registered else {
+            return;
+        };
+        match event {
+            MirrorEvent::Listed { entries, .. } => {
+                registered.unheard = None;
+                registered.registry.replace(entries);
+                self.judge_all();
+            }
+            MirrorEvent::Changed { changes, .. } => {
+                registered.unheard = None;
+                let mut touched = Vec::new();
+                for change in &changes {
+                    touched.extend(registered.registry.apply(change).into_iter().flatten());
+                }
+                touched.sort();
+                touched.dedup();
+                for name in touched {
+                    self.judge(&name);
+                }
+            }
+            MirrorEvent::Fresh { .. } => registered.unheard = None,
+            MirrorEvent::Stale { cause } => {
+                if registered.unheard.is_some() {
+                    registered.unheard = Some(format!("etcd was never reached: {cause}"));
+                }
+            }
+        }
+    }
+
+    fn judge_all(&mut self) {
+        let Some(registered) = &self.registered else {
+            return;
+        };
+        let mut names: Vec<ServiceName> = registered
+            .registry
+            .services()
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.extend(
+            self.upstreams
+                .keys()
+                .filter_map(|name| ServiceName::new(name).ok()),
+        );
+        names.sort();
+        names.dedup();
+        for name in names {
+            self.judge(&name);
+        }
+    }
+
+    /// Takes a service in, or notes that it is gone or back.
+    fn judge(&mut self, name: &ServiceName) {
+        let Some(registered) = &mut self.registered else {
+            return;
+        };
+        let is_here = registered
+            .registry
+            .service(name.as_str())
+            .is_some_and(|one| one.instances().any(|one| one.record.grpc().is_some()));
+        if let Some(upstream) = self.upstreams.get_mut(name.as_str()) {
+            upstream.gone = match (is_here, upstream.gone) {
+                (true, _) => None,
+                (false, since) => Some(since.unwrap_or_else(Instant::now)),
+            };
+        } else if is_here {
+            if self.upstreams.len() >= MOST_SERVICES {
+                if !std::mem::replace(&mut registered.is_full, true) {
+                    tracing::warn!(service = %name, most = MOST_SERVICES, "too many services: the rest is left out");
+                }
+                return;
+            }
+            let discovery = Discovery::new(registered.client.clone(), registered.prefix.clone());
+            let place = Place::Discovered(discovery.view(name));
+            self.add(name.as_str().into(), place, Some(discovery));
+        }
+    }
+
+    fn next_to_forget(&self) -> Option<Instant> {
+        let gone = self.upstreams.values().filter_map(|one| one.gone).min()?;
+        // A moment beyond the clock's end never comes.
+        gone.checked_add(self.options.forget_after)
+    }
+
+    fn forget(&mut self) {
+        let after: Duration = self.options.forget_after;
+        self.upstreams.retain(|name, one| {
+            let is_over = one.gone.is_some_and(|since| since.elapsed() >= after);
+            if is_over {
+                tracing::info!(upstream = %name, "forgotten: it has had no instance for long");
+            }
+            !is_over
+        });
+        self.shown = Shown::Outdated;
+        if let Some(registered) = &mut self.registered {
+            registered.is_full = false;
+        }
+        self.judge_all();
+    }
+
+    fn show(&mut self) {
+        let waiting: Vec<String> = self
+            .upstreams
+            .iter()
+            .filter(|(_, one)| one.gone.is_none())
+            .filter_map(|(name, one)| Some(format!("{name}: {}", one.unreached.as_ref()?)))
+            .collect();
+        metrics::gauge!("gateway_upstreams").set(self.upstreams.len() as f64);
+        metrics::gauge!("gateway_upstreams_unknown").set(waiting.len() as f64);
+        let unheard = self.registered.as_ref().and_then(|one| one.unheard.clone());
+        let pending = unheard.or_else(|| {
+            let (named, rest) = waiting.split_at(waiting.len().min(MOST_NAMED));
+            match (named, rest.len()) {
+                ([], _) => None,
+                (named, 0) => Some(named.join("; ")),
+                (named, rest) => Some(format!("{}; and {rest} more", named.join("; "))),
+            }
+        });
+        let wanted = Shown::With(pending.clone());
+        // Most of what happens in a fleet changes nothing here.
+        if self.shown == wanted {
+            return;
+        }
+        self.shown = wanted;
+        let parts = self.upstreams.iter().filter_map(|(name, one)| {
+            let (known, channel) = one.known.as_ref()?;
+            Some(Part {
+                name,
+                known,
+                channel,
+            })
+        });
+        self.front.show(parts, pending);
+    }
+}

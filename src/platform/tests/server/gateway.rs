@@ -1,0 +1,260 @@
+//! A gateway in front of servers that come late, change, and go.
+
+use std::{net::SocketAddr, time::Duration};
+
+use fleet::{Endpoint, Prefix};
+use http::Request;
+use platform::{
+    Gateway, Server, Service,
+    gateway::{GatewayOptions, Upstreams},
+};
+use tests::realetcd::RealEtcd;
+
+use crate::{
+    echo::{Echo, descriptors},
+    world::{Answer, World, http1},
+};
+
+/// As long as anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn options() -> GatewayOptions {
+    GatewayOptions {
+        refresh: Duration::from_millis(100),
+        ..GatewayOptions::default()
+    }
+}
+
+fn at(addr: SocketAddr) -> Vec<Endpoint> {
+    vec![Endpoint::parse(&format!("grpc://{addr}")).unwrap()]
+}
+
+async fn before(servers: &[SocketAddr]) -> Gateway {
+    let servers = servers.iter().copied().map(at).collect();
+    Gateway::bind("127.0.0.1:0", Upstreams::Addresses(servers), options())
+        .await
+        .unwrap()
+}
+
+/// One request over HTTP/1.1, on a connection of its own.
+async fn ask(addr: SocketAddr, verb: &str, path: &str, body: &str) -> Answer {
+    let request = Request::builder()
+        .method(verb)
+        .uri(path)
+        .header("host", "t")
+        .header("grpc-metadata-colour", "red")
+        .body(body.to_owned().into())
+        .unwrap();
+    Answer::of(http1(addr).await.send_request(request).await.unwrap()).await
+}
+
+/// Asks until the answer is as it should be.
+async fn asked(addr: SocketAddr, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let asking = async {
+        loop {
+            let answer = ask(addr, "GET", path, "").await;
+            if wanted(&answer) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("never so: {path}"))
+}
+
+async fn answers(addr: SocketAddr, path: &str, status: u16) -> Answer {
+    asked(addr, path, |answer| answer.status.as_u16() == status).await
+}
+
+/// An address on which nobody listens, yet.
+async fn free() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// The port is free a moment after its last server was dropped.
+async fn echo_at(addr: SocketAddr) -> Server {
+    let binding = async {
+        loop {
+            let service = Service::new()
+                .grpc(Echo::default())
+                .descriptors(descriptors());
+            if let Ok(server) = Server::bind(addr, service).await {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let server = tokio::time::timeout(PATIENCE, binding).await.unwrap();
+    server.handle().ready();
+    server
+}
+
+#[tokio::test]
+async fn a_gateway_answers_as_the_servers_own_port() {
+    let world = World::new().await;
+    let gateway = before(&[world.addr()]).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+    for (verb, path, body) in [
+        ("GET", "/v1/all/a%2Fb?number=3", ""),
+        ("GET", "/v1/all/1?number=x", ""),
+        ("GET", "/v1/all/1:verb", ""),
+        ("HEAD", "/v1/all/1", ""),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"id":"1","name":"Ada","inner":{"name":"b"}}"#,
+        ),
+        ("POST", "/v1/all", "{"),
+        ("PATCH", "/v1/all/7", r#"{"name":"new"}"#),
+        ("DELETE", "/v1/all/7", ""),
+        ("PUT", "/v1/all/7/none", ""),
+        ("POST", "/v1/all/1", ""),
+        ("GET", "/nowhere", ""),
+        (
+            "POST",
+            "/echo.v1.Echo/Fail",
+            r#"{"number":5,"name":"gone"}"#,
+        ),
+        (
+            "POST",
+            "/echo.v1.Echo/Stream",
+            r#"{"number":3,"name":"end"}"#,
+        ),
+        (
+            "POST",
+            "/echo.v1.Echo/Stream",
+            r#"{"number":2,"small":9,"name":"broke"}"#,
+        ),
+        (
+            "POST",
+            "/echo.v1.Echo/Stream",
+            r#"{"number":0,"small":7,"name":"no"}"#,
+        ),
+        (
+            "POST",
+            "/echo.v1.Echo/Collect",
+            r#"{"id":"a"} {"name":"b"}"#,
+        ),
+        ("POST", "/echo.v1.Echo/Both", r#"{"id":"a"} {"id":"b"}"#),
+        ("POST", "/echo.v1.Echo/Raw", r#"{"name":"body{}"}"#),
+    ] {
+        let own = ask(world.addr(), verb, path, body).await;
+        let through = ask(gateway.local_addr(), verb, path, body).await;
+        let show = |answer: &Answer| {
+            let kind = answer.header("content-type").map(str::to_owned);
+            let colour = answer.header("grpc-metadata-colour").map(str::to_owned);
+            let allow = answer.header("allow").map(str::to_owned);
+            (answer.status, kind, colour, allow, answer.text().to_owned())
+        };
+        assert_eq!(show(&through), show(&own), "{verb} {path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_is_served_when_it_comes() {
+    let addr = free().await;
+    let gateway = before(&[addr]).await;
+    let early = ask(gateway.local_addr(), "GET", "/v1/all/1", "").await;
+    assert_eq!(early.status, 503, "{}", early.text());
+    assert_eq!(early.json()["code"], 14);
+    answers(gateway.local_addr(), "/healthz", 200).await;
+    let named = asked(gateway.local_addr(), "/v1/all/1", |answer| {
+        answer.text().contains("refused")
+    })
+    .await;
+    assert!(named.text().contains(&addr.to_string()), "{}", named.text());
+    let server = echo_at(addr).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+    answers(gateway.local_addr(), "/v1/nothing", 404).await;
+    // Gone again: what is known stays, and says that nobody answers.
+    drop(server);
+    let gone = answers(gateway.local_addr(), "/v1/all/1", 503).await;
+    assert_eq!(gone.json()["code"], 14);
+    answers(gateway.local_addr(), "/v1/nothing", 404).await;
+    let _server = echo_at(addr).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+}
+
+#[tokio::test]
+async fn a_changed_descriptor_is_picked_up() {
+    let addr = free().await;
+    let bare = Server::bind(addr, Service::new()).await.unwrap();
+    let gateway = before(&[addr]).await;
+    answers(gateway.local_addr(), "/v1/all/1", 404).await;
+    let document = ask(gateway.local_addr(), "GET", "/openapi.json", "").await;
+    assert_eq!(document.json()["paths"], serde_json::json!({}));
+    drop(bare);
+    let _server = echo_at(addr).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+    let document = ask(gateway.local_addr(), "GET", "/openapi.json", "").await;
+    assert!(document.json()["paths"]["/v1/all/{id}"].is_object());
+}
+
+#[tokio::test]
+async fn a_server_of_something_else_hides_nobody() {
+    // It accepts and says nothing that gRPC would.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = World::new().await;
+    let gateway = before(&[silent.local_addr().unwrap(), world.addr()]).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_is_followed_as_it_changes() {
+    let etcd = RealEtcd::start().await;
+    let client = etcd::Client::new(etcd::Settings::new([etcd.endpoint()])).unwrap();
+    let upstreams = Upstreams::Registry {
+        client,
+        services: Prefix::new("/services/").unwrap(),
+    };
+    let options = GatewayOptions {
+        forget_after: Duration::from_millis(300),
+        // Only what the registry says makes it look again.
+        refresh: Duration::from_secs(3600),
+        ..GatewayOptions::default()
+    };
+    let gateway = Gateway::bind("127.0.0.1:0", upstreams, options)
+        .await
+        .unwrap();
+    let addr = gateway.local_addr();
+    answers(addr, "/v1/all/1", 404).await;
+
+    let put = async |id: &str, server: SocketAddr| {
+        let key = format!("/services/echo/{id}");
+        let value = format!(r#"{{"service":"echo","id":"{id}","endpoints":["grpc://{server}"]}}"#);
+        etcd.etcdctl(&["put", &key, &value]).await;
+    };
+    // An instance that serves nothing yet, and then a newer one that does.
+    let old = Server::bind("127.0.0.1:0", Service::new()).await.unwrap();
+    put("e-1", old.local_addr()).await;
+    let first = World::new().await;
+    put("e-2", first.addr()).await;
+    etcd.etcdctl(&["del", "/services/echo/e-1"]).await;
+    answers(addr, "/v1/all/1", 200).await;
+
+    // Its successor comes, it leaves the registry, and only then it ends: nobody notices.
+    let second = World::new().await;
+    put("e-3", second.addr()).await;
+    etcd.etcdctl(&["del", "/services/echo/e-2"]).await;
+    let in_flight = || first.handle.in_flight();
+    crate::echo::until("nothing in flight", || in_flight() == 0).await;
+    for _ in 0..20 {
+        let answer = ask(addr, "GET", "/v1/all/1", "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    drop(first);
+    for _ in 0..20 {
+        let answer = ask(addr, "POST", "/v1/all", "{}").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    // The last one leaves: nobody is there for a while, and then there is no such path.
+    etcd.etcdctl(&["del", "/services/echo/e-3"]).await;
+    answers(addr, "/v1/all/1", 503).await;
+    answers(addr, "/v1/all/1", 404).await;
+    put("e-4", second.addr()).await;
+    answers(addr, "/v1/all/1", 200).await;
+}
