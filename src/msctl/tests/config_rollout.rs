@@ -9,7 +9,7 @@ fn register(world: &World, id: &str) {
     world.etcdctl(&["put", &format!("/services/order/{id}"), &record.to_string()]);
 }
 
-fn says(world: &World, id: &str, revision: i64, rejected: Value) {
+fn says(world: &World, id: &str, revision: i64, rejected: &Value) {
     let status = json!({"revision": revision, "rejected": rejected, "liveness": {"alive": true}, "watch": {"revision": revision}, "written_at": "2026-11-22T10:00:00Z"});
     world.etcdctl(&["put", &format!("/status/order/{id}"), &status.to_string()]);
 }
@@ -27,14 +27,14 @@ fn a_rollout_is_what_the_instances_say() {
             register(world, id);
         }
         let at = set(world, &["order/timeout.write", "1x", "--no-check"]);
-        says(world, "o-1", at, json!([]));
+        says(world, "o-1", at, &json!([]));
         says(
             world,
             "o-2",
             at,
-            json!([{"key": "order/timeout.write", "revision": at, "error": "\"1x\" is no duration"}]),
+            &json!([{"key": "order/timeout.write", "revision": at, "error": "\"1x\" is no duration"}]),
         );
-        says(world, "o-3", 1, json!([]));
+        says(world, "o-3", 1, &json!([]));
         let status = world.msctl(&["config", "status", "order", "-o", "json"]);
         assert_eq!(status.code, 1, "{status:?}");
         let status = status.json();
@@ -71,7 +71,7 @@ fn a_rollout_is_what_the_instances_say() {
 
         let newest = set(world, &["order/timeout.write", "6s"]);
         for id in ["o-1", "o-2", "o-3"] {
-            says(world, id, newest, json!([]));
+            says(world, id, newest, &json!([]));
         }
         world
             .msctl(&["config", "status", "order", "--wait", "20s"])
@@ -264,7 +264,7 @@ fn a_watched_canary_ends_by_itself() {
     over_both(|world| {
         register(world, "o-1");
         let at = set(world, &["order/timeout.write", "2s"]);
-        says(world, "o-1", at + 1000, json!([]));
+        says(world, "o-1", at + 1000, &json!([]));
         let promoted = world
             .msctl(&[
                 "config",
@@ -290,7 +290,7 @@ fn a_watched_canary_ends_by_itself() {
             world,
             "o-1",
             at + 1000,
-            json!([{"key": "order/timeout.write", "revision": at + 1000, "error": "too slow"}]),
+            &json!([{"key": "order/timeout.write", "revision": at + 1000, "error": "too slow"}]),
         );
         let aborted = world.msctl(&[
             "config",
