@@ -1,6 +1,7 @@
 //! The console: wait for whatever happens, drain what else is there, update, draw if anything visible
 //! changed. Keys go before everything, and nothing here waits for etcd.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -222,7 +223,8 @@ impl Console {
     }
 
     async fn perform(&mut self, effects: Vec<Effect>) -> std::io::Result<Flow> {
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Quit => return Ok(Flow::Ends),
                 Effect::Redraw => self.screen.forget()?,
@@ -230,7 +232,8 @@ impl Console {
                     self.screen.suspend()?;
                     let now = self.now();
                     self.state.size = Screen::size();
-                    update(&mut self.state, now, Event::Resumed);
+                    // Questions that fell due meanwhile: dropped, they would count as out for ever.
+                    effects.extend(update(&mut self.state, now, Event::Resumed));
                 }
                 Effect::Copy(text) => {
                     if let Err(error) = self.screen.copy(&text) {

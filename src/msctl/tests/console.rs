@@ -31,13 +31,15 @@ fn an_edit_in_the_console_is_previewed_saved_and_run_by_both_processes() {
         screen.wait_for_texts(&["order"]);
         // The cursor stands on the first service that has config or instances.
         screen.keys("/order\r\r");
-        screen.wait_for_texts(&["adds a key"]);
-        screen.keys("n");
-        screen.wait_for_texts(&["new key"]);
-        screen.keys("timeout.write\r");
+        screen.wait_for_texts(&["timeout.write", "default"]);
+        screen.keys("/timeout\r");
+        screen.wait_for("the filtered keys", |text| !text.contains("page.size"));
+        screen.keys("\r");
         screen.wait_for_texts(&["order/timeout.write"]);
+        // ctrl-u takes away what stands in the editor.
+        screen.keys("\u{15}");
         screen.keys("7s\r");
-        screen.wait_for_texts(&["– → 7s", "1 change"]);
+        screen.wait_for_texts(&["1 change"]);
         assert_eq!(stored(&demo), None, "nothing is written before the save");
         screen.keys("\u{13}");
         screen.wait_for_texts(&["Save 1 change"]);
@@ -105,6 +107,40 @@ fn a_hung_instance_is_shown_as_hung() {
     let demo = Demo::headless(World::embedded());
     let address = demo.address_of("user").to_owned();
     let screen = console(&demo.world, &["tui"], SIZE);
+    screen.wait_for_texts(&["order", "user", "2/2"]);
+    let request = [
+        "call",
+        "--address",
+        &address,
+        "fault.v1.FaultService/Set",
+        "-d",
+        r#"{"mode":"HANG"}"#,
+    ];
+    demo.world.msctl(&request).ok();
+    screen.wait_for_texts(&["⧗", "hung"]);
+}
+
+#[test]
+fn after_a_suspension_the_fleet_is_asked_again() {
+    let demo = Demo::headless(World::embedded());
+    let address = demo.address_of("user").to_owned();
+    let mut screen = console(&demo.world, &["tui"], SIZE);
+    screen.wait_for_texts(&["order", "user", "2/2"]);
+    screen.keys("\u{1a}");
+    screen.wait_for_given_back();
+    let pid = screen.pid().to_string();
+    let stopped = || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim().starts_with('T'))
+        })
+    };
+    until("the console is stopped", stopped);
+    let resumed = std::process::Command::new("kill")
+        .args(["-CONT", &pid])
+        .status();
+    assert!(resumed.unwrap().success());
     screen.wait_for_texts(&["order", "user", "2/2"]);
     let request = [
         "call",
