@@ -20,7 +20,6 @@ mod reply;
 mod write;
 
 /// Takes an event in.
-#[must_use = "an effect that is not performed is never answered"]
 pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
     let second = state.now.mono.as_secs();
     state.now = now;
