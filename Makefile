@@ -9,8 +9,8 @@ export RUST_TEST_THREADS ?= 6
 .PHONY: demo test check bench screens release etcd36 conformance deny need-build need-test
 
 demo: need-build ## build and open the console over an embedded etcd with four demo instances
-	$(CARGO) build --release -p msctl
-	./target/release/msctl demo
+	$(CARGO) build -p msctl
+	./target/debug/msctl demo
 
 test: need-test check ## everything that must hold, over the embedded etcd and a real one
 	$(CARGO) test --workspace
@@ -25,7 +25,7 @@ bench: need-test ## the benchmarks, each as a ratio to its peer
 screens: need-build ## draw the README's pictures from real frames
 	$(CARGO) run -p msctl --example screens -- docs/screens
 
-release: need-build
+release: need-build ## the optimised binary, target/release/msctl
 	$(CARGO) build --release -p msctl
 
 etcd36: ## where Go is present: build etcd 3.6 and compare etcdlite with that too
