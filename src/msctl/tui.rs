@@ -215,7 +215,7 @@ impl Console {
 
     async fn take(&mut self, event: Event) -> std::io::Result<Flow> {
         if let Event::Resize(width, height) = event {
-            self.screen.resize(width, height)?;
+            self.state.changed |= self.screen.resize(width, height)?;
         }
         let now = self.now();
         let effects = update(&mut self.state, now, event);

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event::Event;
-use super::term::translate;
+use super::term::{Screen, translate};
 
 /// More than anyone types between two frames; beyond it a paste waits.
 const WAITING: usize = 1_024;
@@ -70,6 +70,12 @@ impl Input {
 
 async fn read(told: mpsc::Sender<io::Result<Event>>) {
     let mut stream = EventStream::new();
+    // Only from here on is a change of size told of. What it became before that is asked for, or a
+    // terminal that grew while the console started would be drawn in its old size for good.
+    let (width, height) = Screen::size();
+    if told.send(Ok(Event::Resize(width, height))).await.is_err() {
+        return;
+    }
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => match translate(event) {

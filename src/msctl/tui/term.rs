@@ -69,12 +69,18 @@ impl Screen {
         known_size(crossterm::terminal::size().unwrap_or((0, 0)))
     }
 
-    /// Follows the terminal's size.
+    /// Follows the terminal's size. Returns whether it is another one: then nothing shows until
+    /// the next frame is drawn.
     ///
     /// # Errors
     /// When it cannot be cleared.
-    pub fn resize(&mut self, width: u16, height: u16) -> io::Result<()> {
-        self.terminal.resize(rect(known_size((width, height))))
+    pub fn resize(&mut self, width: u16, height: u16) -> io::Result<bool> {
+        let area = rect(known_size((width, height)));
+        let resized = area != self.terminal.get_frame().area();
+        if resized {
+            self.terminal.resize(area)?;
+        }
+        Ok(resized)
     }
 
     /// Forgets what shows, so that the next frame draws everything.

@@ -31,8 +31,9 @@ pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
         Event::Paste(text) => paste(state, &text),
         Event::Mouse(mouse) => mouse::mouse(state, mouse),
         Event::Resize(width, height) => {
-            state.size = known_size((width, height));
-            state.changed = true;
+            let size = known_size((width, height));
+            state.changed |= size != state.size;
+            state.size = size;
             Vec::new()
         }
         Event::Resumed => {
