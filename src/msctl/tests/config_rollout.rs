@@ -99,9 +99,10 @@ fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
         assert_eq!(status.code, 1, "{status:?}");
         assert_eq!(status.json()["answers"][0]["answer"], "refused");
 
-        world
-            .msctl(&["config", "unset", "order/timeout.write", "--yes"])
-            .ok();
+        let unset = ["config", "unset", "order/timeout.write", "-o", "json"];
+        let unset = world.msctl(&unset).ok().json()["revision"]
+            .as_i64()
+            .unwrap();
         says(world, "o-1", other, &json!([]));
         let status = world.msctl(&["config", "status", "order", "-o", "json"]);
         assert_eq!(
@@ -109,7 +110,7 @@ fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
             (1, &"waiting".into()),
             "the unset is a change like any other"
         );
-        says(world, "o-1", other + 1, &json!([]));
+        says(world, "o-1", unset, &json!([]));
         world.msctl(&["config", "status", "order"]).ok();
         world
             .msctl(&["config", "status", "order/timeout.write"])
