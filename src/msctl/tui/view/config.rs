@@ -295,6 +295,8 @@ fn tally(state: &State, service: &Service, key: &str, revision: i64) -> Option<T
                     (instance.record.id.to_string(), rejected.error.clone())
                 });
             }
+            // It has answered; what it runs instead is its own.
+            Some(Applied::Overridden(_)) => {}
             Some(Applied::NotYet) | None => tally.silent.push(instance.record.id.to_string()),
         }
     }
