@@ -4,6 +4,8 @@
 //! An instance counts as running a change only by its own word. One that cannot speak (a foreign
 //! record, no status) is never counted as done, and never silently left out.
 
+pub mod tally;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -282,7 +284,7 @@ mod tests {
     use crate::status::{Liveness, Rejected, WatchFreshness};
     use proptest::prelude::*;
 
-    fn instance(id: &str) -> Instance {
+    pub(super) fn instance(id: &str) -> Instance {
         let service = ServiceName::new("order").unwrap();
         Instance {
             record: InstanceRecord::new(service, InstanceId::new(id).unwrap()),
@@ -294,7 +296,7 @@ mod tests {
         }
     }
 
-    fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
+    pub(super) fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
         let rejected = rejected.iter().map(|(key, revision)| Rejected {
             key: (*key).into(),
             revision: *revision,
