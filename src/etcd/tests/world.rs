@@ -94,6 +94,11 @@ impl World {
                 *server = Some(lite(*address).await);
             }
         }
+        // An attempt to connect that began while nobody listened may still be under way.
+        until("the new store answers", async || {
+            self.direct.get(&Key::from("/")).await.is_ok()
+        })
+        .await;
     }
 
     pub(crate) async fn put(&self, key: &str, value: &str) -> Revision {
