@@ -4,10 +4,12 @@ use etcd::{AlarmKind, Error};
 use fleet::{Outcome, Plan};
 use tests::realetcd::RealEtcd;
 
+use crate::figures::{figure, recorder};
 use crate::world::{create, patient};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_database_is_named_and_nothing_is_claimed() {
+    recorder();
     let etcd = RealEtcd::start_with(&["--quota-backend-bytes=4194304"]).await;
     let client = patient(&[etcd.endpoint()]);
     let value = "x".repeat(500_000);
@@ -34,6 +36,7 @@ async fn a_full_database_is_named_and_nothing_is_claimed() {
     }
     let refused = refused.expect("a quota that is reached");
     assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    assert!(figure("etcd_no_space_total") >= 1.0);
     let alarms = client.alarms().await.unwrap();
     assert!(
         alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace),
