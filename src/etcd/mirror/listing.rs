@@ -38,8 +38,10 @@ impl Session {
             track.position = revision;
         }
         self.relist = None;
+        self.figures.listed_again();
         if history == History::Another {
             self.cluster = 0;
+            self.figures.replaced();
             let certain = reason == Relist::Another;
             tracing::warn!(scope = %self.scope(), %revision, certain, "etcd was wiped or replaced");
         }
@@ -59,7 +61,7 @@ impl Session {
         let mut both = self.tracks.iter().zip(listed);
         let held_any = self.tracks.iter().any(|track| track.held.len() > 0);
         let knows_one =
-            both.any(|(track, entries)| entries.iter().any(|one| track.held.knows(one)));
+            both.any(|(track, entries)| entries.iter().any(|one| track.held.knows_or_knew(one)));
         match reason {
             Relist::Gap => History::Same,
             Relist::Unsure if !held_any || knows_one => History::Same,
@@ -73,6 +75,10 @@ impl Session {
         let compared = self.tracks.iter();
         let compared = compared.map(|track| history::compare(&self.client, track));
         let reasons = futures::future::try_join_all(compared).await?;
-        Ok(reasons.into_iter().flatten().max())
+        let reason = reasons.into_iter().flatten().max();
+        if reason == Some(Relist::Unsure) {
+            self.figures.compacted();
+        }
+        Ok(reason)
     }
 }

@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::client::stream::End;
 use crate::error::Error;
+use crate::figures;
 use crate::wire;
 
 /// How much may wait for the other half of its revision; beyond it all is listed again.
@@ -37,6 +38,7 @@ pub(super) struct Session {
     pub(super) client: Client,
     pub(super) options: MirrorOptions,
     events: mpsc::Sender<MirrorEvent>,
+    pub(super) figures: figures::Watch,
     pub(super) tracks: Vec<Track>,
     /// The first listing was given.
     pub(super) listed: bool,
@@ -90,6 +92,7 @@ impl Session {
             client,
             options,
             events,
+            figures: figures::Watch::of(scope),
             tracks: tracks.collect(),
             listed: false,
             cluster: 0,
@@ -114,6 +117,8 @@ impl Session {
                 Stop::Again => {}
                 Stop::Failed(cause) => {
                     tracing::debug!(scope = %self.scope(), %cause, "mirror interrupted");
+                    self.figures.interrupted();
+                    self.figures.stale();
                     if !self.stale {
                         self.stale = true;
                         if self.give(MirrorEvent::Stale { cause }).await.is_err() {
@@ -157,6 +162,10 @@ impl Session {
             }
             match self.relist {
                 Some(reason) => self.list_again(reason).await,
+                None if resuming => {
+                    self.figures.resumed();
+                    Ok(())
+                }
                 None => Ok(()),
             }
         };
@@ -262,6 +271,7 @@ impl Session {
         }
         self.avoid = None;
         self.stale = false;
+        self.figures.fresh();
         self.give(MirrorEvent::Fresh { revision }).await?;
         stretch.proof = Proof::given(&self.options);
         self.settle(stretch).await
@@ -314,6 +324,8 @@ impl Session {
                 history: History::Same,
             };
             self.give(changed).await?;
+            let unread = self.events.max_capacity() - self.events.capacity();
+            self.figures.given(revision, unread);
         }
         Ok(())
     }
@@ -357,6 +369,7 @@ impl Session {
             });
             let untouched = match futures::future::try_join_all(asked).await {
                 Err(Error::Compacted { .. }) => {
+                    self.figures.compacted();
                     self.relist = Some(Relist::Gap);
                     return Err(Stop::Again);
                 }
@@ -391,6 +404,7 @@ impl Session {
 
     fn canceled(&mut self, watching: &Watching, response: &pb::PbWatchResponse) -> Stop {
         if response.compact_revision != 0 {
+            self.figures.compacted();
             self.relist = Some(Relist::Gap);
             return Stop::Again;
         }

@@ -164,3 +164,14 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// How many calls of a method etcd has begun.
+pub(crate) async fn begun(etcd: &RealEtcd, method: &str) -> u64 {
+    let metrics = etcd.http("/metrics").await.unwrap_or_default();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_started_total"))
+        .filter(|line| line.contains(&format!("grpc_method=\"{method}\"")))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
