@@ -130,7 +130,9 @@ impl Feed {
                 edits.extend(gone);
                 self.step(config, revision, edits);
             }
-            MirrorEvent::Changed { revision, changes } => {
+            MirrorEvent::Changed {
+                revision, changes, ..
+            } => {
                 if let Some(change) = changes.iter().find(|one| self.is_canary(one.key())) {
                     self.canary = match change {
                         Change::Put(entry) => read_canary(entry),
