@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd::{History, MirrorEvent};
-use fleet::{Change, Instance, Key, Prefix, Registry, Revision, ServiceName};
+use fleet::{Change, Instance, Key, Prefix, Registry, ServiceName};
 
 use super::{Knowledge, ServiceView};
 
