@@ -50,6 +50,7 @@ struct Inner {
     channels: Mutex<HashMap<String, Channel>>,
     options: ChannelOptions,
     _follower: Option<AbortOnDropHandle<()>>,
+    _file_follower: Option<AbortOnDropHandle<()>>,
     _publisher: Option<AbortOnDropHandle<()>>,
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Inner, Platform, Times};
 use crate::channel::ChannelOptions;
 use crate::config::schema::{Described, describe};
-use crate::config::{Config, Local, follow, publish};
+use crate::config::{Config, Local, WAITING, file, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
@@ -284,13 +284,16 @@ impl Builder {
                 Cache::Off => None,
             },
             environment: self.environment.unwrap_or_else(process_environment),
+            doubt: client.as_ref().map(|_| WAITING.to_owned()),
             ..self.local
         };
         let (config, file) = Config::local(service.clone(), local)?;
         let follower = client.clone().map(|client| {
-            let task = follow::follow(config.clone(), client, self.prefixes.config.clone(), file);
+            let task = follow::follow(config.clone(), client, self.prefixes.config.clone());
             AbortOnDropHandle::new(tokio::spawn(task))
         });
+        let file_follower = file
+            .map(|file| AbortOnDropHandle::new(tokio::spawn(file::follow(config.clone(), file))));
         let publisher = client.clone().zip(schema).map(|(client, schema)| {
             let key = self.prefixes.schema.join(service.as_str());
             let task = publish::publish(client, key, schema, config.standing());
@@ -336,6 +339,7 @@ impl Builder {
             options,
             service,
             _follower: follower,
+            _file_follower: file_follower,
             _publisher: publisher,
         })))
     }
@@ -344,8 +348,7 @@ impl Builder {
 /// Waits until etcd said what the config is, or is known to be away, or took too long.
 async fn first_word(config: &Config) {
     let mut standing = config.standing();
-    let heard =
-        standing.wait_for(|standing| standing.stale.as_deref() != Some(crate::config::WAITING));
+    let heard = standing.wait_for(|standing| standing.stale.as_deref() != Some(WAITING));
     match tokio::time::timeout(FIRST_WORD, heard).await {
         Ok(Ok(standing)) => match &standing.stale {
             None => tracing::info!(revision = standing.applied.0, "config from etcd"),
