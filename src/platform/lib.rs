@@ -59,6 +59,8 @@ pub mod platform;
 pub mod register;
 pub mod server;
 mod status;
+pub mod telemetry;
+pub mod trace;
 mod transcode;
 
 pub use channel::{Channel, ChannelOptions};

@@ -16,6 +16,7 @@ mod gateway;
 mod hostile;
 mod json;
 mod load;
+mod observed;
 mod pages;
 mod probes;
 mod secure;
