@@ -63,6 +63,8 @@ pub mod register;
 mod running;
 pub mod server;
 mod status;
+pub mod telemetry;
+pub mod trace;
 mod transcode;
 
 pub use channel::{Channel, ChannelOptions};

@@ -21,6 +21,7 @@ use crate::config::{Config, Local, WAITING, file, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
+use crate::telemetry::Exporter;
 
 /// How long a start gives etcd to say what the config is, where it answers at all: enough for a
 /// healthy one, and nothing anybody notices.
@@ -48,6 +49,7 @@ pub struct Builder {
     drain: Duration,
     hang: Duration,
     options: ChannelOptions,
+    telemetry: Option<Exporter>,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Builder {
             drain: Duration::from_secs(20),
             hang: Duration::from_secs(3),
             options: ChannelOptions::default(),
+            telemetry: None,
         }
     }
 
@@ -247,6 +250,13 @@ impl Builder {
         self
     }
 
+    /// The spans of this process end with it: the last ones are sent at the end of the drain, for
+    /// which the collector has 2 s.
+    pub fn telemetry(mut self, exporter: Exporter) -> Builder {
+        self.telemetry = Some(exporter);
+        self
+    }
+
     /// Starts: local config is read, etcd is asked in the background. Waits at most 300 ms for
     /// etcd's config, so that a service starts on the present one where etcd answers. Must be called within a tokio runtime.
     ///
@@ -254,7 +264,7 @@ impl Builder {
     /// Settings that cannot be used: names, the config file, endpoints.
     pub async fn start(self) -> Result<Platform, Error> {
         // Counters made before there is a recorder would count into nothing.
-        crate::server::install_metrics();
+        let upkeep = crate::server::install_metrics();
         let service = ServiceName::new(&self.service).map_err(|cause| Error::Name {
             what: "the service's name",
             cause,
@@ -341,6 +351,8 @@ impl Builder {
             _follower: follower,
             _file_follower: file_follower,
             _publisher: publisher,
+            telemetry: self.telemetry,
+            _upkeep: upkeep,
         })))
     }
 }
