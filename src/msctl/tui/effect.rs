@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use fleet::release::Action;
 use fleet::{Instance, Key, LeaseId, Plan, Revision, ServiceName};
 
 use super::event::Deed;
@@ -51,6 +52,8 @@ pub enum Effect {
         id: u64,
         /// What to write.
         plan: Plan,
+        /// What kind of change, for its record.
+        action: Action,
         /// Why.
         message: String,
         /// The newest revision that was seen: orders the record among the others.

@@ -17,6 +17,7 @@ mod mouse;
 mod palette;
 pub mod poll;
 mod reply;
+mod save;
 mod write;
 
 /// Takes an event in.
@@ -133,7 +134,7 @@ fn typed(state: &mut State) {
 }
 
 /// Runs something on the text that has the focus.
-fn with_editor<T>(
+pub(super) fn with_editor<T>(
     state: &mut State,
     run: impl FnOnce(&mut super::state::editor::Editor) -> T,
 ) -> Option<T> {
@@ -147,6 +148,8 @@ fn with_editor<T>(
                 editor
             } else if state.view == View::Config && state.config.pane == config::Pane::Value {
                 &mut state.config.editing.as_mut()?.editor
+            } else if state.view == View::Config && state.config.pane == config::Pane::Review {
+                &mut state.config.review.as_mut()?.message
             } else if state.view == View::Calls && state.calls.pane == calls::Pane::Request {
                 state.calls.request_mut()?
             } else {

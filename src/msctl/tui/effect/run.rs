@@ -105,11 +105,12 @@ impl Runner {
             Effect::Save {
                 id,
                 plan,
+                action,
                 message,
                 revision,
             } => {
                 self.tasks.spawn(async move {
-                    let outcome = save(&session, plan, &message, revision).await;
+                    let outcome = save(&session, plan, action, &message, revision).await;
                     to.send(Reply::Written(Deed::SaveConfig(id), outcome)).await;
                 });
             }
@@ -299,11 +300,12 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
 async fn save(
     session: &Session,
     plan: Plan,
+    action: Action,
     message: &str,
     revision: Revision,
 ) -> Result<Outcome, String> {
     let writer = session.writer().map_err(|why| why.to_string())?;
-    let proposal = Proposal::of(session, plan, revision, Action::Change);
+    let proposal = Proposal::of(session, plan, revision, action);
     let proposal = proposal.await.map_err(|why| why.to_string())?;
     if let Some(fault) = proposal.errors().next() {
         return Err(format!("{}/{}", fault.key.scope, fault.violation));

@@ -5,20 +5,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::config::{ConfigKey, Scope};
-use fleet::{Change, Entry, Key, Prefix};
+use fleet::{Change, Entry, Key, Prefix, release};
 
 use super::list::List;
 
+pub mod basket;
 pub mod draft;
 pub mod masking;
 pub mod rows;
 pub mod saving;
 pub mod schemas;
+pub mod trial;
 
+pub use basket::Review;
+use basket::{Layout, ReviewRow};
 pub use draft::{Draft, Editing, Wanted};
 pub use rows::{KeyRow, ScopeRow};
 pub use saving::{Choice, Clash, Saved, Sent};
 use schemas::Schemas;
+use trial::{Trial, Watch};
 
 /// What has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub enum Pane {
     Keys,
     /// A value being edited.
     Value,
+    /// The pending changes, read before they are saved.
+    Review,
     /// A conflict being resolved.
     Conflict,
 }
@@ -51,8 +58,20 @@ pub struct ConfigPage {
     pub scope: Option<Scope>,
     /// The value being edited.
     pub editing: Option<Editing>,
+    /// What kind of change the pending ones are.
+    pub kind: release::Action,
     /// The pending changes, over all services.
     pub drafts: BTreeMap<ConfigKey, Draft>,
+    /// The pending changes as they show, row by row.
+    pub reviewed: Vec<ReviewRow>,
+    /// What is typed while they are read.
+    pub review: Option<Review>,
+    /// How differences are laid out.
+    pub layout: Layout,
+    /// The canary of the service that shows.
+    pub trial: Option<Trial>,
+    /// The canary that is promoted or aborted by itself.
+    pub watch: Option<Watch>,
     /// A save that was refused.
     pub clash: Option<Clash>,
     /// The save that is on its way.
@@ -76,7 +95,13 @@ impl ConfigPage {
             keys: List::default(),
             scope: None,
             editing: None,
+            kind: release::Action::Change,
             drafts: BTreeMap::new(),
+            reviewed: Vec::new(),
+            review: None,
+            layout: Layout::Unified,
+            trial: None,
+            watch: None,
             clash: None,
             sent: None,
             saved: None,

@@ -11,7 +11,9 @@ use fleet::config::{ConfigKey, Scope};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
 use fleet::status::StatusRecord;
-use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
+use fleet::{
+    Change, Health, Instance, InstanceId, Key, LeaseId, Prefixes, Registry, Revision, ServiceName,
+};
 
 /// What an instance answered when it was asked for its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,9 +243,28 @@ impl Directory {
         Tally::of(self.readers(scope), |instance| self.said(instance))
     }
 
-    /// How far a change of these keys of a scope has come.
-    pub fn rollout(&self, scope: &Scope, keys: &[ConfigKey], revision: Revision) -> Rollout {
-        let readers = self.readers(scope);
+    /// The running instances of a service that have these names.
+    pub fn instances_named<'a>(
+        &'a self,
+        service: &ServiceName,
+        names: &'a [InstanceId],
+    ) -> impl Iterator<Item = &'a Arc<Instance>> {
+        let service = self.registry.service(service.as_str());
+        let all = service.into_iter().flat_map(|service| service.instances());
+        all.filter(|instance| names.contains(&instance.record.id))
+    }
+
+    /// How far a change of these keys of a scope has come, with all its instances or with some.
+    pub fn rollout(
+        &self,
+        scope: &Scope,
+        keys: &[ConfigKey],
+        revision: Revision,
+        only: Option<&[InstanceId]>,
+    ) -> Rollout {
+        let reached =
+            |instance: &&Instance| only.is_none_or(|names| names.contains(&instance.record.id));
+        let readers = self.readers(scope).filter(reached);
         rollout::rollout(revision, keys, readers, |instance| self.said(instance))
     }
 

@@ -32,7 +32,7 @@ fn saved_value(effects: &[Effect]) -> (i64, String) {
 fn a_save_carries_the_value_the_guard_and_the_message() {
     let mut state = edited();
     press(&mut state, "m w h y enter");
-    let effects = press(&mut state, "ctrl-s y");
+    let effects = press(&mut state, "ctrl-s ctrl-s");
     assert_eq!(saved_value(&effects), (811, "5s".into()));
     let [Effect::Save { message, .. }] = effects.as_slice() else {
         panic!()
@@ -43,7 +43,7 @@ fn a_save_carries_the_value_the_guard_and_the_message() {
 #[test]
 fn a_second_save_waits_for_the_first() {
     let mut state = edited();
-    assert_eq!(press(&mut state, "ctrl-s y").len(), 1);
+    assert_eq!(press(&mut state, "ctrl-s ctrl-s").len(), 1);
     assert!(press(&mut state, "ctrl-s").is_empty());
     assert!(
         state.overlay.is_none(),
@@ -54,7 +54,7 @@ fn a_second_save_waits_for_the_first() {
 #[test]
 fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
     let mut state = edited();
-    let sent = number(&press(&mut state, "ctrl-s y"));
+    let sent = number(&press(&mut state, "ctrl-s ctrl-s"));
     let key = fleet::Key::from("/config/order/timeout.write");
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);
     changed(&mut state, Source::Config, Change::Put(theirs.clone()));
@@ -69,7 +69,7 @@ fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
         press(&mut state, "ctrl-s").is_empty(),
         "nothing is chosen yet"
     );
-    let effects = press(&mut state, "m ctrl-s y");
+    let effects = press(&mut state, "m ctrl-s ctrl-s");
     assert_eq!(saved_value(&effects), (813, "5s".into()));
     let revision = Revision(814);
     answered(&mut state, number(&effects), Outcome::Applied { revision });
@@ -87,7 +87,7 @@ fn a_draft_survives_leaving_the_page_and_losing_etcd() {
         Event::Feed(0, Feed::Stale(Source::Config, cause)),
     );
     let failed = Err("etcd 127.0.0.1:2379: connection refused".to_owned());
-    let sent = number(&press(&mut state, "enter ctrl-s y"));
+    let sent = number(&press(&mut state, "enter ctrl-s ctrl-s"));
     let reply = Reply::Written(Deed::SaveConfig(sent), failed);
     update(&mut state, at(51), Event::Reply(0, reply));
     assert_eq!(state.config.drafts.len(), 1);
@@ -211,11 +211,14 @@ fn a_schema_that_comes_later_holds_back_what_was_pending() {
     let schema = entry("/schema/order", SCHEMA, 18_300, 0);
     changed(&mut state, Source::Schema, Change::Put(schema));
     assert!(press(&mut state, "ctrl-s").is_empty());
-    assert!(state.overlay.is_none(), "it is not even asked");
+    assert!(state.config.review.is_none(), "it is not even shown");
     let broken = entry("/schema/order", "{", 18_301, 0);
     changed(&mut state, Source::Schema, Change::Put(broken));
     press(&mut state, "ctrl-s");
-    assert!(state.overlay.is_some(), "a broken schema refuses nothing");
+    assert!(
+        state.config.review.is_some(),
+        "a broken schema refuses nothing"
+    );
 }
 fn answered(state: &mut State, id: u64, outcome: Outcome) {
     let now = state.now;
@@ -233,7 +236,7 @@ fn number(effects: &[Effect]) -> u64 {
 #[test]
 fn an_edit_made_while_a_save_is_out_is_not_lost_with_it() {
     let mut state = edited();
-    let first = press(&mut state, "ctrl-s y");
+    let first = press(&mut state, "ctrl-s ctrl-s");
     press(&mut state, "g g j enter ctrl-u 9 enter");
     assert!(press(&mut state, "ctrl-s").is_empty(), "the first is out");
     let revision = Revision(820);
@@ -245,7 +248,7 @@ fn an_edit_made_while_a_save_is_out_is_not_lost_with_it() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(kept, ["order/page.size"]);
-    let second = press(&mut state, "ctrl-s y");
+    let second = press(&mut state, "ctrl-s ctrl-s");
     // An answer to a save that is done with says nothing of the one that is out.
     answered(&mut state, number(&first), Outcome::Applied { revision });
     assert_eq!(state.config.drafts.len(), 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleet::config::{ConfigKey, Scope as ConfigScope};
 use fleet::{Health, Instance, Key, Seen, ServiceName};
 
-use super::{palette, set_filter, show, write};
+use super::{palette, save, set_filter, show, write};
 use crate::tui::action::Action;
 use crate::tui::effect::{Call, Effect};
 use crate::tui::state::calls::{self, TreeRow};
@@ -17,6 +17,7 @@ use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View, services};
 
+mod complete;
 mod go;
 mod help;
 mod yank;
@@ -42,7 +43,23 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         }
         A::Deregister => write::deregister(state),
         A::RawRecord => return raw(state),
-        A::Save => write::save(state),
+        A::Save => save::review(state),
+        A::Commit => return save::commit(state),
+        A::SideBySide => state.config.turn_layout(),
+        A::TryOnSome => {
+            save::leave(state);
+            let proposed = save::proposed(state);
+            prompt(state, Purpose::Canary, &proposed);
+        }
+        A::LeaveReview => save::leave(state),
+        A::ReviewDown => go(state, Motion::Rows(1)),
+        A::ReviewUp => go(state, Motion::Rows(-1)),
+        A::ReviewPageDown => go(state, Motion::Page(1)),
+        A::ReviewPageUp => go(state, Motion::Page(-1)),
+        A::Promote => save::promote(state),
+        A::AbortCanary => save::abort(state),
+        A::WatchCanary => save::watch(state),
+        A::Complete => complete::complete(state),
         A::NewKey => prompt(state, Purpose::NewKey, ""),
         A::Unset => unset(state),
         A::Discard => {
@@ -52,7 +69,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 state.say(Tone::Plain, format!("the change of {key} is dropped"));
             }
         }
-        A::Reveal => state.config.reveal(),
+        A::Reveal | A::RevealReview => state.config.reveal(),
         A::Message => {
             let message = state.save_message.clone();
             prompt(state, Purpose::Message, &message);
@@ -68,8 +85,9 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
         }
         A::LeaveValue => state.config.leave(),
-        A::TakeTheirs => state.config.choose(Choice::Theirs),
-        A::TakeMine => state.config.choose(Choice::Mine),
+        A::TakeTheirs => choose(state, Choice::Theirs),
+        A::TakeMine => choose(state, Choice::Mine),
+        A::TakeBoth => choose(state, Choice::Both),
         A::Resolve => resolve(state),
         A::LeaveConflict => {
             state.config.clash = None;
@@ -180,6 +198,9 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
         return act(state, Action::DropFilter);
     }
     match state.view {
+        View::Config if state.config.pane == config::Pane::Review => {
+            act(state, Action::LeaveReview)
+        }
         View::Config => act(state, Action::LeaveValue),
         View::Calls => act(state, Action::LeaveRequest),
         _ => Vec::new(),
@@ -212,6 +233,7 @@ fn accept_prompt(state: &mut State) -> Vec<Effect> {
         Some(Overlay::Prompt(prompt)) => match prompt.purpose {
             Purpose::Message => state.save_message = prompt.editor.text().trim().to_owned(),
             Purpose::NewKey => new_key(state, prompt),
+            Purpose::Canary => return save::try_on(state, prompt),
         },
         other => state.overlay = other,
     }
@@ -255,6 +277,13 @@ fn unset(state: &mut State) {
     state.config.want(key, seen, Wanted::Unset, None);
 }
 
+fn choose(state: &mut State, choice: Choice) {
+    if !state.config.choose(choice) {
+        let text = "both changed the same; take theirs or mine";
+        state.say(Tone::Plain, text);
+    }
+}
+
 fn resolve(state: &mut State) {
     if !state.config.resolve() {
         state.say(Tone::Warn, "choose for each key first: t theirs, m mine");
@@ -264,7 +293,7 @@ fn resolve(state: &mut State) {
             "theirs is kept everywhere; nothing is left to save",
         );
     } else {
-        write::save(state);
+        save::review(state);
     }
 }
 

@@ -202,8 +202,7 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
     state.changed = true;
     match (deed, outcome) {
         (Deed::SaveConfig(id), Ok(Outcome::Applied { revision })) => {
-            let at = state.now.mono;
-            if state.config.saved(id, revision, at) {
+            if state.config.saved(id, revision) {
                 state.save_message.clear();
             }
             state.say(Tone::Good, format!("saved as revision {revision}"));

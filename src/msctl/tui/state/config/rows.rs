@@ -81,6 +81,8 @@ impl ConfigPage {
         }
         if self.keys.wants_build(now) {
             self.rebuild_keys(directory, now);
+            self.rebuild_review(directory);
+            self.rebuild_trial(directory);
             if let Some(saved) = &mut self.saved {
                 saved.follow(directory);
             }

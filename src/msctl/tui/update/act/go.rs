@@ -35,6 +35,13 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
                     clash.cursor = scrolled(clash.cursor, motion, 1, clash.conflicts.len());
                 }
             }
+            config::Pane::Review => {
+                let height = usize::from(layout::config(state).lower.height.saturating_sub(2));
+                let rows = state.config.reviewed.len();
+                if let Some(review) = &mut state.config.review {
+                    review.scroll = scrolled(review.scroll, motion, height, rows);
+                }
+            }
             config::Pane::Value => {}
         },
         View::Calls => match state.calls.pane {
