@@ -22,6 +22,8 @@ pub enum Scope {
     ConfigValue,
     /// The pending changes, read before they are saved, with the message being typed.
     Review,
+    /// What changed the config.
+    History,
     /// A save that met someone else's change.
     Conflict,
     /// Methods.
@@ -98,7 +100,7 @@ pub struct Spec {
 
 actions! {
     // Name = palette name, footer title, footer place, scopes, keys, help.
-    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, Leases, Events, Keys], ["enter", "right"], "Go into what is under the cursor.";
+    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, History, Leases, Events, Keys], ["enter", "right"], "Go into what is under the cursor.";
     EditValue = "edit-value", "edit", 1, [ConfigKeys], ["enter", "i"], "Edit the value under the cursor; nothing is written before the save.";
     OpenMethod = "open-method", "edit request", 1, [Methods], ["enter", "right"], "Unfold a service, or edit the request of a method.";
     Back = "back", "back", 90, [Global, List, Reader], ["esc", "left"], "Go back, drop a filter, close what is open.";
@@ -111,7 +113,7 @@ actions! {
     Save = "save", "save", 2, [ConfigKeys], ["ctrl-s"], "Read all pending changes, then save them in one guarded transaction.";
     NewKey = "new-key", "new", 3, [ConfigKeys], ["n"], "Add a key to this service.";
     Unset = "unset", "unset", 4, [ConfigKeys], ["x", "delete"], "Take the key away with the next save; the layer below shows through.";
-    Discard = "discard", "discard", 5, [ConfigKeys], ["u"], "Drop the pending change of this key.";
+    Discard = "discard", "undo", 5, [ConfigKeys], ["u"], "Drop the pending change of this key; after a save, take the save back.";
     Message = "message", "message", 6, [ConfigKeys], ["m"], "Say why: the message of the next save.";
     EditOutside = "edit-outside", "$EDITOR", 6, [ConfigKeys, ConfigValue, Request], ["ctrl-e"], "Edit the text in $VISUAL or $EDITOR.";
     Reveal = "reveal", "reveal", 7, [ConfigKeys], ["r"], "Show or mask values that look like secrets.";
@@ -128,6 +130,11 @@ actions! {
     ReviewUp = "review-up", "up", NEVER, [Review], ["up"], "One row up.";
     ReviewPageDown = "review-page-down", "page down", NEVER, [Review], ["pagedown"], "A page down.";
     ReviewPageUp = "review-page-up", "page up", NEVER, [Review], ["pageup"], "A page up.";
+    KeyHistory = "key-history", "history", 8, [ConfigKeys], ["h"], "What changed this key, when, by whom and why.";
+    ScopeHistory = "service-history", "history", 9, [ConfigKeys, ConfigScopes], ["H"], "What changed the config of this service.";
+    Explain = "explain", "why", 10, [ConfigKeys], ["w"], "Why this key has its value: every layer, who wrote it, what each instance runs.";
+    GoBackTo = "go-back-to", "back to here", 1, [History], ["b"], "Take back everything after this change: it becomes pending, to be read before it is saved.";
+    TakeBack = "take-back", "take back this one", 2, [History], ["o"], "Take back this change alone: it becomes pending, to be read before it is saved.";
     Promote = "promote", "promote", 30, [ConfigKeys], ["P"], "Give the canary of this service to all its instances, after asking.";
     AbortCanary = "abort-canary", "abort canary", 31, [ConfigKeys], ["A"], "End the canary of this service, after asking.";
     WatchCanary = "watch-canary", "watch canary", 32, [ConfigKeys], ["W"], "Promote the canary by itself after a quiet minute, abort it at the first trouble; again: leave it.";

@@ -326,6 +326,7 @@ impl State {
                 config::Pane::Keys => &[S::ConfigKeys, S::List, S::Global],
                 config::Pane::Value => &[S::ConfigValue],
                 config::Pane::Review => &[S::Review],
+                config::Pane::History => &[S::History, S::List, S::Global],
                 config::Pane::Conflict => &[S::Conflict, S::Reader, S::Global],
             },
             View::Calls => match self.calls.pane {

@@ -229,6 +229,7 @@ pub(super) fn press(state: &mut State, keys: &str) -> Vec<Effect> {
                 | Effect::AskCluster
                 | Effect::ListLeases
                 | Effect::ListKeys
+                | Effect::ReadRecords(_)
         )
     });
     effects

@@ -15,6 +15,7 @@ mod act;
 mod feed;
 mod mouse;
 mod palette;
+mod past;
 pub mod poll;
 mod reply;
 mod save;
@@ -171,6 +172,9 @@ pub(super) fn filter_text(state: &State) -> Option<&str> {
         View::Config if state.config.pane == config::Pane::Scopes => {
             state.config.scopes.filter_text()
         }
+        View::Config if state.config.pane == config::Pane::History => {
+            state.config.history.as_ref()?.list.filter_text()
+        }
         View::Config => state.config.keys.filter_text(),
         View::Calls => state.calls.tree.filter_text(),
         View::Leases => state.leases.list.filter_text(),
@@ -190,6 +194,11 @@ fn set_filter(state: &mut State, text: &str) {
         View::Services => state.services.instances.set_filter(text),
         View::Config if state.config.pane == config::Pane::Scopes => {
             state.config.scopes.set_filter(text);
+        }
+        View::Config if state.config.pane == config::Pane::History => {
+            if let Some(history) = &mut state.config.history {
+                history.list.set_filter(text);
+            }
         }
         View::Config => state.config.keys.set_filter(text),
         View::Calls => state.calls.tree.set_filter(text),

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::config::{ConfigKey, Scope};
-use fleet::{Change, Entry, Key, Prefix, release};
+use fleet::{Change, Entry, Key, Prefix, Revision, ServiceName, release};
 
 use super::list::List;
 
 pub mod basket;
 pub mod draft;
 pub mod masking;
+pub mod past;
 pub mod rows;
 pub mod saving;
 pub mod schemas;
@@ -20,10 +21,11 @@ pub mod trial;
 pub use basket::Review;
 use basket::{Layout, ReviewRow};
 pub use draft::{Draft, Editing, Wanted};
+use past::{Authors, History};
 pub use rows::{KeyRow, ScopeRow};
 pub use saving::{Choice, Clash, Saved, Sent};
 use schemas::Schemas;
-use trial::{Trial, Watch};
+use trial::Trial;
 
 /// What has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub enum Pane {
     Review,
     /// A conflict being resolved.
     Conflict,
+    /// What changed the config.
+    History,
 }
 
 /// The page.
@@ -62,6 +66,10 @@ pub struct ConfigPage {
     pub kind: release::Action,
     /// The pending changes, over all services.
     pub drafts: BTreeMap<ConfigKey, Draft>,
+    /// Who wrote what stands in the scope that shows.
+    pub authors: Authors,
+    /// The history that shows.
+    pub history: Option<History>,
     /// The pending changes as they show, row by row.
     pub reviewed: Vec<ReviewRow>,
     /// What is typed while they are read.
@@ -71,7 +79,7 @@ pub struct ConfigPage {
     /// The canary of the service that shows.
     pub trial: Option<Trial>,
     /// The canary that is promoted or aborted by itself.
-    pub watch: Option<Watch>,
+    pub watch: Option<(ServiceName, Revision)>,
     /// A save that was refused.
     pub clash: Option<Clash>,
     /// The save that is on its way.
@@ -97,6 +105,8 @@ impl ConfigPage {
             editing: None,
             kind: release::Action::Change,
             drafts: BTreeMap::new(),
+            authors: Authors::default(),
+            history: None,
             reviewed: Vec::new(),
             review: None,
             layout: Layout::Unified,
@@ -170,8 +180,6 @@ impl ConfigPage {
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
-
-    use fleet::Revision;
 
     use super::*;
     use crate::tui::state::directory::Directory;

@@ -258,14 +258,13 @@ impl Directory {
     pub fn rollout(
         &self,
         scope: &Scope,
-        keys: &[ConfigKey],
-        revision: Revision,
+        changes: &[(ConfigKey, Revision)],
         only: Option<&[InstanceId]>,
     ) -> Rollout {
         let reached =
             |instance: &&Instance| only.is_none_or(|names| names.contains(&instance.record.id));
         let readers = self.readers(scope).filter(reached);
-        rollout::rollout(revision, keys, readers, |instance| self.said(instance))
+        rollout::rollout(changes, readers, |instance| self.said(instance))
     }
 
     fn said(&self, instance: &Instance) -> Option<&StatusRecord> {

@@ -99,6 +99,7 @@ pub fn config(state: &State) -> ConfigLayout {
             lines.clamp(7.min(body.height / 2), (body.height * 2 / 3).max(4))
         }
         config::Pane::Conflict | config::Pane::Review => body.height * 2 / 3,
+        config::Pane::History => body.height / 2,
         config::Pane::Keys
             if page.drafts.is_empty() && page.sent.is_none() && page.saved.is_none() =>
         {
@@ -159,6 +160,9 @@ pub fn fit(state: &mut State) {
             let rows = config(state).list.height.saturating_sub(1);
             state.config.scopes.resize(rows);
             state.config.keys.resize(rows);
+            if let Some(history) = &mut state.config.history {
+                history.list.resize(rows);
+            }
         }
         View::Calls => {
             let rows = calls(state).methods.height;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use fleet::config::{ConfigKey, Scope as ConfigScope};
 use fleet::{Health, Instance, Key, Seen, ServiceName};
 
-use super::{palette, save, set_filter, show, write};
+use super::{palette, past, save, set_filter, show, write};
+use crate::change::rollback::Target;
 use crate::tui::action::Action;
 use crate::tui::effect::{Call, Effect};
 use crate::tui::state::calls::{self, TreeRow};
@@ -18,6 +19,7 @@ use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View, services};
 
 mod complete;
+mod explain;
 mod go;
 mod help;
 mod yank;
@@ -58,17 +60,16 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::ReviewPageUp => go(state, Motion::Page(-1)),
         A::Promote => save::promote(state),
         A::AbortCanary => save::abort(state),
-        A::WatchCanary => save::watch(state),
+        A::WatchCanary => return save::watch(state),
         A::Complete => complete::complete(state),
         A::NewKey => prompt(state, Purpose::NewKey, ""),
         A::Unset => unset(state),
-        A::Discard => {
-            if let Some(key) = state.config.current()
-                && state.config.discard(&key)
-            {
-                state.say(Tone::Plain, format!("the change of {key} is dropped"));
-            }
-        }
+        A::Discard => return past::undo(state),
+        A::KeyHistory => return past::of_key(state),
+        A::ScopeHistory => return past::of_scope(state),
+        A::GoBackTo => return past::back(state, Target::To),
+        A::TakeBack => return past::back(state, Target::Of),
+        A::Explain => explain::explain(state),
         A::Reveal | A::RevealReview => state.config.reveal(),
         A::Message => {
             let message = state.save_message.clone();

@@ -76,7 +76,9 @@ pub(super) fn poll(state: &mut State) -> Vec<Effect> {
         state.beats.cluster = begun(now);
         effects.push(Effect::AskCluster);
     }
-    effects.extend(super::save::watched(state));
+    if state.view == View::Config && reachable {
+        effects.extend(super::past::authors(state));
+    }
     if state.view == View::Calls {
         let directory = &state.directory;
         let deployed = |service: &ServiceName| Some(directory.summary(service)?.deployed);
@@ -109,9 +111,6 @@ pub fn due(state: &State) -> Option<Duration> {
     }
     if reachable && state.view == View::Leases {
         dues.push(next(state.beats.lease_list, LEASE_LIST_EVERY));
-    }
-    if state.config.watch.is_some() {
-        dues.push(Some(state.now.mono + Duration::from_secs(1)));
     }
     dues.into_iter().flatten().min()
 }
@@ -167,18 +166,6 @@ fn instances_to_ask(state: &mut State) -> Vec<Arc<Instance>> {
                 .instances
                 .visible()
                 .map(|(_, instance)| Arc::clone(instance)),
-        );
-    }
-    // Whether a watched canary goes on hangs on how its instances do.
-    if let Some(Ok(standing)) =
-        (state.config.watch.as_ref()).and_then(|watch| state.config.standing(&watch.service))
-    {
-        let named = &standing.canary.instances;
-        asked.extend(
-            state
-                .directory
-                .instances_named(&standing.service, named)
-                .cloned(),
         );
     }
     let total = state.directory.registry.instance_count();

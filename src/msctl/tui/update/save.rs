@@ -1,20 +1,25 @@
 //! The road of a config change in the console: read in full, then sent; or given to some instances
 //! first, and promoted or aborted by a person or by how those instances do.
 
+use std::time::Duration;
+
 use fleet::config::canary::Standing;
 use fleet::config::{ConfigKey, Scope};
 use fleet::release::Action as Kind;
 use fleet::rollout::Verdict;
-use fleet::{InstanceId, Plan, ServiceName};
+use fleet::{Health, InstanceId, Plan, ServiceName};
 
 use super::write::{agreed, allowed, ask};
 use crate::settings::Stage;
 use crate::tui::effect::Effect;
 use crate::tui::state::State;
 use crate::tui::state::config::saving::Cargo;
-use crate::tui::state::config::trial::{QUIET, keys_of};
+use crate::tui::state::config::trial::keys_of;
 use crate::tui::state::overlay::{Overlay, Prompt};
 use crate::tui::state::toast::Tone;
+
+/// How long a canary that is watched has to be without trouble before it is promoted.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Shows the pending changes before they are written.
 pub(super) fn review(state: &mut State) {
@@ -278,44 +283,76 @@ fn abortion(state: &mut State, service: &ServiceName, message: String) -> Option
     Some(effect(state, plan, Kind::Abort(began.0), message))
 }
 
-/// Watches the canary, or watches it no more.
-pub(super) fn watch(state: &mut State) {
+/// Has the canary watched, or leaves it to the user again.
+pub(super) fn watch(state: &mut State) -> Vec<Effect> {
     if state.config.watch.take().is_some() {
-        return state.say(Tone::Plain, "the canary is left to you again");
+        state.say(Tone::Plain, "the canary is left to you again");
+        return vec![Effect::LeaveCanary];
     }
     if !allowed(state) {
-        return;
-    }
-    if let Some(standing) = standing(state) {
-        let now = state.now.mono;
-        state.config.watch(&standing, now);
-        let text = format!(
-            "the canary of {} is promoted after {} without trouble, and aborted at the first sign \
-             of it, while this console runs",
-            standing.service,
-            fleet::finding::age(QUIET)
-        );
-        state.say(Tone::Plain, text);
-    }
-}
-
-/// What follows for the canary that is watched.
-pub(super) fn watched(state: &mut State) -> Vec<Effect> {
-    if state.config.watch.is_none() || state.config.sent.is_some() {
         return Vec::new();
     }
-    let now = state.now.mono;
-    let Some((standing, verdict)) = state.config.judge(&state.directory, now) else {
-        state.say(Tone::Warn, "the canary was ended by another");
+    let Some(standing) = standing(state) else {
         return Vec::new();
     };
+    let text = format!(
+        "the canary of {} is promoted after {} without trouble, and aborted at the first sign of \
+         it, while this console runs",
+        standing.service,
+        fleet::finding::age(QUIET)
+    );
+    state.say(Tone::Plain, text);
+    state.config.watch = Some((standing.service.clone(), standing.entry.mod_revision));
+    // Who cannot be reached from here anyway is not blamed for it.
+    let named = &standing.canary.instances;
+    let away = |health| matches!(health, Health::Unreachable | Health::Hung);
+    let directory = &state.directory;
+    let unreached = directory
+        .instances_named(&standing.service, named)
+        .filter(|instance| away(directory.state_of(&instance.key)))
+        .map(|instance| instance.record.id.clone())
+        .collect();
+    vec![Effect::WatchCanary {
+        standing: Box::new(standing),
+        quiet: QUIET,
+        unreached,
+    }]
+}
+
+/// A canary was watched until it was plain what becomes of it.
+pub(super) fn judged(
+    state: &mut State,
+    standing: &Standing,
+    verdict: Result<Verdict, String>,
+) -> Vec<Effect> {
+    let watched = (standing.service.clone(), standing.entry.mod_revision);
+    if state
+        .config
+        .watch
+        .take_if(|watch| *watch == watched)
+        .is_none()
+    {
+        return Vec::new();
+    }
+    if state.config.sent.is_some() {
+        let text = format!(
+            "the canary of {} is left to you: a save is out",
+            standing.service
+        );
+        state.say(Tone::Warn, text);
+        return Vec::new();
+    }
     let effect = match verdict {
-        Verdict::Wait { .. } => None,
-        Verdict::Promote => {
-            let message = format!("canary was quiet for {}", fleet::finding::age(QUIET));
-            promotion(state, &standing, message)
+        Err(why) => {
+            state.say(Tone::Bad, why);
+            None
         }
-        Verdict::Abort { because } => {
+        Ok(Verdict::Wait { .. }) => None,
+        Ok(Verdict::Promote) => {
+            let message = format!("canary was quiet for {}", fleet::finding::age(QUIET));
+            promotion(state, standing, message)
+        }
+        Ok(Verdict::Abort { because }) => {
             let text = format!("the canary of {} is aborted: {because}", standing.service);
             state.say(Tone::Bad, text);
             abortion(

@@ -14,6 +14,7 @@ use crate::tui::theme::Role;
 mod canary;
 mod conflict;
 mod draft;
+mod history;
 mod keys;
 mod rollout;
 mod value;
@@ -34,6 +35,13 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     }
     match page.pane {
         Pane::Scopes => scopes(paint, panes.list, state),
+        Pane::History => {
+            if let Some(history) = &page.history {
+                history::list(paint, panes.list, state, history);
+                history::detail(paint, panes.lower, history);
+            }
+            return;
+        }
         _ => keys::keys(paint, panes.list, state),
     }
     if panes.lower.is_empty() {

@@ -151,9 +151,19 @@ impl ConfigPage {
 
     /// A save was refused: the user decides per key. Returns whether it was the one that is out.
     pub fn refused(&mut self, id: u64, conflicts: Vec<Conflict>, at: Duration) -> bool {
-        if self.sent.take_if(|sent| sent.id == id).is_none() {
+        let Some(sent) = self.sent.take_if(|sent| sent.id == id) else {
             return false;
+        };
+        // There is no choosing about a canary: it is looked at again, and decided anew.
+        if !matches!(sent.cargo, Cargo::Drafts(_)) {
+            return true;
         }
+        self.collide(conflicts, at);
+        true
+    }
+
+    /// Puts keys to the user that two people changed.
+    pub(super) fn collide(&mut self, conflicts: Vec<Conflict>, at: Duration) {
         let ways: Vec<_> = conflicts
             .iter()
             .map(|conflict| self.way(conflict))
@@ -179,7 +189,6 @@ impl ConfigPage {
         if self.pane != Pane::Value {
             self.pane = Pane::Conflict;
         }
-        true
     }
 
     /// The three versions of a key in conflict; `None` where nothing is wanted of it any longer.
@@ -259,12 +268,9 @@ impl Saved {
             .into_iter()
             .map(|scope| {
                 let own = self.keys.iter().filter(|key| key.scope == *scope);
-                let own: Vec<ConfigKey> = own.cloned().collect();
+                let own: Vec<_> = own.map(|key| (key.clone(), self.revision)).collect();
                 let only = self.only.as_deref();
-                (
-                    scope.clone(),
-                    directory.rollout(scope, &own, self.revision, only),
-                )
+                (scope.clone(), directory.rollout(scope, &own, only))
             })
             .collect();
     }

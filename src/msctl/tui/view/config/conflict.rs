@@ -82,7 +82,13 @@ pub(super) fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: 
                 if now == 0 {
                     "theirs: deleted".into()
                 } else {
-                    format!("theirs r{now}, seen {ago} ago")
+                    match state.config.authors.at(fleet::Revision(now)) {
+                        Some(_) => {
+                            let since = super::keys::since(state, fleet::Revision(now));
+                            format!("theirs {since}")
+                        }
+                        None => format!("theirs r{now}, found {ago} ago"),
+                    }
                 },
                 current,
                 Role::Removed,

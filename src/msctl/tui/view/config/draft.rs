@@ -155,7 +155,7 @@ fn role(weight: Weight) -> Role {
 }
 
 /// A line with its sign, the words that differ in bold.
-fn change(paint: &mut Paint<'_>, area: Area, line: &Line) {
+pub(super) fn change(paint: &mut Paint<'_>, area: Area, line: &Line) {
     let (sign, role) = match line.side {
         Side::Both => ("  ", Role::Dim),
         Side::Before => ("- ", Role::Removed),
