@@ -73,6 +73,15 @@ fn rows(paint: &mut Paint<'_>, area: Area, state: &State, first: usize) {
     let facts = u16::try_from(facts.unwrap_or(0))
         .unwrap_or(FACTS)
         .min(FACTS);
+    let lines = shown.clone().take(usize::from(area.height));
+    let lines = lines.filter_map(|row| row.lines.0.as_ref());
+    let widest = lines
+        .map(|line| crate::tui::text::width(&line.text()) + 6)
+        .max();
+    let columns = (
+        u16::try_from(widest.unwrap_or(0)).unwrap_or(u16::MAX),
+        facts,
+    );
     let mut before: Option<&ReviewRow> = None;
     for (row, y) in shown.zip(area.y..area.y + area.height) {
         let line = Area {
@@ -82,7 +91,7 @@ fn rows(paint: &mut Paint<'_>, area: Area, state: &State, first: usize) {
             height: 1,
         };
         match page.layout {
-            Layout::Unified => unified(paint, line, facts, row, before),
+            Layout::Unified => unified(paint, line, columns, row, before),
             Layout::Beside => beside(paint, line, row),
         }
         before = Some(row);
@@ -92,7 +101,7 @@ fn rows(paint: &mut Paint<'_>, area: Area, state: &State, first: usize) {
 fn unified(
     paint: &mut Paint<'_>,
     line: Area,
-    facts: u16,
+    (widest, facts): (u16, u16),
     row: &ReviewRow,
     before: Option<&ReviewRow>,
 ) {
@@ -117,7 +126,9 @@ fn unified(
         return;
     }
     let facts = if wide { facts } else { 0 };
-    let (rest, facts) = rest.left(rest.width.saturating_sub(facts + 1));
+    // As near as the longest line lets them.
+    let room = rest.width.saturating_sub(facts + 1);
+    let (rest, facts) = rest.left(if wide { room.min(widest.max(24)) } else { room });
     if let Some(shown) = &row.lines.0 {
         change(paint, rest, shown);
     }
