@@ -160,11 +160,18 @@ impl Balance {
         knowledge: Knowledge,
         keepers: &mut HashMap<Target, (Arc<Node>, AbortOnDropHandle<()>)>,
     ) {
+        let registered = targets.len();
+        // Who was drained by hand, by a weight of 0, gets no new call while there is another.
+        let others = targets.iter().any(|target| target.weight > 0);
+        let targets: Vec<&Target> = targets
+            .iter()
+            .filter(|target| target.weight > 0 || !others)
+            .collect();
         let ids = targets.iter().map(|target| &*target.id);
         let chosen = subset(&self.options.client, ids, self.options.subset);
         let mut kept = HashMap::with_capacity(chosen.len());
         let mut all = Vec::with_capacity(chosen.len());
-        for target in chosen.into_iter().map(|index| &targets[index]) {
+        for target in chosen.into_iter().map(|index| targets[index]) {
             // The same instance at the same address keeps its connection and history.
             let (node, keeper) = match keepers.remove(target) {
                 Some(known) => known,
@@ -196,7 +203,7 @@ impl Balance {
         self.members.store(Arc::new(Members {
             all,
             near,
-            registered: targets.len(),
+            registered,
             knowledge,
         }));
         gone.into_values().for_each(|(node, _)| node.close());

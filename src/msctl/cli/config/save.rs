@@ -16,9 +16,9 @@ use serde_json::{Value as Json, json};
 use super::{preview, secrets, shown};
 use crate::change::reach::{Audience, Reach, wait};
 use crate::change::{self, Proposal};
-use crate::report::{Answer, Failure, Kind, Report};
+use crate::cli::consent;
+use crate::report::{Failure, Kind, Report};
 use crate::session::{Session, Writer};
-use crate::settings::Stage;
 
 /// What every change may be told.
 #[derive(Debug, Default, clap::Args)]
@@ -150,42 +150,7 @@ pub(super) async fn ask(
         let reached = reach.instances(&keys, &Audience::Everyone).count();
         report.show(&reaches(reached));
     }
-    confirm(session, report)
-}
-
-/// Asks for the context's word.
-pub(super) fn confirm(session: &Session, report: &Report) -> Result<(), Failure> {
-    let context = session.context();
-    let stopped = || Failure::failed("nothing was written");
-    match context.stage {
-        Stage::Production => {
-            let question = format!(
-                "'{}' is a production context. Type its name to write:",
-                context.name
-            );
-            match report.ask(&question) {
-                Some(answer) if answer == *context.name => Ok(()),
-                Some(_) => Err(stopped()),
-                None => Err(Failure::refused(format!(
-                    "context '{}' is production and nobody is here to confirm",
-                    context.name
-                ))
-                .next("Give --yes if you mean it.")),
-            }
-        }
-        Stage::Ordinary => {
-            let members = context.members();
-            let question = if *context.name == *members {
-                format!("Save to etcd {members}?")
-            } else {
-                format!("Save to {} (etcd {members})?", context.name)
-            };
-            match report.confirm(&question) {
-                Some(Answer::No) => Err(stopped()),
-                Some(Answer::Yes) | None => Ok(()),
-            }
-        }
-    }
+    consent::context(session, report)
 }
 
 fn reaches(instances: usize) -> String {

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::save::{self, How};
 use super::{preview, scope, secrets};
 use crate::change::{self, Proposal, Schemas};
+use crate::cli::consent;
 use crate::report::{Failure, Report};
 use crate::session::Session;
 
@@ -278,7 +279,7 @@ async fn many(
         report.show(&format!("  {}\n", counted(keys, proposals.len())));
     }
     if !how.yes {
-        save::confirm(session, report)?;
+        consent::context(session, report)?;
     }
     let all = proposals.len();
     let mut done = 0;
