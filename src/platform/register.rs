@@ -18,6 +18,8 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::running::Running;
+
 /// A whole fleet whose keys were deleted comes back spread over this.
 const SPREAD: Duration = Duration::from_millis(200);
 
@@ -167,6 +169,7 @@ impl Task {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
+        let _running = Running::new("registration");
         let (_mirror, mut events) =
             Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         loop {
