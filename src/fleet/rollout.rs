@@ -4,6 +4,8 @@
 //! An instance counts as running a change only by its own word. One that cannot speak (a foreign
 //! record, no status) is never counted as done, and never silently left out.
 
+pub mod tally;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -316,7 +318,7 @@ mod tests {
     use crate::status::{Liveness, Overridden, Rejected, Taken, WatchFreshness};
     use proptest::prelude::*;
 
-    fn instance(id: &str) -> Instance {
+    pub(super) fn instance(id: &str) -> Instance {
         let service = ServiceName::new("order").unwrap();
         Instance {
             record: InstanceRecord::new(service, InstanceId::new(id).unwrap()),
@@ -328,7 +330,7 @@ mod tests {
         }
     }
 
-    fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
+    pub(super) fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
         let rejected = rejected.iter().map(|(key, revision)| Rejected {
             key: (*key).into(),
             revision: *revision,

@@ -64,6 +64,8 @@ mod running;
 pub mod server;
 mod spread;
 mod status;
+pub mod telemetry;
+pub mod trace;
 mod transcode;
 
 pub use channel::{Channel, ChannelOptions};

@@ -19,8 +19,9 @@ use crate::config::Config;
 use crate::discover::{Discovery, Instances, Knowledge, ServiceView};
 use crate::error::Error;
 use crate::liveness::{CheckResult, Liveness};
-use crate::server::Service;
+use crate::server::{Service, Upkeep};
 use crate::spread::FleetSize;
+use crate::telemetry::Exporter;
 
 mod builder;
 mod lease;
@@ -56,6 +57,8 @@ struct Inner {
     _follower: Option<AbortOnDropHandle<()>>,
     _file_follower: Option<AbortOnDropHandle<()>>,
     _publisher: Option<AbortOnDropHandle<()>>,
+    telemetry: Option<Exporter>,
+    _upkeep: Option<Upkeep>,
 }
 
 /// How long things may take.

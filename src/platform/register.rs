@@ -178,23 +178,23 @@ impl Task {
             Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         loop {
             let state = lease.borrow_and_update().clone();
-            let held = state.id();
-            let next = match state {
+            let next = match &state {
                 LeaseState::Held { id, .. } => {
-                    if self.leases.back().is_some_and(|last| *last != id) {
+                    if self.leases.back().is_some_and(|last| last != id) {
                         // What took the last lease may have taken everyone's.
                         tokio::time::sleep(self.fleet.moment(Duration::ZERO)).await;
                     }
-                    self.remember(id);
-                    self.reconcile(id).await
+                    self.remember(*id);
+                    self.reconcile(*id).await
                 }
                 LeaseState::Lost { cause, .. } => {
+                    let cause = cause.clone();
                     self.tell(RegistrationState::Waiting { cause });
                     Next::Event
                 }
             };
             if self
-                .woken(&mut lease, &mut events, held, next)
+                .woken(&mut lease, &mut events, &state, next)
                 .await
                 .is_none()
             {
@@ -208,7 +208,7 @@ impl Task {
         &self,
         lease: &mut watch::Receiver<LeaseState>,
         events: &mut mpsc::Receiver<MirrorEvent>,
-        held: Option<LeaseId>,
+        known: &LeaseState,
         next: Next,
     ) -> Option<()> {
         let timer = async {
@@ -220,7 +220,7 @@ impl Task {
         tokio::pin!(timer);
         loop {
             tokio::select! {
-                changed = other_lease(lease, held) => return changed,
+                changed = lease_news(lease, known) => return changed,
                 event = events.recv() => {
                     if self.concerns(&event?) {
                         tokio::time::sleep(self.fleet.moment(SPREAD)).await;
@@ -345,14 +345,15 @@ impl Task {
     }
 }
 
-/// Ends when another lease than `held` is held, or none. Each keepalive moves the deadline, which
-/// is no news. `None` when the keeper has ended.
-async fn other_lease(lease: &mut watch::Receiver<LeaseState>, held: Option<LeaseId>) -> Option<()> {
-    lease
-        .wait_for(|state| state.id() != held)
-        .await
-        .ok()
-        .map(drop)
+/// Ends when another lease is held than is known, or none, or none for another reason: after a loss
+/// comes why no new one is granted. Each keepalive moves the deadline, which is no news. `None` when
+/// the keeper has ended.
+async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState) -> Option<()> {
+    let is_news = |state: &LeaseState| match (state, known) {
+        (LeaseState::Lost { cause, .. }, LeaseState::Lost { cause: known, .. }) => cause != known,
+        _ => state.id() != known.id(),
+    };
+    lease.wait_for(is_news).await.ok().map(drop)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod config;
+mod config_canary;
 mod config_changes;
 mod config_docs;
 mod config_faults;

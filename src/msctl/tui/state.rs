@@ -109,6 +109,8 @@ impl View {
 pub struct Context {
     /// Its name.
     pub name: String,
+    /// Who changes it, for the history.
+    pub author: String,
     /// Where its keys lie.
     pub prefixes: Prefixes,
     /// Whether writes are possible.
@@ -323,6 +325,8 @@ impl State {
                 config::Pane::Scopes => &[S::ConfigScopes, S::List, S::Global],
                 config::Pane::Keys => &[S::ConfigKeys, S::List, S::Global],
                 config::Pane::Value => &[S::ConfigValue],
+                config::Pane::Review => &[S::Review],
+                config::Pane::History => &[S::History, S::List, S::Global],
                 config::Pane::Conflict => &[S::Conflict, S::Reader, S::Global],
             },
             View::Calls => match self.calls.pane {
@@ -380,6 +384,7 @@ impl State {
             self.leases.list.outdate();
             self.doctor.list.outdate();
             self.config.scopes.outdate();
+            self.config.keys.outdate();
             self.calls.tree.outdate();
             self.changed |= matches!(self.view, View::Services | View::Overview | View::Doctor);
         }
@@ -391,9 +396,7 @@ impl State {
                 // A new service under the cursor has its instances listed at once.
                 self.services.rebuild(&self.directory, now, wall) || first
             }
-            View::Config => self
-                .config
-                .rebuild(registry.services().map(|(name, _)| name), now),
+            View::Config => self.config.rebuild(&self.directory, now),
             View::Calls => self
                 .calls
                 .rebuild(registry.services().map(|(name, _)| name), now),
@@ -433,6 +436,7 @@ impl State {
             }
             View::Events => self.events.list.is_outdated(),
             View::Leases => self.leases.list.is_outdated(),
+            View::Config => self.config.scopes.is_outdated() || self.config.keys.is_outdated(),
             View::Doctor | View::Overview => self.doctor.list.is_outdated(),
             _ => false,
         };

@@ -39,6 +39,7 @@ pub(super) fn at(seconds: u64) -> Now {
 pub(super) fn blank(width: u16, height: u16) -> State {
     let context = Context {
         name: "demo".into(),
+        author: "tester".into(),
         prefixes: fleet::Prefixes::default(),
         access: Access::ReadWrite,
         stage: Stage::Ordinary,
@@ -126,6 +127,7 @@ pub(super) fn fleet(state: &mut State) {
         listed(Source::Services, services),
         listed(Source::Config, config),
         listed(Source::Status, statuses),
+        listed(Source::Schema, Vec::new()),
         Event::Feed(0, Feed::Link(vec![dot("m1"), dot("m2"), dot("m3")])),
         Event::Reply(0, Reply::Cluster(Ok(cluster()))),
         health("order", "order-7f3a-1", Health::Serving, 2),
@@ -227,6 +229,7 @@ pub(super) fn press(state: &mut State, keys: &str) -> Vec<Effect> {
                 | Effect::AskCluster
                 | Effect::ListLeases
                 | Effect::ListKeys
+                | Effect::ReadRecords(_)
         )
     });
     effects

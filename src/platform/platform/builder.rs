@@ -23,6 +23,7 @@ use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
 use crate::spread::FleetSize;
+use crate::telemetry::Exporter;
 
 /// How long a start gives etcd to say what the config is, where it answers at all: enough for a
 /// healthy one, and nothing anybody notices.
@@ -50,6 +51,7 @@ pub struct Builder {
     drain: Duration,
     hang: Duration,
     options: ChannelOptions,
+    telemetry: Option<Exporter>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Builder {
             drain: Duration::from_secs(20),
             hang: Duration::from_secs(3),
             options: ChannelOptions::default(),
+            telemetry: None,
         }
     }
 
@@ -249,6 +252,13 @@ impl Builder {
         self
     }
 
+    /// The spans of this process end with it: the last ones are sent at the end of the drain, for
+    /// which the collector has 2 s.
+    pub fn telemetry(mut self, exporter: Exporter) -> Builder {
+        self.telemetry = Some(exporter);
+        self
+    }
+
     /// Starts: local config is read, etcd is asked in the background. Waits at most 300 ms for
     /// etcd's config, so that a service starts on the present one where etcd answers. Must be called within a tokio runtime.
     ///
@@ -256,7 +266,7 @@ impl Builder {
     /// Settings that cannot be used: names, the config file, endpoints.
     pub async fn start(self) -> Result<Platform, Error> {
         // Counters made before there is a recorder would count into nothing.
-        crate::server::install_metrics();
+        let upkeep = crate::server::install_metrics();
         let service = ServiceName::new(&self.service).map_err(|cause| Error::Name {
             what: "the service's name",
             cause,
@@ -345,6 +355,8 @@ impl Builder {
             _follower: follower,
             _file_follower: file_follower,
             _publisher: publisher,
+            telemetry: self.telemetry,
+            _upkeep: upkeep,
         })))
     }
 }

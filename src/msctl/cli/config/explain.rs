@@ -9,9 +9,9 @@ use fleet::config::{ConfigKey, Origin, Scope, secret, value};
 use fleet::rollout::Rollout;
 use serde_json::{Value as Json, json};
 
-use super::{history, key, secrets};
-use crate::change::Schemas;
+use super::{key, secrets};
 use crate::change::reach::{Audience, Reach};
+use crate::change::{Schemas, history};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 

@@ -11,7 +11,8 @@ use fleet::rollout::{Answer, Rollout};
 use fleet::{InstanceId, Revision};
 use serde_json::json;
 
-use super::{history, key, save, scope};
+use super::{key, save, scope};
+use crate::change::history;
 use crate::change::reach::{Audience, Reach, wait_for};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;

@@ -117,7 +117,7 @@ impl Echo {
         if let Some(shown) = tls.and_then(TlsConnectInfo::peer_certs) {
             headers.insert("certificates", shown.len().into());
         }
-        let items = if method == "Both" {
+        let items = if ["Both", "UploadParts"].contains(&&*method) {
             both(request.into_body())
         } else {
             match request.into_body().collect().await {
@@ -149,6 +149,13 @@ impl Echo {
                 prost::encoding::string::encode(2, &all.name, &mut raw);
                 sent(vec![raw.freeze()]).chain(end(&Status::ok(""))).boxed()
             }
+            "RawStream" => {
+                let mut raw = BytesMut::new();
+                prost::encoding::string::encode(1, &"video/mp4".to_owned(), &mut raw);
+                prost::encoding::string::encode(2, &all.name, &mut raw);
+                let status = Status::new(Code::from_i32(all.small), "broke");
+                sent(vec![raw.freeze(); number]).chain(end(&status)).boxed()
+            }
             "Panic" => {
                 assert!(number > 0, "asked to panic at once");
                 let panic = stream::once(async { panic!("asked to panic in the answer") });
@@ -156,6 +163,25 @@ impl Echo {
             }
             "Hang" => std::future::pending().await,
             "Stall" => sent(vec![message]).chain(stream::pending()).boxed(),
+            // Always has more, and is looked at first when its caller's deadline is over.
+            "Flood" => {
+                let frames = (0..100).map(move |number| {
+                    if number == 0 {
+                        std::thread::sleep(Duration::from_millis(60));
+                    }
+                    Ok(Frame::data(framed(&message)))
+                });
+                stream::iter(frames).chain(end(&Status::ok(""))).boxed()
+            }
+            // Says in mid-stream whether calls made there would inherit a deadline.
+            "Inherit" => {
+                let said = stream::once(async {
+                    tokio::task::yield_now().await;
+                    let heir = platform::deadline::current().is_some();
+                    stream_end(if heir { "inherited" } else { "alone" })
+                });
+                sent(vec![message]).chain(said).boxed()
+            }
             "Wait" => {
                 self.waiting.notified().await;
                 sent(vec![message]).chain(end(&Status::ok(""))).boxed()
@@ -173,9 +199,8 @@ impl Echo {
                     .chain(end(&Status::ok("")))
                     .boxed()
             }
-            "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete" => {
-                sent(vec![message]).chain(end(&Status::ok(""))).boxed()
-            }
+            "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete"
+            | "Upload" | "UploadWhole" => sent(vec![message]).chain(end(&Status::ok(""))).boxed(),
             _ => end(&Status::unimplemented(method.to_owned())),
         }
     }
@@ -209,6 +234,12 @@ fn end(status: &Status) -> Items {
     stream::iter([Ok(Frame::trailers(trailers))]).boxed()
 }
 
+fn stream_end(message: &'static str) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    Status::new(Code::Ok, message).add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
+}
+
 /// A message in gRPC's framing.
 pub fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(message.len() + 5);
@@ -218,9 +249,9 @@ pub fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Waits for a condition, for at most ten seconds.
+/// Waits for a condition, for at most a minute.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -87,6 +87,25 @@ async fn a_deadline_ends_calls_of_both_protocols() {
 }
 
 #[tokio::test]
+async fn a_deadline_ends_a_stream_that_always_has_more() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let called = soon(grpc.call("Flood", &All::default(), &[("grpc-timeout", "30m")])).await;
+    assert_eq!(called.code, Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn calls_made_while_a_stream_is_produced_inherit_its_deadline() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let timeout = [("grpc-timeout", "60S")];
+    let called = soon(grpc.call("Inherit", &All::default(), &timeout)).await;
+    assert_eq!(called.message, "inherited");
+    let called = soon(grpc.call("Inherit", &All::default(), &[])).await;
+    assert_eq!(called.message, "alone");
+}
+
+#[tokio::test]
 async fn a_default_timeout_is_for_callers_that_set_none() {
     let world = World::with(|service| service.default_timeout(Duration::from_millis(30))).await;
     let called = soon(world.grpc().await.call("Hang", &All::default(), &[])).await;
@@ -201,4 +220,19 @@ async fn garbage_on_the_port_hurts_nobody() {
             .code,
         Code::Ok
     );
+}
+
+/// The clock moves on whenever nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn whoever_begins_to_speak_and_stops_is_hung_up_on() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await;
+    for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM", b"GET / HTT"] {
+        let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let mut answer = Vec::new();
+        let hour = Duration::from_secs(3600);
+        let hung_up = tokio::time::timeout(hour, stream.read_to_end(&mut answer)).await;
+        assert!(hung_up.is_ok(), "still waited for after {begun:?}");
+    }
 }
