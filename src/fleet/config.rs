@@ -22,6 +22,7 @@ mod environment;
 pub mod explain;
 pub mod import;
 mod key;
+mod published;
 pub mod schema;
 pub mod secret;
 pub mod tree;
@@ -29,6 +30,7 @@ pub mod value;
 
 pub use environment::{environment_path, environment_prefix};
 pub use key::{ConfigKey, ConfigKeyError, Scope, check_path};
+pub use published::Published;
 
 /// Where values come from, the lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

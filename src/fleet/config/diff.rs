@@ -5,8 +5,9 @@
 
 use similar::{ChangeTag, TextDiff};
 
+use super::secret::redact::{redact, redact_beside};
 use super::secret::{MASK, Sensitivity};
-use super::value;
+use super::{ConfigKey, Published, value};
 use crate::safe::escape;
 
 /// One key's difference.
@@ -164,6 +165,30 @@ pub fn compare(
         })
         .collect();
     Difference { lines, meaning }
+}
+
+/// The difference of one key's values as it may be shown: a secret's is masked whole, one that
+/// holds secrets member by member.
+#[must_use]
+pub fn of(
+    known: &Published,
+    key: &ConfigKey,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    secrets: Secrets,
+) -> Difference {
+    let sensitivity = known.sensitivity(key);
+    if secrets == Secrets::Revealed || sensitivity == Sensitivity::Secret {
+        return compare(sensitivity, before, after, secrets);
+    }
+    let (was, is) = (
+        before.map(|value| redact(known, key, value)),
+        after.map(|value| redact_beside(known, key, value, before)),
+    );
+    Difference {
+        meaning: meaning(before, after),
+        ..compare(sensitivity, was.as_deref(), is.as_deref(), secrets)
+    }
 }
 
 fn meaning(before: Option<&[u8]>, after: Option<&[u8]>) -> Meaning {

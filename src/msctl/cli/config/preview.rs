@@ -1,12 +1,14 @@
 //! What a change will do, shown before it is done: for each key its lines, the words that differ
 //! marked, secrets masked.
 
-use fleet::config::ConfigKey;
 use fleet::config::conflict::{ThreeWay, written};
-use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, compare};
+use fleet::config::diff::{self, Difference, Emphasis, Meaning, Secrets, Side};
 use fleet::config::secret::MASK;
+use fleet::config::secret::redact::redact_beside;
+use fleet::config::{ConfigKey, Published};
 use fleet::safe::escape;
 
+use super::one_line;
 use crate::change::Proposal;
 use crate::report::{Palette, Tone};
 
@@ -39,11 +41,9 @@ fn edited(
     secrets: Secrets,
     palette: Palette,
 ) -> String {
-    let sensitivity = proposal.schemas.sensitivity(key);
-    let changed = compare(sensitivity, before, after, secrets);
+    let changed = diff::of(&proposal.schemas, key, before, after, secrets);
     let mut text = one(&key.to_string(), &changed, palette);
-    let schema = proposal.schemas.get(&key.scope);
-    let kind = schema.and_then(|schema| schema.field(key.path()));
+    let kind = proposal.schemas.field(key);
     if let Some(kind) = kind.map(|field| field.kind).filter(|kind| !kind.is_empty()) {
         let end = text.find('\n').unwrap_or(text.len());
         text.insert_str(end, &palette.paint(&format!("   {kind}"), Tone::Dim));
@@ -55,15 +55,20 @@ fn edited(
 pub(super) fn three_way(
     way: &ThreeWay,
     config: &fleet::Prefix,
-    hidden: bool,
+    known: &Published,
+    secrets: Secrets,
     palette: Palette,
 ) -> String {
-    let name = ConfigKey::from_key(config, &way.key)
-        .map_or_else(|_| way.key.to_string(), |key| key.to_string());
-    let shown = |value: Option<&[u8]>| match value {
-        None => "(not there)".to_owned(),
-        Some(_) if hidden => MASK.to_owned(),
-        Some(value) => super::shown("", value, Secrets::Revealed),
+    let key = ConfigKey::from_key(config, &way.key).ok();
+    let name = key
+        .as_ref()
+        .map_or_else(|| way.key.to_string(), ToString::to_string);
+    let base = way.base.as_deref();
+    let shown = |value: Option<&[u8]>| match (value, secrets, &key) {
+        (None, ..) => "(not there)".to_owned(),
+        (Some(value), Secrets::Revealed, _) => one_line(value),
+        (Some(value), _, Some(key)) => one_line(&redact_beside(known, key, value, base)),
+        (Some(_), _, None) => MASK.to_owned(),
     };
     let theirs = way.theirs.as_ref();
     let at = theirs.map_or_else(String::new, |entry| format!(" r{}", entry.mod_revision));

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use fleet::config::ConfigKey;
 use fleet::config::conflict::written;
 use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, secret};
+use fleet::config::secret::redact::{holds_secret, redact};
 use fleet::release::Action;
 use fleet::rollout::{Answer as Verdict, Rollout};
 use fleet::{Outcome, Revision};
@@ -218,7 +219,7 @@ pub(super) fn counted(keys: usize, transactions: usize) -> String {
 
 /// Tells what schemas say; what a service would refuse is not written.
 pub(super) fn check(proposal: &Proposal, how: &How, report: &Report) -> Result<(), Failure> {
-    for (service, why) in &proposal.schemas.broken {
+    for (service, why) in proposal.schemas.broken() {
         report.warn(&format!("the schema of {service} is not used: {why}"));
     }
     let errors: Vec<_> = proposal.errors().collect();
@@ -400,7 +401,7 @@ fn undo(proposal: &Proposal, config: &fleet::Prefix, revision: Revision) -> Stri
             format!(" · next: msctl config promote {scope}, or abort {scope}")
         }
         (Action::Promote(_) | Action::Abort(_), ..) => String::new(),
-        (_, [_], [edit]) => match single_undo(edit, config) {
+        (_, [_], [edit]) => match single_undo(proposal, edit, config) {
             Some(command) => format!(" · undo: {command}"),
             None => format!(
                 " · undo: msctl config rollback {} --of {revision}",
@@ -413,13 +414,14 @@ fn undo(proposal: &Proposal, config: &fleet::Prefix, revision: Revision) -> Stri
 }
 
 /// The same for one key, where it can be said in a line.
-fn single_undo(edit: &fleet::Edit, config: &fleet::Prefix) -> Option<String> {
+fn single_undo(proposal: &Proposal, edit: &fleet::Edit, config: &fleet::Prefix) -> Option<String> {
     let key = ConfigKey::from_key(config, &edit.key).ok()?;
     let Some(before) = edit.seen.value() else {
         return Some(format!("msctl config unset {key}"));
     };
     let text = std::str::from_utf8(before).ok()?;
-    if text.len() >= 60 || secret::is_secret(key.path()) || text.contains(['\n', '\'']) {
+    let plain_enough = text.len() < 60 && !text.contains(['\n', '\'']);
+    if !plain_enough || holds_secret(&proposal.schemas, &key, before) {
         return None;
     }
     let plain = text
@@ -436,11 +438,11 @@ pub(super) fn planned(proposal: &Proposal, config: &fleet::Prefix, secrets: Secr
         .effects(config)
         .map(|(key, edit)| {
             let text = |value: &[u8]| {
-                if secrets == Secrets::Masked && proposal.schemas.is_secret(&key) {
-                    secret::MASK.to_owned()
-                } else {
-                    String::from_utf8_lossy(value).into_owned()
-                }
+                let value = match secrets {
+                    Secrets::Masked => redact(&proposal.schemas, &key, value),
+                    Secrets::Revealed => value.into(),
+                };
+                String::from_utf8_lossy(&value).into_owned()
             };
             json!({
                 "key": key.to_string(),

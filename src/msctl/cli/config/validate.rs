@@ -11,7 +11,7 @@ use fleet::{Entry, Revision};
 use serde::Serialize;
 
 use super::scope;
-use crate::change::Schemas;
+use crate::change::schemas;
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -35,7 +35,7 @@ struct Row {
 impl Validate {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let config = &session.prefixes().config;
-        let schemas = Schemas::read(session, &[Scope::Global]).await?;
+        let known = schemas::read_all(session).await?;
         let only = self.scope.as_deref().map(scope).transpose()?;
         let entries = match &self.file {
             None => session.list(config).await?.entries,
@@ -59,7 +59,7 @@ impl Validate {
                 message,
             }));
         }
-        for (service, schema) in schemas.all() {
+        for (service, schema) in known.all() {
             let scope = Scope::Service(service.clone());
             if only.as_ref().is_some_and(|only| *only != scope) {
                 continue;
@@ -90,7 +90,7 @@ impl Validate {
                 message: fault.message,
             }));
         }
-        for (service, why) in &schemas.broken {
+        for (service, why) in known.broken() {
             report.warn(&format!("the schema of {service} is not used: {why}"));
         }
         let errors = rows.iter().filter(|row| row.severity == "error").count();

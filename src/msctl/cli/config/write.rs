@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use fleet::config::diff::Secrets;
 use fleet::config::edit::{ConfigEdit, EditError};
 use fleet::config::{ConfigKey, value};
 use fleet::release::Action;
@@ -10,7 +9,7 @@ use fleet::{Entry, Revision, Seen};
 use serde_json::json;
 
 use super::save::{self, How};
-use super::{key, shown};
+use super::{key, one_line};
 use crate::change::{self, Proposal};
 use crate::report::{Failure, Report};
 use crate::session::Session;
@@ -149,7 +148,10 @@ async fn run(
         if let Some(expected) = only.if_revision {
             let stands = entry.as_ref().map_or(0, |entry| entry.mod_revision.0);
             if stands != expected {
-                return Err(super::conflict::at(edit.key(), expected, entry.as_ref()));
+                let own = std::slice::from_ref(&edit.key().scope);
+                let known = change::schemas::read(session, own).await?;
+                let entry = entry.as_ref();
+                return Err(super::conflict::at(&known, edit.key(), expected, entry));
             }
         }
         if matches!(edit, ConfigEdit::Unset { .. }) && entry.is_none() {
@@ -166,7 +168,7 @@ async fn run(
         error => Failure::usage(error.to_string()),
     })?;
     if plan.is_empty() {
-        return unchanged(&seen, report);
+        return unchanged(session, &seen, report).await;
     }
     let proposal = Proposal::of(session, plan, revision, Action::Change).await?;
     if only.canary.is_empty() {
@@ -199,7 +201,13 @@ async fn run(
     }
 }
 
-fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result<(), Failure> {
+async fn unchanged(
+    session: &Session,
+    seen: &[(ConfigKey, Option<Entry>)],
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let scopes: Vec<_> = seen.iter().map(|(key, _)| key.scope.clone()).collect();
+    let mask = super::Mask::read(session, &scopes, false).await?;
     let revision = seen
         .iter()
         .filter_map(|(_, entry)| entry.as_ref())
@@ -211,7 +219,7 @@ fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result
             .map(|(key, entry)| match entry {
                 Some(entry) => format!(
                     "{key} is {} already (r{})",
-                    shown(key.path(), &entry.value, Secrets::Masked),
+                    one_line(&mask.shown(key, &entry.value)),
                     entry.mod_revision
                 ),
                 None => format!("{key} is not there already"),
