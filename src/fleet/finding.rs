@@ -344,6 +344,9 @@ mod tests {
     fn what_an_instance_says_of_itself_is_found_the_worst_first() {
         let status = StatusRecord {
             revision: 4,
+            taken: None,
+            canary: None,
+            overridden: Vec::new(),
             rejected: vec![Rejected {
                 key: "order/a".into(),
                 revision: 4,

@@ -60,7 +60,9 @@ pub(super) async fn run(
                 }
                 super::warn_of_poison(&registry, report);
             }
-            MirrorEvent::Changed { revision, changes } => {
+            MirrorEvent::Changed {
+                revision, changes, ..
+            } => {
                 for change in &changes {
                     let before = registry.instance(change.key()).map(Arc::clone);
                     registry.apply(change);
