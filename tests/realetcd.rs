@@ -356,6 +356,20 @@ impl Cluster {
         Self { members, peers }
     }
 
+    /// Kills all members, deletes their data, and starts them anew on the same ports.
+    pub async fn wipe(&self) {
+        for member in &self.members {
+            member.kill();
+        }
+        for member in &self.members {
+            let _ = std::fs::remove_dir_all(member.data());
+            member.spawn();
+        }
+        for member in &self.members {
+            member.ready().await;
+        }
+    }
+
     /// Cuts these members off from the others, both ways, as a network does that drops packets;
     /// clients still reach all of them. With none of them named the network is whole again.
     ///

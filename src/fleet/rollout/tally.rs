@@ -1,29 +1,20 @@
 //! Who runs what, for many keys at once: what instances say is put in order once, and each key is
 //! counted without asking them one by one. It agrees with [`super::rollout`].
 
-use std::collections::BTreeMap;
-
+use crate::config::Scope;
 use crate::kv::Revision;
 use crate::safe::escape;
 use crate::service::{Format, Instance, InstanceId};
-use crate::status::StatusRecord;
+use crate::status::{Applied, StatusRecord};
 
-/// What the instances of a scope say.
+/// What the instances of a scope say of its keys.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     total: usize,
-    /// The revisions that instances run, in order.
+    /// The revisions that instances run, in order: of those that refused and override nothing.
     runs: Vec<i64>,
-    /// The refusals of each key.
-    refusals: BTreeMap<String, Vec<Refusal>>,
-}
-
-#[derive(Debug, Clone)]
-struct Refusal {
-    instance: InstanceId,
-    of: i64,
-    runs: i64,
-    error: String,
+    /// The others, asked key by key.
+    special: Vec<(InstanceId, StatusRecord)>,
 }
 
 /// How many run a key's value.
@@ -38,12 +29,14 @@ pub struct Count {
 }
 
 impl Tally {
-    /// Hears what instances say.
+    /// Hears what instances say of the keys of a scope.
     #[must_use]
     pub fn of<'a>(
+        scope: &Scope,
         instances: impl IntoIterator<Item = &'a Instance>,
         mut status: impl FnMut(&Instance) -> Option<&'a StatusRecord>,
     ) -> Self {
+        let scope = scope.to_string();
         let mut tally = Self::default();
         for instance in instances {
             tally.total += 1;
@@ -51,15 +44,11 @@ impl Tally {
             else {
                 continue;
             };
-            tally.runs.push(record.revision);
-            for rejected in &record.rejected {
-                let refusals = tally.refusals.entry(rejected.key.clone()).or_default();
-                refusals.push(Refusal {
-                    instance: instance.record.id.clone(),
-                    of: rejected.revision,
-                    runs: record.revision,
-                    error: escape(&rejected.error).into_owned(),
-                });
+            if record.rejected.is_empty() && record.overridden.is_empty() {
+                tally.runs.push(record.taken_of(&scope));
+            } else {
+                let special = (instance.record.id.clone(), record.clone());
+                tally.special.push(special);
             }
         }
         tally.runs.sort_unstable();
@@ -70,29 +59,35 @@ impl Tally {
     /// nobody says what it runs.
     #[must_use]
     pub fn count(&self, key: &str, revision: Revision) -> Option<Count> {
-        if self.runs.is_empty() {
+        if self.runs.is_empty() && self.special.is_empty() {
             return None;
         }
         let behind = self.runs.partition_point(|runs| *runs < revision.0);
-        let refusals = self.refusals.get(key).into_iter().flatten();
-        let mut refusals: Vec<_> = refusals
-            .filter(|refusal| refusal.of >= revision.0)
-            .collect();
-        refusals.dedup_by(|a, b| a.instance == b.instance);
-        let refused = refusals.iter().filter(|refusal| refusal.runs >= revision.0);
-        Some(Count {
-            applied: (self.runs.len() - behind).saturating_sub(refused.count()),
+        let mut count = Count {
+            applied: self.runs.len() - behind,
             total: self.total,
-            refused: refusals
-                .first()
-                .map(|refusal| (refusal.instance.clone(), refusal.error.clone())),
-        })
+            refused: None,
+        };
+        for (instance, record) in &self.special {
+            match record.applied(key, revision.0) {
+                Applied::Yes => count.applied += 1,
+                Applied::Refused(why) => {
+                    count
+                        .refused
+                        .get_or_insert_with(|| (instance.clone(), escape(&why.error).into_owned()));
+                }
+                Applied::NotYet | Applied::Overridden(_) => {}
+            }
+        }
+        Some(count)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::collections::BTreeMap;
 
     use super::super::tests::{instance, status};
     use super::*;
@@ -105,6 +100,7 @@ mod tests {
             revision in 805i64..815,
         ) {
             let key = "order/timeout.write";
+            let name = ConfigKey::parse(key).unwrap();
             let records: BTreeMap<_, _> = fleet
                 .iter()
                 .filter_map(|(id, said)| {
@@ -115,9 +111,9 @@ mod tests {
                 .collect();
             let instances: Vec<_> = fleet.keys().map(|id| instance(id)).collect();
             let said = |instance: &Instance| records.get(instance.record.id.as_str());
-            let found = Tally::of(&instances, said).count(key, Revision(revision));
-            let keys = [ConfigKey::parse(key).unwrap()];
-            let wanted = super::super::rollout(Revision(revision), &keys, &instances, said);
+            let found = Tally::of(&name.scope, &instances, said).count(key, Revision(revision));
+            let asked = [(name, Revision(revision))];
+            let wanted = super::super::rollout(&asked, &instances, said);
             match found {
                 None => prop_assert_eq!(wanted.applied(), 0),
                 Some(count) => {

@@ -71,12 +71,12 @@ fn a_rollout_is_what_the_instances_say() {
 #[test]
 fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
     over_both(|world| {
-        register(world, "o-1");
-        let refused = set(world, &["order/timeout.write", "1x", "--no-check"]);
-        let other = set(world, &["order/page.size", "20"]);
+        world.register("o-1");
+        let refused = world.set(&["order/timeout.write", "1x", "--no-check"]);
+        let other = world.set(&["order/page.size", "20"]);
         let error =
             json!([{"key": "order/timeout.write", "revision": refused, "error": "no duration"}]);
-        says(world, "o-1", other, &error);
+        world.says("o-1", other, &error);
         let status = world.msctl(&["config", "status", "order", "-o", "json"]);
         assert_eq!(status.code, 1, "{status:?}");
         assert_eq!(status.json()["answers"][0]["answer"], "refused");
@@ -85,14 +85,14 @@ fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
         let unset = world.msctl(&unset).ok().json()["revision"]
             .as_i64()
             .unwrap();
-        says(world, "o-1", other, &json!([]));
+        world.says("o-1", other, &json!([]));
         let status = world.msctl(&["config", "status", "order", "-o", "json"]);
         assert_eq!(
             (status.code, &status.json()["answers"][0]["answer"]),
             (1, &"waiting".into()),
             "the unset is a change like any other"
         );
-        says(world, "o-1", unset, &json!([]));
+        world.says("o-1", unset, &json!([]));
         world.msctl(&["config", "status", "order"]).ok();
         world
             .msctl(&["config", "status", "order/timeout.write"])
@@ -103,8 +103,8 @@ fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
 #[test]
 fn an_instance_that_runs_another_value_of_its_own_is_no_success() {
     over_both(|world| {
-        register(world, "o-1");
-        let at = set(world, &["order/timeout.write", "5s"]);
+        world.register("o-1");
+        let at = world.set(&["order/timeout.write", "5s"]);
         let status = json!({"revision": at + 5, "taken": {"service": at, "global": at + 5}, "rejected": [], "liveness": {"alive": true}, "watch": {"revision": at},
             "overridden": [{"path": "timeout.write", "variable": "ORDER__TIMEOUT__WRITE"}], "written_at": "2026-11-22T10:00:00Z"});
         world.etcdctl(&["put", "/status/order/o-1", &status.to_string()]);
@@ -117,7 +117,7 @@ fn an_instance_that_runs_another_value_of_its_own_is_no_success() {
             "{said:?}"
         );
         // What was taken in of the global keys says nothing of the service's own.
-        let later = set(world, &["order/page.size", "20"]);
+        let later = world.set(&["order/page.size", "20"]);
         assert!(later <= at + 5, "the case needs it: {later} {at}");
         let said = world.msctl(&["config", "status", "order/page.size"]);
         assert!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd::{History, MirrorEvent};
-use fleet::{Change, Instance, Key, Prefix, Registry, Revision, ServiceName};
+use fleet::{Change, Instance, Key, Prefix, Registry, ServiceName};
 
 use super::{Knowledge, ServiceView};
 
@@ -132,7 +132,7 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use fleet::{Entry, LeaseId};
+    use fleet::{Entry, LeaseId, Revision};
 
     use super::*;
 

@@ -238,13 +238,14 @@ impl Directory {
 
     /// Who of a scope runs what, for all its keys.
     pub fn tally(&self, scope: &Scope) -> Tally {
-        Tally::of(self.readers(scope), |instance| self.said(instance))
+        Tally::of(scope, self.readers(scope), |instance| self.said(instance))
     }
 
     /// How far a change of these keys of a scope has come.
     pub fn rollout(&self, scope: &Scope, keys: &[ConfigKey], revision: Revision) -> Rollout {
         let readers = self.readers(scope);
-        rollout::rollout(revision, keys, readers, |instance| self.said(instance))
+        let changes: Vec<_> = keys.iter().map(|key| (key.clone(), revision)).collect();
+        rollout::rollout(&changes, readers, |instance| self.said(instance))
     }
 
     fn said(&self, instance: &Instance) -> Option<&StatusRecord> {
