@@ -18,6 +18,7 @@ pub mod canary;
 pub mod conflict;
 pub mod diff;
 pub mod edit;
+pub mod effect;
 mod environment;
 pub mod explain;
 pub mod import;

@@ -7,6 +7,7 @@
 
 pub mod canary;
 pub mod commit;
+pub mod effect;
 pub mod history;
 pub mod reach;
 pub mod rollback;
@@ -192,16 +193,17 @@ pub fn scopes(plan: &Plan, config: &fleet::Prefix) -> Vec<Scope> {
 fn faults(plan: &Plan, config: &fleet::Prefix, schemas: &Published) -> Vec<Fault> {
     let mut faults = Vec::new();
     for edit in plan.edits() {
-        let (Ok(key), Write::Put { value, .. }) =
-            (ConfigKey::from_key(config, &edit.key), &edit.write)
-        else {
+        let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
             continue;
         };
-        let Ok(value) = value::parse(value) else {
-            continue;
+        let found = match &edit.write {
+            Write::Delete => schemas.judge_unset(&key),
+            Write::Put { value, .. } => match value::parse(value) {
+                Ok(value) => schemas.judge(&key, &value),
+                Err(_) => continue,
+            },
         };
-        let found = schemas.judge(&key, &value).into_iter();
-        faults.extend(found.map(|violation| Fault {
+        faults.extend(found.into_iter().map(|violation| Fault {
             key: key.clone(),
             violation,
         }));

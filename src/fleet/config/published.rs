@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_yaml::Value;
 
-use super::schema::{Field, Schema, Violation};
+use super::schema::{Field, Schema, Violation, Weight};
 use super::secret::{Sensitivity, is_secret};
 use super::{ConfigKey, Scope};
 use crate::kv::{Change, Key, Prefix};
@@ -112,6 +112,22 @@ impl Published {
         }
     }
 
+    /// What is wrong with a key that goes. Whether a layer below has it is for others to say: some
+    /// layers are the instance's own.
+    #[must_use]
+    pub fn judge_unset(&self, key: &ConfigKey) -> Vec<Violation> {
+        let required = self.speaking_of(key).filter_map(|(service, schema)| {
+            let field = schema.field(key.path())?;
+            (field.required && field.default.is_none()).then_some(service)
+        });
+        let fault = |service: &ServiceName| Violation {
+            path: key.path().to_owned(),
+            message: format!("{service} requires it; another layer has to have it"),
+            weight: Weight::Warning,
+        };
+        required.map(fault).collect()
+    }
+
     fn speaking_of(&self, key: &ConfigKey) -> impl Iterator<Item = (&ServiceName, &Schema)> {
         let named = |service: &ServiceName| match &key.scope {
             Scope::Global => true,
@@ -180,6 +196,24 @@ mod tests {
             );
         }
         assert_eq!(known.broken().count(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_required_is_missed_when_it_goes() {
+        let known = published(&[(
+            "order",
+            r#"{"properties": {"a": {}, "b": {"default": 1}, "c": {}}, "required": ["a", "b"]}"#,
+        )]);
+        for (key, wanted) in [
+            ("order/a", 1),
+            ("global/a", 1),
+            ("order/b", 0),
+            ("order/c", 0),
+            ("user/a", 0),
+        ] {
+            let key = ConfigKey::parse(key).unwrap();
+            assert_eq!(known.judge_unset(&key).len(), wanted, "{key}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod draft;
 mod edit;
 mod explain;
 mod files;
+mod foreseen;
 mod history;
 mod preview;
 mod read;
@@ -130,6 +131,15 @@ fn secrets(reveal: bool) -> Secrets {
         Secrets::Revealed
     } else {
         Secrets::Masked
+    }
+}
+
+/// How differences of several lines are laid out.
+fn layout(side_by_side: bool) -> preview::Layout {
+    if side_by_side {
+        preview::Layout::SideBySide
+    } else {
+        preview::Layout::Unified
     }
 }
 

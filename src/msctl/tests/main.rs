@@ -12,6 +12,7 @@ mod config_canary;
 mod config_changes;
 mod config_docs;
 mod config_edit;
+mod config_effects;
 mod config_faults;
 mod config_race;
 mod config_rollout;

@@ -42,6 +42,9 @@ pub(super) struct Diff {
     /// Show secrets as they are
     #[arg(long)]
     reveal: bool,
+    /// Show what goes beside what comes, not above it
+    #[arg(long)]
+    side_by_side: bool,
 }
 
 /// One key on both sides.
@@ -67,6 +70,7 @@ impl Diff {
             (None, None) => return Err(Failure::usage("no service and no file is named")),
         };
         let mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
+        let layout = super::layout(self.side_by_side);
         let mut text = String::new();
         let mut differing = Vec::new();
         for (key, before, after) in &pairs {
@@ -75,7 +79,12 @@ impl Diff {
             if changed.meaning == Meaning::Stays {
                 continue;
             }
-            text.push_str(&preview::one(&key.to_string(), &changed, report.palette()));
+            text.push_str(&preview::one(
+                &key.to_string(),
+                &changed,
+                layout,
+                report.palette(),
+            ));
             let show = |side: Option<&[u8]>| {
                 side.map(|side| String::from_utf8_lossy(&mask.shown(key, side)).into_owned())
             };

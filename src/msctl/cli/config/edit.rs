@@ -9,6 +9,7 @@ use fleet::config::{ConfigKey, Scope};
 use fleet::release::Action;
 use fleet::{Edit as Change, Plan};
 
+use super::canary::Tries;
 use super::save::{self, How};
 use super::{draft::Draft, scope};
 use crate::change::{self, Proposal, schemas};
@@ -23,6 +24,8 @@ marked !masked stay as they are. Without --yes the change is shown and asked for
 pub(super) struct Edit {
     /// A service, or global
     scope: String,
+    #[command(flatten)]
+    tries: Tries,
     #[command(flatten)]
     how: How,
 }
@@ -84,12 +87,13 @@ impl Edit {
                 again(report, &draft, &fault)?;
                 continue;
             }
-            return match save::carry_out(session, proposal, &self.how, report).await {
-                Ok(_) if self.how.dry_run => {
+            let (tries, how) = (&self.tries, &self.how);
+            return match tries.carry_out(session, proposal, how, report).await {
+                Ok(()) if self.how.dry_run => {
                     report.note(&draft.place());
                     Ok(())
                 }
-                Ok(_) => {
+                Ok(()) => {
                     draft.remove();
                     Ok(())
                 }

@@ -44,7 +44,7 @@ impl Explain {
         let canary = entries
             .iter()
             .find_map(|entry| Standing::read(config, entry));
-        let canary = canary.and_then(Result::ok);
+        let canary = super::canary::readable(canary, &named.scope, report);
         let schema = known.get(&named.scope);
         let found = explain(
             config,

@@ -229,7 +229,12 @@ fn lines(
                 let open = fleet::config::secret::Sensitivity::Open;
                 let (before, after) = (before.as_deref(), after.as_deref());
                 let changed = compare(open, before, after, Secrets::Revealed);
-                text.push_str(&preview::one(&change.key, &changed, palette));
+                text.push_str(&preview::one(
+                    &change.key,
+                    &changed,
+                    preview::Layout::Unified,
+                    palette,
+                ));
             }
         }
         _ => text.push_str(&format!("  {}\n", fleet::safe::escape(&cells[3].text()))),

@@ -12,9 +12,11 @@ use fleet::rollout::{Answer as Verdict, Rollout};
 use fleet::{Outcome, Revision};
 use serde_json::{Value as Json, json};
 
-use super::{conflict, preview, secrets};
+use super::preview::{self, Layout};
+use super::{conflict, foreseen, layout, secrets};
 use crate::change::commit::{Stop, commit_all};
-use crate::change::reach::{Audience, Reach, wait};
+use crate::change::effect::foresee;
+use crate::change::reach::{Audience, wait};
 use crate::change::{self, Proposal};
 use crate::report::{Answer, Failure, Report};
 use crate::session::{Session, Writer};
@@ -44,9 +46,19 @@ pub(super) struct How {
     /// Show secrets in the preview
     #[arg(long)]
     pub(super) reveal: bool,
+    /// Show what goes beside what comes, not above it
+    #[arg(long)]
+    pub(super) side_by_side: bool,
     /// Write what the service's schema refuses, too
     #[arg(long)]
     pub(super) no_check: bool,
+}
+
+impl How {
+    /// How differences are shown.
+    pub(super) fn look(&self) -> (Secrets, Layout) {
+        (secrets(self.reveal), layout(self.side_by_side))
+    }
 }
 
 /// Carries a change out, and gives the revision it was written at; `None` where nothing was.
@@ -67,15 +79,16 @@ pub(super) async fn carry_out(
         check(&proposal, how, report)?;
         let secrets = secrets(how.reveal);
         let Some(writer) = &writer else {
-            let reach = Reach::read(session).await?;
+            let one = std::slice::from_ref(&proposal);
+            let foreseen = foresee(session, one).await?;
             let palette = report.palette();
+            let known = &proposal.schemas;
             let mut document = planned(&proposal, config, secrets);
-            let keys = proposal.keys(config);
-            let reached = reach.instances(&keys, &proposal.audience()).count();
-            document["reaches"] = json!(reached);
+            document["reaches"] = json!(foreseen.reached);
+            document["effects"] = foreseen::document(&foreseen, known, secrets);
             report.one(&document, |_, _| {
-                let shown = preview::proposal(&proposal, config, secrets, palette);
-                format!("{shown}{}", reaches(reached))
+                let shown = preview::proposal(&proposal, config, how.look(), palette);
+                format!("{shown}{}", foreseen::text(&foreseen, known, secrets))
             })?;
             return Ok(None);
         };
@@ -135,7 +148,7 @@ pub(super) async fn carry_out_all(
         check(one, how, report)?;
     }
     let shown = |palette| -> String {
-        let one = |one| preview::proposal(one, config, secrets(how.reveal), palette);
+        let one = |one| preview::proposal(one, config, how.look(), palette);
         proposals.iter().map(one).collect()
     };
     if how.dry_run {
@@ -257,12 +270,10 @@ pub(super) async fn ask(
     if report.can_ask() {
         let config = &session.prefixes().config;
         let palette = report.err_palette();
-        let secrets = secrets(how.reveal);
-        report.show(&preview::proposal(proposal, config, secrets, palette));
-        let reach = Reach::read(session).await?;
-        let keys = proposal.keys(config);
-        let reached = reach.instances(&keys, &proposal.audience()).count();
-        report.show(&reaches(reached));
+        report.show(&preview::proposal(proposal, config, how.look(), palette));
+        let foreseen = foresee(session, std::slice::from_ref(proposal)).await?;
+        let (known, secrets) = (&proposal.schemas, secrets(how.reveal));
+        report.show(&foreseen::text(&foreseen, known, secrets));
     }
     confirm(session, report)
 }
@@ -299,14 +310,6 @@ pub(super) fn confirm(session: &Session, report: &Report) -> Result<(), Failure>
                 Some(Answer::Yes) | None => Ok(()),
             }
         }
-    }
-}
-
-fn reaches(instances: usize) -> String {
-    match instances {
-        0 => "  reaches no running instance\n".to_owned(),
-        1 => "  reaches 1 instance\n".to_owned(),
-        many => format!("  reaches {many} instances\n"),
     }
 }
 

@@ -11,6 +11,7 @@ use fleet::config::secret::redact::holds_secret;
 use fleet::config::tree::{Tree, export};
 use fleet::release::Action;
 
+use super::canary::Tries;
 use super::save::{self, How};
 use super::{files, scope, secrets};
 use crate::change::{self, Proposal, schemas};
@@ -76,6 +77,8 @@ pub(super) struct Import {
     #[arg(long, value_name = "NAME", value_parser = notation)]
     format: Option<Notation>,
     #[command(flatten)]
+    tries: Tries,
+    #[command(flatten)]
     how: How,
 }
 
@@ -102,7 +105,14 @@ impl Import {
         let tree = files::keys_of(&self.file, notation, &text, &scope, &known)?;
         let found = difference(&tree, config, &listing.entries, Prune::Keep)
             .map_err(|error| files::failure(&self.file, &error))?;
-        write(session, found, listing.revision, &self.how, report).await
+        write(
+            session,
+            found,
+            listing.revision,
+            (&self.tries, &self.how),
+            report,
+        )
+        .await
     }
 }
 
@@ -127,6 +137,8 @@ pub(super) struct Apply {
     /// Delete keys that the tree does not have
     #[arg(long)]
     prune: bool,
+    #[command(flatten)]
+    tries: Tries,
     #[command(flatten)]
     how: How,
 }
@@ -169,7 +181,14 @@ impl Apply {
                 found.left.len()
             ));
         }
-        write(session, found, listing.revision, &self.how, report).await
+        write(
+            session,
+            found,
+            listing.revision,
+            (&self.tries, &self.how),
+            report,
+        )
+        .await
     }
 }
 
@@ -178,7 +197,7 @@ async fn write(
     session: &Session,
     found: Difference,
     revision: Revision,
-    how: &How,
+    (tries, how): (&Tries, &How),
     report: &mut Report,
 ) -> Result<(), Failure> {
     let config = &session.prefixes().config;
@@ -195,7 +214,7 @@ async fn write(
     let known = schemas::read(session, &scopes).await?;
     let with = |plan| Proposal::with(session, plan, revision, Action::Change, known.clone());
     let proposals: Vec<Proposal> = plans.into_iter().map(with).collect();
-    save::carry_out_all(session, proposals, how, report).await?;
+    tries.carry_out_all(session, proposals, how, report).await?;
     if how.dry_run {
         return Err(Failure::new(crate::report::Kind::Differs, ""));
     }

@@ -8,7 +8,8 @@ use fleet::release::Action;
 use fleet::{Entry, Revision, Seen};
 use serde_json::json;
 
-use super::save::{self, How};
+use super::canary::Tries;
+use super::save::How;
 use super::{key, one_line};
 use crate::change::{self, Proposal};
 use crate::report::{Failure, Report};
@@ -57,12 +58,8 @@ struct Only {
     /// Only if the key was last written at this revision; 0 for a key that is not there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     if_revision: Option<i64>,
-    /// Give it to these instances first; 'promote' gives it to all, 'abort' takes it back
-    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
-    canary: Vec<String>,
-    /// With --canary: promote after so long without trouble, abort at the first sign of it
-    #[arg(long, value_name = "TIME", requires = "canary", value_parser = crate::settings::duration)]
-    auto: Option<std::time::Duration>,
+    #[command(flatten)]
+    tries: Tries,
 }
 
 impl Set {
@@ -171,34 +168,7 @@ async fn run(
         return unchanged(session, &seen, report).await;
     }
     let proposal = Proposal::of(session, plan, revision, Action::Change).await?;
-    if only.canary.is_empty() {
-        return save::carry_out(session, proposal, how, report)
-            .await
-            .map(drop);
-    }
-    save::check(&proposal, how, report)?;
-    let proposal = change::canary::begin(session, proposal, &only.canary, &how.message).await?;
-    let Some(quiet) = only.auto.filter(|_| !how.dry_run) else {
-        return save::carry_out(session, proposal, how, report)
-            .await
-            .map(drop);
-    };
-    // Who could not be reached before the change cannot be blamed on it. Who answers is watched
-    // for anyway; --wait is for those who get it when it is promoted.
-    let keys = proposal.keys(config);
-    let (unreached, _) =
-        change::canary::watch::out_of_reach(session, &keys, &proposal.audience()).await?;
-    let tried = How {
-        wait: None,
-        ..how.clone()
-    };
-    let begun = save::carry_out(session, proposal.clone(), &tried, report).await?;
-    match begun.and_then(|revision| change::canary::begun(config, &proposal, revision)) {
-        Some(standing) => {
-            super::canary::auto(session, &standing, quiet, &unreached, how, report).await
-        }
-        None => Ok(()),
-    }
+    only.tries.carry_out(session, proposal, how, report).await
 }
 
 async fn unchanged(
