@@ -32,6 +32,8 @@
 //! | `platform_config_stale` | gauge | 1 while the config may be old |
 //! | `platform_config_rejected` | gauge | values refused now |
 //! | `platform_config_rejected_total` | counter | values refused since the start |
+//! | `platform_config_panics_total` | counter | times the service's own code for a value panicked |
+//! | `platform_loop_running{loop}` | gauge | background loops that run: each below what it was after the start ended by a fault |
 //! | `platform_schema_published_total` | counter | times this instance wrote the config's schema |
 //! | `platform_schema_failures_total` | counter | attempts to publish it that failed |
 //! | `platform_discovery_instances{service}` | gauge | instances known |
@@ -55,10 +57,14 @@ pub mod discover;
 mod error;
 pub mod gateway;
 pub mod liveness;
+mod pace;
 pub mod platform;
 pub mod register;
+mod running;
 pub mod server;
 mod status;
+pub mod telemetry;
+pub mod trace;
 mod transcode;
 
 pub use channel::{Channel, ChannelOptions};

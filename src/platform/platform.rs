@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::discover::{Discovery, Knowledge, ServiceView};
 use crate::error::Error;
 use crate::liveness::{CheckResult, Liveness};
-use crate::server::Service;
+use crate::server::{Service, Upkeep};
+use crate::telemetry::Exporter;
 
 mod builder;
 mod serving;
@@ -50,7 +51,10 @@ struct Inner {
     channels: Mutex<HashMap<String, Channel>>,
     options: ChannelOptions,
     _follower: Option<AbortOnDropHandle<()>>,
+    _file_follower: Option<AbortOnDropHandle<()>>,
     _publisher: Option<AbortOnDropHandle<()>>,
+    telemetry: Option<Exporter>,
+    _upkeep: Option<Upkeep>,
 }
 
 /// How long things may take.

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::dial::{Dial, Transport};
 use super::state::{Condition, LinkState};
 use crate::backoff::Backoff;
+use crate::figures;
 use crate::settings::Settings;
 
 /// The least time between two connection attempts, however many calls ask for one.
@@ -323,6 +324,7 @@ impl Task {
         match leader.await {
             Ok(Ok(status)) => {
                 connection.hear();
+                figures::member_up(&self.endpoint);
                 self.standing.send_if_modified(|standing| {
                     let leaderless = status.leader == 0;
                     std::mem::replace(&mut standing.leaderless, leaderless) != leaderless
@@ -344,6 +346,7 @@ impl Task {
     }
 
     fn up(&mut self, connection: &Connection) {
+        figures::member_up(&self.endpoint);
         self.backoff.reset();
         self.standing
             .send_modify(|standing| standing.phase = Phase::Up(connection.clone()));
@@ -357,6 +360,7 @@ impl Task {
     }
 
     fn down(&mut self, cause: &str) {
+        figures::member_down(&self.endpoint);
         let cause: Arc<str> = cause.into();
         self.standing.send_modify(|standing| {
             standing.phase = Phase::Down(Arc::clone(&cause));

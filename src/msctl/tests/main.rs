@@ -7,6 +7,8 @@
 )]
 
 mod bad_input;
+mod call_flags;
+mod call_kept;
 mod config;
 mod config_canary;
 mod config_changes;
@@ -20,10 +22,12 @@ mod config_secrets;
 mod config_trees;
 mod console;
 mod demo;
+mod doctor;
 mod gateway;
 mod help;
 mod main_job;
 mod services;
 mod settings;
 mod terminal;
+mod turn;
 mod world;

@@ -20,6 +20,9 @@ use crate::status;
 /// How long etcd may take to be told that the instance is gone; its lease runs out otherwise.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long the collector may take for the last spans; they are lost otherwise.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
 /// See the module. Dropping it cuts every connection and leaves the record to its lease.
 #[derive(Debug)]
 pub struct Serving {
@@ -211,6 +214,9 @@ impl Serving {
                 cut_off = drained.cut_off,
                 "calls that did not finish in time were cut off"
             );
+        }
+        if let Some(telemetry) = &platform.0.telemetry {
+            telemetry.shutdown(LAST_SPANS).await;
         }
         tracing::info!(instance = %id, "stopped");
     }

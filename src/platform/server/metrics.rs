@@ -1,20 +1,53 @@
 //! `/metrics`: one Prometheus recorder for the process, installed with the first server. Everything in this
 //! library counts with the `metrics` macros and knows nothing of it.
 
-use std::sync::OnceLock;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Upper bounds of the latency buckets, seconds: from a cached answer to a lost one.
 const LATENCY: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// How often samples of histograms are summed up. Until then each takes memory of its own.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// The process's recorder; `None` when the process has installed another one, whose business it is then.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
+}
+
+/// Sums up the samples of histograms while it, or a clone, is kept, so that memory does not grow where nobody
+/// asks for `/metrics`. Several in one process do no harm.
+#[derive(Clone, Debug)]
+pub(crate) struct Upkeep {
+    _task: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Upkeep {
+    /// `None` outside of a runtime, and where the recorder is not ours.
+    pub(crate) fn start() -> Option<Self> {
+        let recorder = recorder()?;
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let task = runtime.spawn(async {
+            let rounds = metrics::counter!("server_metrics_upkeeps_total");
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                recorder.run_upkeep();
+                rounds.increment(1);
+            }
+        });
+        Some(Self {
+            _task: Arc::new(AbortOnDropHandle::new(task)),
+        })
+    }
 }
 
 fn install() -> Option<PrometheusHandle> {

@@ -18,9 +18,9 @@ use crate::change::commit::{Stop, commit_all};
 use crate::change::effect::foresee;
 use crate::change::reach::{Audience, wait};
 use crate::change::{self, Proposal};
-use crate::report::{Answer, Failure, Report};
+use crate::cli::consent;
+use crate::report::{Failure, Report};
 use crate::session::{Session, Writer};
-use crate::settings::Stage;
 
 /// What every change may be told.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -174,7 +174,7 @@ pub(super) async fn carry_out_all(
         report.show(&format!("  {}\n", counted(keys, proposals.len())));
     }
     if !how.yes {
-        confirm(session, report)?;
+        consent::context(session, report)?;
     }
     let all = proposals.len();
     let mut progress = report.progress(keys);
@@ -275,42 +275,7 @@ pub(super) async fn ask(
         let (known, secrets) = (&proposal.schemas, secrets(how.reveal));
         report.show(&foreseen::text(&foreseen, known, secrets));
     }
-    confirm(session, report)
-}
-
-/// Asks for the context's word.
-pub(super) fn confirm(session: &Session, report: &Report) -> Result<(), Failure> {
-    let context = session.context();
-    let stopped = || Failure::failed("nothing was written");
-    match context.stage {
-        Stage::Production => {
-            let question = format!(
-                "'{}' is a production context. Type its name to write:",
-                context.name
-            );
-            match report.ask(&question) {
-                Some(answer) if answer == *context.name => Ok(()),
-                Some(_) => Err(stopped()),
-                None => Err(Failure::refused(format!(
-                    "context '{}' is production and nobody is here to confirm",
-                    context.name
-                ))
-                .next("Give --yes if you mean it.")),
-            }
-        }
-        Stage::Ordinary => {
-            let members = context.members();
-            let question = if *context.name == *members {
-                format!("Save to etcd {members}?")
-            } else {
-                format!("Save to {} (etcd {members})?", context.name)
-            };
-            match report.confirm(&question) {
-                Some(Answer::No) => Err(stopped()),
-                Some(Answer::Yes) | None => Ok(()),
-            }
-        }
-    }
+    consent::context(session, report)
 }
 
 async fn applied(
