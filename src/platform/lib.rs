@@ -43,6 +43,7 @@
 //! | `platform_channel_retries_total{service}` | counter | attempts beyond the first |
 //! | `platform_channel_ejections_total{service}` | counter | times a breaker opened |
 //! | `platform_channel_unavailable_total{service}` | counter | calls refused as nothing was ready |
+//! | `server_key_reload_failures_total` | counter | changed lists of API keys that could not be used |
 //! | `gateway_upstreams` | gauge | servers that the gateway stands in front of |
 //! | `gateway_upstreams_unknown` | gauge | those of which it does not know yet what they serve |
 //! | `gateway_services` | gauge | gRPC services that it serves |
