@@ -79,6 +79,8 @@ impl Keeper {
         let learning = Learning {
             channel: options.channel.clone(),
             refresh: options.refresh,
+            reflection: options.reflection.clone(),
+            fallback: options.fallback.clone(),
             turns: Arc::new(Semaphore::new(MOST_ASKED)),
         };
         let mut keeper = Self {
