@@ -73,6 +73,28 @@ pub enum Code {
 }
 
 impl Code {
+<<<<<<< HEAD
+    /// So many instances, or values, that have it, in a few words: `2 hung`, `1 value refused`.
+    #[must_use]
+    pub fn counted(self, count: usize) -> String {
+        let many = |one: &str, many: &str| match count {
+            1 => format!("1 {one}"),
+            count => format!("{count} {many}"),
+        };
+        match self {
+            Self::Hung => format!("{count} hung"),
+            Self::Unreachable => format!("{count} unreachable"),
+            Self::NotServing => format!("{count} not serving"),
+            Self::NoLease => format!("{count} without lease"),
+            Self::LeaseRunsOut => many("lease running out", "leases running out"),
+            Self::NoEndpoint => format!("{count} without endpoint"),
+            Self::ConfigRejected => many("value refused", "values refused"),
+            Self::StaleView => many("old view of etcd", "old views of etcd"),
+            Self::NotAlive => format!("{count} not alive"),
+            Self::PoisonRecord => many("record unreadable", "records unreadable"),
+        }
+    }
+=======
     /// All of them.
     pub const ALL: [Self; 19] = [
         Self::Hung,
@@ -95,6 +117,7 @@ impl Code {
         Self::Alarm,
         Self::QuotaNear,
     ];
+>>>>>>> main
 
     /// The code as JSON has it.
     #[must_use]
