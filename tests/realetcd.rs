@@ -1,9 +1,10 @@
-//! A real etcd, or a cluster of three, each with a directory and loopback ports of its own.
+//! A real etcd, or a cluster of three, each with a directory and loopback ports of its own, which
+//! nobody takes while it is down.
 //!
 //! Ended by its process id when dropped. A machine without etcd fails the test and is told what to
 //! install; no test is skipped for it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::peers::Peers;
+use crate::port::Port;
 
 const MISSING: &str = "these tests need a real etcd: `apt-get install etcd-server etcd-client` (or put `etcd` and `etcdctl` on the PATH)";
 
@@ -23,20 +27,16 @@ const START: Duration = Duration::from_secs(60);
 pub struct RealEtcd {
     name: String,
     directory: TempDir,
-    client: SocketAddr,
-    peer: SocketAddr,
-    /// Where plain HTTP answers, TLS or not.
-    plain: SocketAddr,
+    client: Port,
+    peer: Port,
+    /// Where the other members reach it: its own peer port, or a proxy in front of that.
+    peer_address: SocketAddr,
+    /// Where plain HTTP answers beside TLS.
+    plain: Option<Port>,
     scheme: &'static str,
     cluster: String,
     extra: Vec<String>,
     process: Mutex<Option<Child>>,
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free loopback port")
 }
 
 impl RealEtcd {
@@ -48,7 +48,7 @@ impl RealEtcd {
     /// The same with further arguments for etcd, such as `--quota-backend-bytes=…`.
     pub async fn start_with(extra: &[&str]) -> Self {
         let mut member = Self::prepare("one".to_owned(), extra);
-        member.cluster = format!("one=http://{}", member.peer);
+        member.cluster = format!("one=http://{}", member.peer_address);
         member.spawn();
         member.ready().await;
         member
@@ -58,28 +58,30 @@ impl RealEtcd {
     /// as `--trusted-ca-file=…` for an etcd that asks for its clients' certificates.
     pub async fn start_tls(certificate: &Path, key: &Path, extra: &[&str]) -> Self {
         let mut member = Self::prepare("one".to_owned(), extra);
-        member.cluster = format!("one=http://{}", member.peer);
+        member.cluster = format!("one=http://{}", member.peer_address);
         member.scheme = "https";
-        member.plain = free_port();
+        let plain = Port::reserve();
         for (name, file) in [("cert-file", certificate), ("key-file", key)] {
             member.extra.push(format!("--{name}={}", file.display()));
         }
         member
             .extra
-            .push(format!("--listen-metrics-urls=http://{}", member.plain));
+            .push(format!("--listen-metrics-urls=http://{}", plain.address()));
+        member.plain = Some(plain);
         member.spawn();
         member.ready().await;
         member
     }
 
     fn prepare(name: String, extra: &[&str]) -> Self {
-        let client = free_port();
+        let peer = Port::reserve();
         Self {
             name,
             directory: tempfile::tempdir().expect("a temporary directory"),
-            client,
-            peer: free_port(),
-            plain: client,
+            client: Port::reserve(),
+            peer_address: peer.address(),
+            peer,
+            plain: None,
             scheme: "http",
             cluster: String::new(),
             extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
@@ -90,13 +92,13 @@ impl RealEtcd {
     /// Where clients reach it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.client
+        self.client.address()
     }
 
     /// The address as an endpoint: `127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        self.client.to_string()
+        self.address().to_string()
     }
 
     /// Its name in the cluster.
@@ -121,16 +123,18 @@ impl RealEtcd {
             .arg(self.data())
             .arg(format!(
                 "--listen-client-urls={}://{}",
-                self.scheme, self.client
+                self.scheme,
+                self.address()
             ))
             .arg(format!(
                 "--advertise-client-urls={}://{}",
-                self.scheme, self.client
+                self.scheme,
+                self.address()
             ))
-            .arg(format!("--listen-peer-urls=http://{}", self.peer))
+            .arg(format!("--listen-peer-urls=http://{}", self.peer.address()))
             .arg(format!(
                 "--initial-advertise-peer-urls=http://{}",
-                self.peer
+                self.peer_address
             ))
             .arg(format!("--initial-cluster={}", self.cluster))
             .args(["--logger=zap", "--log-level=warn"])
@@ -173,7 +177,8 @@ impl RealEtcd {
 
     /// A page of etcd's plain HTTP, such as `/metrics`; `None` when it does not answer.
     pub async fn http(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.plain).await.ok()?;
+        let plain = self.plain.as_ref().unwrap_or(&self.client).address();
+        let mut stream = TcpStream::connect(plain).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: etcd\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
@@ -236,6 +241,61 @@ impl RealEtcd {
         }
     }
 
+    /// Its id in the cluster, in hex. It answers without a leader, too.
+    async fn id(&self) -> String {
+        let metrics = self.http("/metrics").await.unwrap_or_default();
+        let id = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("etcd_server_id{server_id=\""));
+        let id = id.and_then(|rest| rest.split('"').next());
+        id.expect("a member that serves and says its id").to_owned()
+    }
+
+    /// Whether it believes itself to be the leader.
+    async fn leads(&self) -> bool {
+        let asked = tokio::time::timeout(Duration::from_secs(2), self.http("/metrics"));
+        let metrics = asked.await.ok().flatten().unwrap_or_default();
+        metrics
+            .lines()
+            .any(|line| line == "etcd_server_is_leader 1")
+    }
+
+    /// The revision of its store.
+    pub async fn revision(&self) -> i64 {
+        let status = self.etcdctl(&["endpoint", "status", "-w=json"]).await;
+        number_after(&status, "\"revision\":")
+    }
+
+    /// Forgets all history before now.
+    pub async fn compact(&self) {
+        let now = self.revision().await.to_string();
+        self.etcdctl(&["compact", "--physical", &now]).await;
+    }
+
+    /// Gives a database that was over its quota room again, and disarms the alarm.
+    pub async fn make_room(&self) {
+        self.compact().await;
+        self.etcdctl(&["defrag"]).await;
+        self.etcdctl(&["alarm", "disarm"]).await;
+    }
+
+    /// Turns authentication on, with a user `root` of this password who may do everything. Start
+    /// it with `--bcrypt-cost=4`, for the sake of the machine; `--auth-token-ttl=…` are the seconds
+    /// that a token outlives its last use.
+    pub async fn turn_auth_on(&self, password: &str) {
+        let user = format!("root:{password}");
+        self.etcdctl(&["role", "add", "root"]).await;
+        self.etcdctl(&["user", "add", &user]).await;
+        self.etcdctl(&["user", "grant-role", "root", "root"]).await;
+        self.etcdctl(&["auth", "enable"]).await;
+    }
+
+    /// Turns it off again, users and roles left.
+    pub async fn turn_auth_off(&self, password: &str) {
+        let user = format!("--user=root:{password}");
+        self.etcdctl(&[&user, "auth", "disable"]).await;
+    }
+
     /// Runs `etcdctl` against this member and gives what it printed.
     pub async fn etcdctl(&self, arguments: &[&str]) -> String {
         etcdctl(&[self.endpoint()], arguments).await
@@ -253,17 +313,37 @@ impl Drop for RealEtcd {
 pub struct Cluster {
     /// The members, in the order of their endpoints.
     pub members: Vec<RealEtcd>,
+    /// The network between them, where it can be torn.
+    peers: Option<Peers>,
 }
 
 impl Cluster {
     /// Starts three members and waits until each serves.
     pub async fn start() -> Self {
-        let mut members: Vec<_> = (1..=3)
-            .map(|number| RealEtcd::prepare(format!("m{number}"), &[]))
-            .collect();
+        Self::launch(Self::prepare(&[]), None).await
+    }
+
+    /// The same, with members that can be isolated from each other.
+    pub async fn start_divisible() -> Self {
+        let mut members = Self::prepare(&[]);
+        let behind: Vec<_> = members.iter().map(|one| one.peer.address()).collect();
+        let (peers, before) = Peers::start(&behind);
+        for (member, address) in members.iter_mut().zip(before) {
+            member.peer_address = address;
+        }
+        Self::launch(members, Some(peers)).await
+    }
+
+    fn prepare(extra: &[&str]) -> Vec<RealEtcd> {
+        (1..=3)
+            .map(|number| RealEtcd::prepare(format!("m{number}"), extra))
+            .collect()
+    }
+
+    async fn launch(mut members: Vec<RealEtcd>, peers: Option<Peers>) -> Self {
         let cluster = members
             .iter()
-            .map(|member| format!("{}=http://{}", member.name, member.peer))
+            .map(|member| format!("{}=http://{}", member.name, member.peer_address))
             .collect::<Vec<_>>()
             .join(",");
         for member in &mut members {
@@ -273,7 +353,54 @@ impl Cluster {
         for member in &members {
             member.ready().await;
         }
-        Self { members }
+        Self { members, peers }
+    }
+
+    /// Kills all members, deletes their data, and starts them anew on the same ports.
+    pub async fn wipe(&self) {
+        for member in &self.members {
+            member.kill();
+        }
+        for member in &self.members {
+            let _ = std::fs::remove_dir_all(member.data());
+            member.spawn();
+        }
+        for member in &self.members {
+            member.ready().await;
+        }
+    }
+
+    /// Cuts these members off from the others, both ways, as a network does that drops packets;
+    /// clients still reach all of them. With none of them named the network is whole again.
+    ///
+    /// # Panics
+    /// When the cluster was not started as a divisible one.
+    pub async fn isolate(&self, members: &[usize]) {
+        let peers = self.peers.as_ref().expect("a cluster that is divisible");
+        let mut isolated = Vec::new();
+        for place in members {
+            isolated.push((*place, self.members[*place].id().await));
+        }
+        peers.isolate(isolated);
+    }
+
+    /// The member that leads, once one says so and is not among those left out.
+    pub async fn leader_beside(&self, left_out: &[usize]) -> usize {
+        let deadline = Instant::now() + START;
+        loop {
+            for (place, member) in self.members.iter().enumerate() {
+                if !left_out.contains(&place) && member.leads().await {
+                    return place;
+                }
+            }
+            assert!(Instant::now() < deadline, "no leader after {START:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The member that leads.
+    pub async fn leader(&self) -> usize {
+        self.leader_beside(&[]).await
     }
 
     /// Where clients reach them.
@@ -286,6 +413,14 @@ impl Cluster {
     pub async fn etcdctl(&self, arguments: &[&str]) -> String {
         etcdctl(&self.endpoints(), arguments).await
     }
+}
+
+fn number_after(text: &str, name: &str) -> i64 {
+    let rest = text.split_once(name).map_or("", |(_, rest)| rest);
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    rest[..end.unwrap_or(rest.len())]
+        .parse()
+        .unwrap_or_else(|_| panic!("no {name} in {text}"))
 }
 
 /// Runs `etcdctl` and gives what it printed; fails the test when it failed.

@@ -20,5 +20,5 @@ pub use client::state::{Condition, LinkState, MemberState};
 pub use client::{Client, Transport};
 pub use error::Error;
 pub use lease::{Gate, LeaseKeeper, LeaseOptions, LeaseState};
-pub use mirror::{Mirror, MirrorEvent, MirrorOptions};
+pub use mirror::{History, Mirror, MirrorEvent, MirrorOptions, Scope};
 pub use settings::{Credentials, Settings, TlsSettings};

@@ -1,4 +1,4 @@
-//! A prefix of etcd, mirrored: listed once, then followed event by event for ever.
+//! One prefix of etcd or several, mirrored: listed once, then followed event by event for ever.
 //!
 //! No event is missed and none is given twice. A watch resumes after the last event it gave and
 //! after nothing else: a reply to a progress request proves freshness but moves no position. When
@@ -7,16 +7,22 @@
 
 mod batch;
 mod held;
+mod history;
+mod merge;
 mod proof;
+mod scope;
 mod session;
+mod watching;
 
 use std::time::Duration;
 
-use fleet::{Change, Entry, Prefix, Revision};
+use fleet::{Change, Entry, Revision};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
+pub use history::History;
+pub use scope::Scope;
 use session::Session;
 
 /// How to mirror.
@@ -49,21 +55,22 @@ impl Default for MirrorOptions {
 /// What a mirror tells its reader, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MirrorEvent {
-    /// The whole prefix; once, and before any change.
+    /// All there is, as it stood at one revision; once, and before any change.
     Listed {
         /// When it stood so.
         revision: Revision,
         /// In the order of the keys.
         entries: Vec<Entry>,
     },
-    /// What one revision changed, to be applied at once. After a gap in history it is the
-    /// difference to what was given before, deletes included; when etcd was wiped or replaced, its
-    /// revision may be lower than those before.
+    /// What one revision changed, in all prefixes, to be applied at once. After a gap in history it
+    /// is the difference to what was given before, deletes included.
     Changed {
         /// The revision.
         revision: Revision,
         /// Never empty; a key stands in it once.
         changes: Vec<Change>,
+        /// Whether the store is still the one that the earlier events told of.
+        history: History,
     },
     /// What was given so far is all there is as of this revision. Given when the watch stands, and
     /// with every later proof.
@@ -79,38 +86,39 @@ pub enum MirrorEvent {
     },
 }
 
-/// The task that mirrors a prefix. Dropping it ends the task; dropping the receiver does, too.
+/// The task that mirrors. Dropping it ends the task; dropping the receiver does, too.
 #[derive(Debug)]
 pub struct Mirror {
-    prefix: Prefix,
+    scope: Scope,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Mirror {
-    /// Starts mirroring. Events come through a bounded channel; the first is `Listed`, or `Stale`
-    /// when etcd is away.
+    /// Starts mirroring one prefix, or a [`Scope`] of several: then what one revision did to all
+    /// of them comes as one `Changed`, at the price of one more exchange with etcd for each
+    /// change. Whoever does not need that spawns a mirror for each prefix.
+    ///
+    /// Events come through a bounded channel; the first is `Listed`, or `Stale` when etcd is away.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
     pub fn spawn(
         client: Client,
-        prefix: Prefix,
+        scope: impl Into<Scope>,
         options: MirrorOptions,
     ) -> (Self, mpsc::Receiver<MirrorEvent>) {
+        let scope = scope.into();
         let (events, receiver) = mpsc::channel(options.capacity.max(1));
-        let session = Session::new(client, prefix.clone(), options, events);
+        let session = Session::new(client, &scope, options, events);
         let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
-        let mirror = Self {
-            prefix,
-            _task: task,
-        };
+        let mirror = Self { scope, _task: task };
         (mirror, receiver)
     }
 
     /// What is mirrored.
     #[must_use]
-    pub fn prefix(&self) -> &Prefix {
-        &self.prefix
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 }

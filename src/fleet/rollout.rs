@@ -4,12 +4,14 @@
 //! An instance counts as running a change only by its own word. One that cannot speak (a foreign
 //! record, no status) is never counted as done, and never silently left out.
 
+pub mod tally;
+
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::ConfigKey;
+use crate::config::{ConfigKey, Scope};
 use crate::health::Health;
 use crate::kv::Revision;
 use crate::service::{Format, Instance, InstanceId, ServiceName};
@@ -18,7 +20,7 @@ use crate::status::{Applied, StatusRecord};
 /// The answers of all instances that a change reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rollout {
-    /// The revision that was written.
+    /// The newest revision that was asked about.
     pub revision: i64,
     /// Who it reaches, in the order of services and names.
     pub instances: Vec<Target>,
@@ -57,58 +59,88 @@ pub enum Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
+    /// It has taken it in, and runs another value of its own all the same.
+    Overridden {
+        /// Which key.
+        key: String,
+        /// What gives the other value, in words.
+        by: String,
+    },
     /// It says nothing of its config.
     Silent,
 }
 
-/// Asks the status records how far a change of these keys has come. `instances` are those the
-/// change reaches; `status` finds what one says of itself.
+/// Asks the status records how far changes have come: each key with the revision that set or
+/// unset it. `instances` are those the changes reach, and each is asked about the keys it reads;
+/// `status` finds what one says of itself.
 pub fn rollout<'a>(
-    revision: Revision,
-    keys: &[ConfigKey],
+    changes: &[(ConfigKey, Revision)],
     instances: impl IntoIterator<Item = &'a Instance>,
     mut status: impl FnMut(&Instance) -> Option<&'a StatusRecord>,
 ) -> Rollout {
+    // As the records name them; made once, not once for each instance.
+    let changes: Vec<_> = changes
+        .iter()
+        .map(|(key, revision)| (&key.scope, key.to_string(), revision.0))
+        .collect();
     let mut targets: Vec<Target> = instances
         .into_iter()
         .map(|instance| Target {
             service: instance.record.service.clone(),
             instance: instance.record.id.clone(),
             answer: match status(instance) {
-                Some(record) if instance.format == Format::Native => answer(record, keys, revision),
+                Some(record) if instance.format == Format::Native => {
+                    let reads = |scope: &Scope| match scope {
+                        Scope::Global => true,
+                        Scope::Service(service) => *service == instance.record.service,
+                    };
+                    let read = changes.iter().filter(|(scope, ..)| reads(scope));
+                    answer(record, read.map(|(_, key, revision)| (&**key, *revision)))
+                }
                 _ => Answer::Silent,
             },
         })
         .collect();
     targets.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
+    let newest = changes.iter().map(|(_, _, revision)| *revision).max();
     Rollout {
-        revision: revision.0,
+        revision: newest.unwrap_or_default(),
         instances: targets,
     }
 }
 
-fn answer(record: &StatusRecord, keys: &[ConfigKey], revision: Revision) -> Answer {
-    let refused = keys
-        .iter()
-        .find_map(|key| match record.applied(&key.to_string(), revision.0) {
-            Applied::Refused(rejected) => Some(Answer::Refused {
-                key: rejected.key.clone(),
-                error: crate::safe::escape(&rejected.error).into_owned(),
-            }),
-            Applied::Yes | Applied::NotYet => None,
-        });
-    match refused {
-        Some(refused) => refused,
-        None if record.revision >= revision.0 => Answer::Applied,
-        None => Answer::Waiting {
-            runs: record.revision,
-            because: if record.liveness.alive {
-                record.watch.stale.clone()
-            } else {
-                Some(record.liveness.detail.clone())
-            },
-        },
+/// The worst of what it says of each change.
+fn answer<'k>(record: &StatusRecord, changes: impl Iterator<Item = (&'k str, i64)>) -> Answer {
+    let mut worst = Answer::Applied;
+    for (key, revision) in changes {
+        match (record.applied(key, revision), &worst) {
+            (Applied::Refused(rejected), _) => {
+                return Answer::Refused {
+                    key: rejected.key.clone(),
+                    error: crate::safe::escape(&rejected.error).into_owned(),
+                };
+            }
+            (Applied::NotYet, Answer::Applied | Answer::Overridden { .. }) => {
+                let scope = key.split_once('/').map_or("", |(scope, _)| scope);
+                worst = Answer::Waiting {
+                    runs: record.taken_of(scope),
+                    because: if record.liveness.alive {
+                        record.watch.stale.clone()
+                    } else {
+                        Some(record.liveness.detail.clone())
+                    },
+                };
+            }
+            (Applied::Overridden(overridden), Answer::Applied) => {
+                worst = Answer::Overridden {
+                    key: key.to_owned(),
+                    by: record.by(overridden),
+                };
+            }
+            (Applied::Yes | Applied::NotYet | Applied::Overridden(_), _) => {}
+        }
     }
+    worst
 }
 
 impl Rollout {
@@ -135,7 +167,8 @@ impl Rollout {
         self.applied() == self.instances.len()
     }
 
-    /// Whether nothing more will come: everyone has answered, or cannot.
+    /// Whether nothing more will come: everyone has answered, or cannot. One that runs a value of
+    /// its own has answered.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let waiting = |target: &Target| matches!(target.answer, Answer::Waiting { .. });
@@ -185,6 +218,7 @@ impl fmt::Display for Answer {
                 "has not answered (runs r{runs}: {})",
                 crate::safe::escape(why)
             ),
+            Self::Overridden { key, by } => write!(f, "runs {by} in place of {key}"),
             Self::Silent => f.write_str("does not say what it runs"),
         }
     }
@@ -239,6 +273,8 @@ pub fn decide(
         let because = match target.map(|target| &target.answer) {
             None => format!("{id} disappeared"),
             Some(Answer::Refused { key, error }) => format!("{id} refused {key}: {error}"),
+            // It would be quiet for ever, and prove nothing.
+            Some(answer @ Answer::Overridden { .. }) => format!("{id} {answer}"),
             Some(_) => match seen
                 .iter()
                 .find(|seen| seen.instance == *id)
@@ -279,10 +315,10 @@ pub fn decide(
 mod tests {
     use super::*;
     use crate::service::InstanceRecord;
-    use crate::status::{Liveness, Rejected, WatchFreshness};
+    use crate::status::{Liveness, Overridden, Rejected, Taken, WatchFreshness};
     use proptest::prelude::*;
 
-    fn instance(id: &str) -> Instance {
+    pub(super) fn instance(id: &str) -> Instance {
         let service = ServiceName::new("order").unwrap();
         Instance {
             record: InstanceRecord::new(service, InstanceId::new(id).unwrap()),
@@ -294,7 +330,7 @@ mod tests {
         }
     }
 
-    fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
+    pub(super) fn status(revision: i64, rejected: &[(&str, i64)]) -> StatusRecord {
         let rejected = rejected.iter().map(|(key, revision)| Rejected {
             key: (*key).into(),
             revision: *revision,
@@ -302,6 +338,12 @@ mod tests {
         });
         StatusRecord {
             revision,
+            taken: Some(Taken {
+                service: revision,
+                global: revision,
+            }),
+            canary: None,
+            overridden: Vec::new(),
             rejected: rejected.collect(),
             liveness: Liveness {
                 alive: true,
@@ -323,9 +365,14 @@ mod tests {
     }
 
     fn of(records: &[(&str, Option<StatusRecord>)]) -> Rollout {
+        of_changes(&[("order/timeout.write", 812)], records)
+    }
+
+    fn of_changes(changes: &[(&str, i64)], records: &[(&str, Option<StatusRecord>)]) -> Rollout {
         let instances: Vec<_> = records.iter().map(|(id, _)| instance(id)).collect();
-        let key = ConfigKey::parse("order/timeout.write").unwrap();
-        rollout(Revision(812), &[key], &instances, |instance| {
+        let change = |(key, at): &(&str, i64)| (ConfigKey::parse(key).unwrap(), Revision(*at));
+        let changes: Vec<_> = changes.iter().map(change).collect();
+        rollout(&changes, &instances, |instance| {
             let found = records
                 .iter()
                 .find(|(id, _)| *id == instance.record.id.as_str());
@@ -360,6 +407,66 @@ mod tests {
     fn a_refusal_of_an_older_value_does_not_speak_of_this_one() {
         let found = of(&[("o-1", Some(status(812, &[("order/timeout.write", 700)])))]);
         assert!(found.is_complete());
+    }
+
+    #[test]
+    fn each_key_is_asked_about_at_its_own_revision() {
+        let refusing = || Some(status(820, &[("order/timeout.write", 812)]));
+        let changes = [("order/timeout.write", 812), ("order/page.size", 820)];
+        let found = of_changes(&changes, &[("o-1", refusing())]);
+        assert_eq!(found.revision, 820);
+        assert_eq!(
+            found.refused().count(),
+            1,
+            "a later write of another key mends nothing: {found}"
+        );
+        // An unset is a change like any other: its revision is that of the transaction.
+        let late = of_changes(&[("order/page.size", 821)], &[("o-1", refusing())]);
+        assert_eq!(
+            late.to_string(),
+            "0 of 1 instance applied it; o-1 has not answered (runs r820)"
+        );
+    }
+
+    #[test]
+    fn a_change_of_one_scope_is_not_proved_by_news_of_the_other() {
+        let mut behind = status(900, &[]);
+        behind.taken = Some(Taken {
+            service: 700,
+            global: 900,
+        });
+        let found = of_changes(&[("order/timeout.write", 812)], &[("o-1", Some(behind))]);
+        assert_eq!(
+            found.to_string(),
+            "0 of 1 instance applied it; o-1 has not answered (runs r700)"
+        );
+        // What other services read is not asked of this one.
+        let other = of_changes(&[("user/a", 950)], &[("o-1", Some(status(1, &[])))]);
+        assert!(other.is_complete());
+    }
+
+    #[test]
+    fn an_instance_that_runs_a_value_of_its_own_has_not_applied_it() {
+        let mut own = status(812, &[]);
+        own.overridden = vec![Overridden {
+            path: "timeout.write".into(),
+            variable: Some("ORDER__TIMEOUT__WRITE".into()),
+        }];
+        let found = of(&[("o-1", Some(own)), ("o-2", Some(status(812, &[])))]);
+        assert_eq!(
+            found.to_string(),
+            "1 of 2 instances applied it; o-1 runs the environment's ORDER__TIMEOUT__WRITE in place of order/timeout.write"
+        );
+        assert!(found.is_settled(), "nothing more will come of it");
+        let minute = Duration::from_secs(60);
+        let verdict = decide(
+            &ids(&["o-1"]),
+            &found,
+            &[],
+            (Duration::ZERO, minute),
+            (Duration::ZERO, minute),
+        );
+        assert!(matches!(verdict, Verdict::Abort { .. }), "{verdict:?}");
     }
 
     #[test]

@@ -5,23 +5,24 @@
 //! Nothing here asks or prints. What was read for the edits is the guard of the edits; nothing is
 //! read again in its place.
 
+pub mod canary;
+pub mod commit;
+pub mod history;
 pub mod reach;
+pub mod rollback;
 pub mod schemas;
-
-use std::hash::{BuildHasher, RandomState};
 
 use fleet::config::conflict::{self, Take, ThreeWay};
 use fleet::config::schema::{Violation, Weight};
-use fleet::config::{ConfigKey, Scope, canary, value};
-use fleet::release::{Action, Author, Recording, ReleaseError, retention};
-use fleet::{Conflict, Edit, Entry, Outcome, Plan, PlanError, Revision, Write};
+use fleet::config::{ConfigKey, Scope, apply, value};
+use fleet::release::Action;
+use fleet::{Conflict, Edit, InstanceId, Plan, PlanError, Revision, Write};
 
 use crate::report::Failure;
-use crate::session::{Session, Writer};
+use crate::session::Session;
+pub use commit::commit;
+use reach::Audience;
 pub use schemas::Schemas;
-
-/// How often a commit is repeated because another change took the place or the age of a record.
-const RECORD_TRIES: usize = 5;
 
 /// A change that could be written.
 #[derive(Debug, Clone)]
@@ -36,6 +37,17 @@ pub struct Proposal {
     pub schemas: Schemas,
     /// What the schemas say against it.
     pub faults: Vec<Fault>,
+    /// Where the plan only writes or ends a canary: what that does, and to whom.
+    pub tried: Option<Tried>,
+}
+
+/// What a canary, or its end, does to the instances it names.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// Whom it reaches.
+    pub instances: Vec<InstanceId>,
+    /// What changes for them; nobody commits these edits.
+    pub edits: Vec<Edit>,
 }
 
 /// What a schema says against one key.
@@ -93,16 +105,37 @@ impl Proposal {
             revision,
             schemas,
             faults,
+            tried: None,
         }
+    }
+
+    /// What it changes for those it reaches, key by key.
+    pub fn effects<'a>(
+        &'a self,
+        config: &'a fleet::Prefix,
+    ) -> impl Iterator<Item = (ConfigKey, &'a Edit)> {
+        let edits = match &self.tried {
+            Some(tried) => &tried.edits[..],
+            None => self.plan.edits(),
+        };
+        edits
+            .iter()
+            .filter_map(|edit| Some((ConfigKey::from_key(config, &edit.key).ok()?, edit)))
     }
 
     /// The keys that it changes.
     #[must_use]
     pub fn keys(&self, config: &fleet::Prefix) -> Vec<ConfigKey> {
-        let edits = self.plan.edits().iter();
-        edits
-            .filter_map(|edit| ConfigKey::from_key(config, &edit.key).ok())
-            .collect()
+        self.effects(config).map(|(key, _)| key).collect()
+    }
+
+    /// Whom it reaches.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        match &self.tried {
+            Some(tried) => Audience::Only(tried.instances.clone()),
+            None => Audience::Everyone,
+        }
     }
 
     /// What a service would refuse.
@@ -133,98 +166,12 @@ impl Proposal {
     }
 }
 
-/// Writes a change and its record, or nothing. A conflict is about config keys alone: where only
-/// the place of a record was taken, the record finds another.
+/// Splits edits into changes that can be sent: one where that is enough.
 ///
 /// # Errors
-/// When etcd could not be asked, or refused.
-pub async fn commit(
-    writer: &Writer,
-    proposal: &Proposal,
-    message: &str,
-) -> Result<Outcome, Failure> {
-    let session = writer.session();
-    let prefixes = session.prefixes();
-    if proposal.plan.is_empty() {
-        return Ok(Outcome::Applied {
-            revision: proposal.revision,
-        });
-    }
-    let author = Author {
-        name: session.author(),
-        time: jiff::Timestamp::now(),
-        message: message.to_owned(),
-    };
-    let is_secret = |key: &ConfigKey| proposal.schemas.is_secret(key);
-    let mut expired = expired(session, &proposal.plan).await?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let recording = Recording {
-            config: &prefixes.config,
-            releases: &prefixes.releases,
-            author: &author,
-            action: &proposal.action,
-            revision: proposal.revision,
-            nonce: nonce(),
-            is_secret: &is_secret,
-            expired: &expired,
-        };
-        let plan = recording
-            .of(proposal.plan.clone())
-            .map_err(|error| match error {
-                ReleaseError::Plan(error) => plan_failure(&error),
-                ReleaseError::Message(_) => Failure::usage(error.to_string()),
-            })?;
-        match writer.commit(&plan).await? {
-            Outcome::Refused { conflicts } => {
-                let ours = |conflict: &Conflict| prefixes.config.contains(&conflict.key);
-                let conflicts: Vec<_> = conflicts.into_iter().filter(ours).collect();
-                if !conflicts.is_empty() || tries == RECORD_TRIES {
-                    return Ok(Outcome::Refused { conflicts });
-                }
-                // Others tidied up meanwhile; they may go on.
-                expired = Vec::new();
-            }
-            outcome => return Ok(outcome),
-        }
-    }
-}
-
-/// A random number that names records.
-fn nonce() -> u32 {
-    let random = RandomState::new().hash_one(std::process::id());
-    u32::try_from(random >> 32).unwrap_or_default()
-}
-
-/// The records that make room for the ones of a plan.
-async fn expired(session: &Session, plan: &Plan) -> Result<Vec<Entry>, Failure> {
-    let prefixes = session.prefixes();
-    let keep = session.context().keep_releases;
-    let mut expired = Vec::new();
-    for scope in scopes(plan, &prefixes.config) {
-        let own = scope.prefix(&prefixes.releases);
-        let counted = session.client().count(&own).await;
-        let (count, _) = counted.map_err(|error| session.failure(&error))?;
-        if usize::try_from(count).unwrap_or(usize::MAX) < keep {
-            continue;
-        }
-        let heads = session
-            .client()
-            .keys(&own, etcd::ListOptions::default())
-            .await
-            .map_err(|error| session.failure(&error))?;
-        let records = heads.keys.into_iter().map(|head| Entry {
-            key: head.key,
-            value: [].into(),
-            create_revision: head.create_revision,
-            mod_revision: head.mod_revision,
-            version: head.version,
-            lease: None,
-        });
-        expired.extend(retention::expired(records.collect(), keep));
-    }
-    Ok(expired)
+/// When one edit alone is too much.
+pub fn batches_of(session: &Session, edits: Vec<Edit>) -> Result<Vec<Plan>, Failure> {
+    apply::batches(&session.prefixes().config, edits).map_err(|error| plan_failure(&error))
 }
 
 /// The scopes whose keys, or whose canary, a plan touches.
@@ -234,7 +181,7 @@ pub fn scopes(plan: &Plan, config: &fleet::Prefix) -> Vec<Scope> {
     for edit in plan.edits() {
         let scope = match ConfigKey::from_key(config, &edit.key) {
             Ok(key) => Some(key.scope),
-            Err(_) => canary::service_of(config, &edit.key).map(Scope::Service),
+            Err(_) => fleet::config::canary::service_of(config, &edit.key).map(Scope::Service),
         };
         if let Some(scope) = scope.filter(|scope| !scopes.contains(scope)) {
             scopes.push(scope);

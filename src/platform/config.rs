@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use fleet::config::{Layer, Origin, Resolved, check_path, environment_path, value};
-use fleet::status::Rejected;
+use fleet::status::{Overridden, Rejected};
 use fleet::{InstanceId, Revision, ServiceName};
 use metrics::{counter, gauge};
 use serde::de::DeserializeOwned;
@@ -52,14 +52,22 @@ struct Shared {
 /// How the config stands with etcd: what `/status` reports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
-    /// The newest config revision taken in.
+    /// The newest config revision taken in, whatever its scope.
     pub applied: Revision,
+    /// The newest change of the service's own keys that was taken in.
+    pub service: Revision,
+    /// The newest change of the global keys that was taken in.
+    pub global: Revision,
+    /// The canary that this instance runs.
+    pub canary: Option<Revision>,
     /// The newest revision etcd proved.
     pub proved: Revision,
     /// Why the view may be old; `None` while it is fresh.
     pub stale: Option<String>,
     /// The values refused now.
     pub rejected: Vec<Rejected>,
+    /// The paths that the environment or a canary gives, whatever etcd's ordinary values are.
+    pub overridden: Vec<Overridden>,
 }
 
 /// What a config is made of before etcd is heard.
@@ -148,6 +156,7 @@ impl Config {
             changed: watch::Sender::new(snapshot),
             standing: watch::Sender::new(Standing {
                 stale: Some(WAITING.into()),
+                overridden: state.overridden(),
                 ..Standing::default()
             }),
             state: Mutex::new(state),
@@ -378,11 +387,12 @@ impl Config {
             self.0.snapshot.store(next.clone());
             self.0.changed.send_replace(next);
         }
-        let rejected = state.rejected();
+        let (rejected, overridden) = (state.rejected(), state.overridden());
         gauge!("platform_config_rejected").set(rejected.len() as f64);
         self.0.standing.send_if_modified(|standing| {
-            let differs = standing.rejected != rejected;
+            let differs = standing.rejected != rejected || standing.overridden != overridden;
             standing.rejected = rejected;
+            standing.overridden = overridden;
             differs
         });
     }

@@ -53,8 +53,11 @@ pub struct GatewayOptions {
 
 impl Default for GatewayOptions {
     fn default() -> Self {
+        let mut json = JsonOptions::default();
+        // How deep its servers read is theirs to say.
+        json.parse.max_nesting = usize::MAX;
         Self {
-            json: JsonOptions::default(),
+            json,
             channel: ChannelOptions::default(),
             refresh: Duration::from_secs(30),
             forget_after: Duration::from_secs(600),

@@ -11,11 +11,13 @@ mod dispatch;
 mod fork;
 mod gate;
 mod guard;
+mod head;
 mod health;
 mod jwt;
 mod metrics;
 mod observe;
 mod port;
+mod preface;
 mod probe;
 mod rate;
 mod reflection;
@@ -528,7 +530,7 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         stack = cors.before(stack)?;
     }
     let observed = observe::Observe {
-        inner: guard::Guard(stack),
+        inner: head::Headed(guard::Guard(stack)),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),

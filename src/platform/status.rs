@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd::Client;
-use fleet::status::{Liveness, StatusRecord, WatchFreshness};
+use fleet::status::{Liveness, StatusRecord, Taken, WatchFreshness};
 use fleet::{Edit, Key, LeaseId, LeaseRule, Outcome, Plan, Seen, Write};
 use metrics::counter;
 use rand::Rng as _;
@@ -80,6 +80,12 @@ pub(crate) async fn report(
 fn record(standing: &Standing, alive: &Alive) -> StatusRecord {
     StatusRecord {
         revision: standing.applied.0,
+        taken: Some(Taken {
+            service: standing.service.0,
+            global: standing.global.0,
+        }),
+        canary: standing.canary.map(|revision| revision.0),
+        overridden: standing.overridden.clone(),
         rejected: standing.rejected.clone(),
         liveness: match alive {
             Alive::Yes => Liveness {
@@ -102,11 +108,15 @@ fn record(standing: &Standing, alive: &Alive) -> StatusRecord {
 /// Whether there is nothing new to tell. That etcd proved the same again is no news.
 fn same(told: &Told, lease: LeaseId, now: &StatusRecord) -> bool {
     let (before_lease, before) = told;
-    *before_lease == lease
-        && before.revision == now.revision
-        && before.rejected == now.rejected
-        && before.liveness == now.liveness
-        && before.watch.stale == now.watch.stale
+    let proved = StatusRecord {
+        watch: WatchFreshness {
+            revision: before.watch.revision,
+            stale: now.watch.stale.clone(),
+        },
+        written_at: before.written_at,
+        ..now.clone()
+    };
+    *before_lease == lease && *before == proved
 }
 
 async fn put(
@@ -116,7 +126,11 @@ async fn put(
     record: &StatusRecord,
 ) -> Result<(), String> {
     let value = record.to_json().map_err(|error| error.to_string())?;
-    let (found, _) = client.get(key).await.map_err(|error| error.to_string())?;
+    let (found, now) = client.get(key).await.map_err(|error| error.to_string())?;
+    if record.revision > now.0 {
+        // It lost its data since: what was taken in is none of its changes.
+        return Err("the config has not been heard from this etcd yet".into());
+    }
     let edit = Edit {
         key: key.clone(),
         seen: Seen::from(found),

@@ -38,7 +38,8 @@ pub struct JsonOptions {
     /// How answers are written. By default in lowerCamelCase with unpopulated fields, `null` among them.
     pub print: PrintOptions,
     /// How requests are read. By default unknown fields are dropped, and only they; `Reject` answers
-    /// 400 and names them.
+    /// 400 and names them. Messages may nest 100 levels deep, as far as the services of this process read them;
+    /// a gateway's servers have limits of their own.
     pub parse: ParseOptions,
     /// The largest request, or message of a stream of requests, in bytes; more is answered 413.
     pub max_request: usize,
@@ -50,6 +51,8 @@ impl Default for JsonOptions {
     fn default() -> Self {
         // gRPC's own default limit.
         const MOST: usize = 4 << 20;
+        // Where prost stops, without which one deep message could end the process: it recurses.
+        const NESTING: usize = 100;
         Self {
             print: PrintOptions {
                 emit_defaults: true,
@@ -58,6 +61,7 @@ impl Default for JsonOptions {
             },
             parse: ParseOptions {
                 unknown_fields: UnknownFields::DropFields,
+                max_nesting: NESTING,
                 ..ParseOptions::default()
             },
             max_request: MOST,
@@ -86,6 +90,18 @@ impl Found {
     }
 }
 
+/// Whether a service is there for the fleet and its tools, not for callers: it speaks gRPC alone, and /healthz is for
+/// the rest. Named one by one, as anybody may call a package of his own `grpc.something`.
+pub(crate) fn is_plumbing(service: &str) -> bool {
+    [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "grpc.channelz.v1.Channelz",
+    ]
+    .contains(&service)
+}
+
 /// Every rule of a server's services.
 pub(crate) struct Transcoder {
     router: Router,
@@ -99,10 +115,9 @@ pub(crate) struct Transcoder {
 impl Transcoder {
     /// The rules of the services named in `served`, those with none reachable by their gRPC path.
     pub(crate) fn new(schema: &Schema, served: &[String], options: JsonOptions) -> Self {
-        // Health and reflection have no rules and speak gRPC alone; /healthz is for the rest.
         let api = served
             .iter()
-            .filter(|name| !name.starts_with("grpc."))
+            .filter(|name| !is_plumbing(name))
             .filter_map(|name| schema.service(name));
         let methods: Vec<_> = api
             .flat_map(|service| service.methods().collect::<Vec<_>>())
@@ -110,7 +125,7 @@ impl Transcoder {
         Self::of_methods(methods, options)
     }
 
-    /// The rules of chosen methods, which may come from several schemas. Of two equal rules the first stays.
+    /// The rules of chosen methods, which may come from several schemas. Of two equal rules the last one counts.
     pub(crate) fn of_methods(
         methods: impl IntoIterator<Item = reflect::Method>,
         options: JsonOptions,
@@ -188,6 +203,11 @@ impl Transcoder {
             return Err(JsonStatus::bare(&status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
         let query = parts.uri.query().unwrap_or_default();
+        let raw = found.takes_bytes().then(|| {
+            let kind = parts.headers.get(header::CONTENT_TYPE);
+            let kind = kind.and_then(|kind| kind.to_str().ok());
+            kind.unwrap_or_default().to_owned()
+        });
         let fault = Arc::new(OnceLock::new());
         let body = if found.method().client_streaming() {
             let reading = request::Reading {
@@ -195,14 +215,18 @@ impl Transcoder {
                 query: query.to_owned(),
                 parse: Arc::clone(&self.parse),
                 most: self.max_request,
+                raw,
             };
             Body::new(request::Requests::new(body, reading, Arc::clone(&fault)))
         } else {
-            let json = read(body, self.max_request).await?;
-            let mut wire = Vec::with_capacity(json.len() + 64);
+            let body = read(body, self.max_request).await?;
+            let mut wire = Vec::with_capacity(body.len() + 64);
             let start = frame::open(&mut wire);
-            found
-                .bind(query, &json, &self.parse, &mut wire)
+            let bound = match &raw {
+                Some(kind) => found.bind_bytes(query, kind, &body, &self.parse, &mut wire),
+                None => found.bind(query, &body, &self.parse, &mut wire),
+            };
+            bound
                 .map_err(|error| JsonStatus::bare(&Status::invalid_argument(error.to_string())))?;
             frame::close(&mut wire, start).map_err(|status| JsonStatus::bare(&status))?;
             Body::new(Full::new(Bytes::from(wire)))
@@ -238,11 +262,7 @@ impl Transcoder {
                 });
             }
         }
-        Ok(if parts.method == Method::HEAD {
-            answer::without_body(response)
-        } else {
-            response
-        })
+        Ok(response)
     }
 }
 

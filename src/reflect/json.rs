@@ -40,6 +40,9 @@ pub struct ParseOptions {
     pub unknown_fields: UnknownFields,
     /// How deep objects and arrays may nest, at least 1.
     pub max_depth: usize,
+    /// How deep messages may nest below the outermost on the wire, map entries and the messages that make up a
+    /// `Struct` included: as deep as who reads the bytes can follow. Not bounded by default.
+    pub max_nesting: usize,
 }
 
 impl Default for ParseOptions {
@@ -47,6 +50,7 @@ impl Default for ParseOptions {
         ParseOptions {
             unknown_fields: UnknownFields::Reject,
             max_depth: MAX_DEPTH,
+            max_nesting: usize::MAX,
         }
     }
 }

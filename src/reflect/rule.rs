@@ -5,6 +5,7 @@
 
 mod bind;
 mod mask;
+mod raw;
 mod router;
 mod template;
 

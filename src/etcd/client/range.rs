@@ -138,13 +138,71 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn count(&self, prefix: &Prefix) -> Result<(u64, Revision), Error> {
+        self.count_at(prefix, Revision::ZERO).await
+    }
+
+    /// Several prefixes at one and the same revision, each in the order of its keys.
+    pub(crate) async fn list_together(
+        &self,
+        prefixes: &[Prefix],
+        page: usize,
+    ) -> Result<(Vec<Vec<Entry>>, Revision), Error> {
+        let mut starts = 0;
+        loop {
+            starts += 1;
+            let mut listed = Vec::with_capacity(prefixes.len());
+            let mut revision = None;
+            let mut compacted = false;
+            for prefix in prefixes {
+                match self.list(prefix, ListOptions { page, revision }).await {
+                    Ok(listing) => {
+                        revision = Some(listing.revision);
+                        listed.push(listing.entries);
+                    }
+                    Err(Error::Compacted { .. }) if starts < FRESH_STARTS => {
+                        compacted = true;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if !compacted {
+                return Ok((listed, revision.unwrap_or(Revision::ZERO)));
+            }
+        }
+    }
+
+    /// How many keys a prefix held at a revision.
+    pub(crate) async fn count_at(
+        &self,
+        prefix: &Prefix,
+        at: Revision,
+    ) -> Result<(u64, Revision), Error> {
         let request = pb::PbRangeRequest {
             count_only: true,
+            revision: at.0,
             ..wire::range(prefix, None)
         };
         let response = self.range(request).await?;
         let count = u64::try_from(response.count).unwrap_or(0);
         Ok((count, wire::revision(response.header.as_ref())))
+    }
+
+    /// Whether a prefix, as it stood at a revision, held a key that was written after `since`.
+    pub(crate) async fn is_written_since(
+        &self,
+        prefix: &Prefix,
+        since: Revision,
+        at: Revision,
+    ) -> Result<bool, Error> {
+        let request = pb::PbRangeRequest {
+            min_mod_revision: since.next().0,
+            revision: at.0,
+            limit: 1,
+            keys_only: true,
+            ..wire::range(prefix, None)
+        };
+        Ok(!self.range(request).await?.kvs.is_empty())
     }
 
     /// The next page, or `None` after the last. An answer too large to take is asked for again in

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use super::auth::Pass;
 use super::call::{self, Method};
 use super::link::{Link, MAX_REQUEST, Trouble};
-use super::member::{Connection, StreamGuard};
+use super::member::{Connection, StreamGuard, ask_status};
 use crate::error::{Error, Subject, Verdict, judge};
 
 /// Requests that wait to be sent. More would be a flood.
@@ -179,6 +179,24 @@ where
     /// Queues a request; `false` when the outbox is full, which a member that takes nothing causes.
     pub(crate) fn send(&self, request: Req) -> bool {
         self.requests.try_send(request).is_ok()
+    }
+
+    /// Queues a request, once there is room for it; `false` when the stream has ended.
+    pub(crate) async fn queue(&self, request: Req) -> bool {
+        let room = tokio::time::timeout(
+            self.link.settings.request_timeout,
+            self.requests.send(request),
+        );
+        matches!(room.await, Ok(Ok(())))
+    }
+
+    /// The version of the member that serves the stream; `None` when it does not say.
+    pub(crate) async fn server_version(&self) -> Option<String> {
+        let asked = tokio::time::timeout(
+            self.link.settings.probe_timeout,
+            ask_status(&self.connection.transport),
+        );
+        Some(asked.await.ok()?.ok()?.version)
     }
 
     /// Has the member's task see whether it still answers.

@@ -1,73 +1,90 @@
-//! What the mirror has told its reader: each key with the revision it was last written at.
+//! What the mirror has told its reader of one prefix: each key with a mark of what was told.
 //!
-//! Pure. Enough to tell a new listing from the old state; values are the reader's to keep.
+//! Pure. Enough to tell a new listing from the old state, and another store from the one that was
+//! left; values are the reader's to keep.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use fleet::{Change, Entry, Key, Revision};
 
-/// How far a new listing can be trusted to continue the old state.
+use super::History;
+
+/// When a key was written, and a print of all else that stood there: a store that was wiped may
+/// hold the same key at the same revision, but hardly with the same lease, history and value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum History {
-    /// The same store, later: an equal revision means an equal value.
-    Continued,
-    /// Another store, or the same one wiped: revisions say nothing about what was held.
-    Broken,
+pub(super) struct Mark {
+    modified: Revision,
+    print: u64,
 }
 
-/// The keys held and their revisions.
+impl Mark {
+    fn of(entry: &Entry) -> Self {
+        let mut print = DefaultHasher::new();
+        let lease = entry.lease.map_or(0, fleet::LeaseId::get);
+        (entry.create_revision.0, entry.version, lease).hash(&mut print);
+        entry.value.hash(&mut print);
+        Self {
+            modified: entry.mod_revision,
+            print: print.finish(),
+        }
+    }
+}
+
+/// The keys held and their marks.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
-    keys: HashMap<Key, Revision>,
-    /// The key written last, by which a store shows that it still is the one we know.
-    anchor: Option<(Key, Revision)>,
+pub(super) struct Held {
+    keys: HashMap<Key, Mark>,
 }
 
 impl Held {
     /// Starts from a listing.
-    pub(crate) fn of(entries: &[Entry]) -> Self {
-        let mut held = Self::default();
-        for entry in entries {
-            held.put(entry);
-        }
-        held
-    }
-
-    fn put(&mut self, entry: &Entry) {
-        self.keys.insert(entry.key.clone(), entry.mod_revision);
-        if self
-            .anchor
-            .as_ref()
-            .is_none_or(|(_, at)| *at <= entry.mod_revision)
-        {
-            self.anchor = Some((entry.key.clone(), entry.mod_revision));
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        Self {
+            keys: entries
+                .iter()
+                .map(|entry| (entry.key.clone(), Mark::of(entry)))
+                .collect(),
         }
     }
 
     /// Takes note of a change that the reader gets.
-    pub(crate) fn apply(&mut self, change: &Change) {
+    pub(super) fn apply(&mut self, change: &Change) {
         match change {
-            Change::Put(entry) => self.put(entry),
+            Change::Put(entry) => {
+                self.keys.insert(entry.key.clone(), Mark::of(entry));
+            }
             Change::Delete { key, .. } => {
                 self.keys.remove(key);
-                if self
-                    .anchor
-                    .as_ref()
-                    .is_some_and(|(anchor, _)| anchor == key)
-                {
-                    self.anchor = None;
-                }
             }
         }
     }
 
-    /// A key that is held, and the revision it must have had at every later point until now.
-    pub(crate) fn anchor(&self) -> Option<&(Key, Revision)> {
-        self.anchor.as_ref()
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether this very entry was told.
+    pub(super) fn knows(&self, entry: &Entry) -> bool {
+        self.keys.get(&entry.key) == Some(&Mark::of(entry))
+    }
+
+    /// The keys written first and last, by which a store shows that it still is the one we know:
+    /// as long as the reader's state stands, they are in it. None only when nothing is held.
+    pub(super) fn witnesses(&self) -> Vec<Key> {
+        let first = self.keys.iter().min_by_key(|(_, mark)| mark.modified);
+        let last = self.keys.iter().max_by_key(|(_, mark)| mark.modified);
+        let mut witnesses: Vec<Key> = [first, last]
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .collect();
+        witnesses.dedup();
+        witnesses
     }
 
     /// Replaces what is held by a new listing and gives the difference, deletes included.
-    pub(crate) fn replace(
+    pub(super) fn replace(
         &mut self,
         entries: Vec<Entry>,
         at: Revision,
@@ -79,7 +96,7 @@ impl Held {
             .into_iter()
             .filter(|entry| {
                 let before = old.remove(&entry.key);
-                history == History::Broken || before != Some(entry.mod_revision)
+                history == History::Another || before != Some(Mark::of(entry))
             })
             .map(Change::Put)
             .collect();
@@ -122,31 +139,48 @@ mod tests {
     fn a_new_listing_differs_by_what_was_written_and_what_is_gone() {
         let mut held = Held::of(&[entry("/a", 2), entry("/b", 3), entry("/c", 4)]);
         let listing = vec![entry("/a", 2), entry("/b", 7), entry("/d", 8)];
-        let changes = held.replace(listing.clone(), Revision(9), History::Continued);
+        let changes = held.replace(listing.clone(), Revision(9), History::Same);
         assert_eq!(shape(&changes), ["put /b 7", "put /d 8", "delete /c 9"]);
         assert!(
-            held.replace(listing, Revision(9), History::Continued)
-                .is_empty()
+            held.replace(listing, Revision(9), History::Same).is_empty(),
+            "nothing has changed since"
         );
     }
 
     #[test]
     fn in_another_store_an_equal_revision_proves_nothing() {
         let mut held = Held::of(&[entry("/a", 2), entry("/b", 3)]);
-        let changes = held.replace(vec![entry("/a", 2)], Revision(2), History::Broken);
+        let changes = held.replace(vec![entry("/a", 2)], Revision(2), History::Another);
         assert_eq!(shape(&changes), ["put /a 2", "delete /b 2"]);
     }
 
     #[test]
-    fn the_anchor_is_a_key_that_is_still_held() {
-        let mut held = Held::of(&[entry("/a", 2), entry("/b", 3)]);
-        assert_eq!(held.anchor(), Some(&("/b".into(), Revision(3))));
-        held.apply(&Change::Put(entry("/a", 5)));
-        assert_eq!(held.anchor(), Some(&("/a".into(), Revision(5))));
-        held.apply(&Change::Delete {
-            key: "/a".into(),
-            revision: Revision(6),
-        });
-        assert_eq!(held.anchor(), None);
+    fn an_entry_is_known_by_all_that_stands_in_it() {
+        let held = Held::of(&[entry("/a", 2)]);
+        assert!(held.knows(&entry("/a", 2)));
+        let mut leased = entry("/a", 2);
+        leased.lease = fleet::LeaseId::new(7);
+        let mut changed = entry("/a", 2);
+        changed.value = (*b"w").into();
+        for other in [leased, changed, entry("/a", 3), entry("/b", 2)] {
+            assert!(!held.knows(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_key_leaves_others_to_bear_witness() {
+        let mut held = Held::of(&[entry("/a", 2), entry("/b", 3), entry("/c", 4)]);
+        let names = |held: &Held| {
+            let witnesses = held.witnesses().into_iter();
+            witnesses.map(|key| key.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&held), ["/a", "/c"]);
+        for (key, left) in [("/c", vec!["/a", "/b"]), ("/a", vec!["/b"]), ("/b", vec![])] {
+            held.apply(&Change::Delete {
+                key: key.into(),
+                revision: Revision(6),
+            });
+            assert_eq!(names(&held), left);
+        }
     }
 }

@@ -5,38 +5,47 @@
 use std::time::Duration;
 
 use etcd_client::proto as pb;
-use fleet::{Prefix, Revision};
+use fleet::{Change, Prefix, Revision};
 use tokio::sync::mpsc;
 
 use super::batch::Batches;
-use super::held::{Held, History};
-use super::proof::Proof;
+use super::held::Held;
+use super::history::{self, History, Relist};
+use super::merge::{Merge, Parts};
+use super::proof::{Due, Proof};
+use super::scope::Scope;
+use super::watching::Watching;
 use super::{MirrorEvent, MirrorOptions};
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::client::call;
-use crate::client::range::ListOptions;
-use crate::client::stream::{End, Stream};
+use crate::client::stream::End;
 use crate::error::Error;
 use crate::wire;
 
-pub(super) type Watch = Stream<pb::PbWatchRequest, pb::PbWatchResponse>;
+/// How much may wait for the other half of its revision; beyond it all is listed again.
+const MAX_WAITING: usize = 64 << 20;
+
+/// One prefix and how far it was given.
+pub(super) struct Track {
+    pub(super) prefix: Prefix,
+    pub(super) held: Held,
+    /// The last revision given that touched the prefix; its watch resumes behind it.
+    pub(super) position: Revision,
+}
 
 pub(super) struct Session {
     client: Client,
-    prefix: Prefix,
     options: MirrorOptions,
     events: mpsc::Sender<MirrorEvent>,
-    /// `None` until the first listing.
-    held: Option<Held>,
-    /// The last revision given; the watch resumes behind it.
-    position: Revision,
+    tracks: Vec<Track>,
+    /// The first listing was given.
+    listed: bool,
     /// The cluster that was listed.
     cluster: u64,
     /// The reader was told that its data may be out of date.
     stale: bool,
-    /// The next connection has to list, and this is how the listing relates to what is held.
-    relist: Option<History>,
+    /// The next connection has to list, for this reason.
+    relist: Option<Relist>,
     avoid: Option<usize>,
 }
 
@@ -56,20 +65,33 @@ impl From<Error> for Stop {
     }
 }
 
+/// A connection's watches with what has come through them.
+struct Stretch {
+    watching: Watching,
+    batches: Vec<Batches>,
+    merge: Merge,
+    proof: Proof,
+}
+
 impl Session {
     pub(super) fn new(
         client: Client,
-        prefix: Prefix,
+        scope: &Scope,
         options: MirrorOptions,
         events: mpsc::Sender<MirrorEvent>,
     ) -> Self {
+        let prefixes = scope.prefixes().iter();
+        let tracks = prefixes.map(|prefix| Track {
+            prefix: prefix.clone(),
+            held: Held::default(),
+            position: Revision::ZERO,
+        });
         Self {
             client,
-            prefix,
             options,
             events,
-            held: None,
-            position: Revision::ZERO,
+            tracks: tracks.collect(),
+            listed: false,
             cluster: 0,
             stale: false,
             relist: None,
@@ -91,7 +113,7 @@ impl Session {
                 Stop::Unread => return,
                 Stop::Again => {}
                 Stop::Failed(cause) => {
-                    tracing::debug!(prefix = %self.prefix, %cause, "mirror interrupted");
+                    tracing::debug!(scope = %self.scope(), %cause, "mirror interrupted");
                     if !self.stale {
                         self.stale = true;
                         if self.give(MirrorEvent::Stale { cause }).await.is_err() {
@@ -108,6 +130,17 @@ impl Session {
         }
     }
 
+    fn scope(&self) -> String {
+        let prefixes = self.tracks.iter().map(|track| track.prefix.to_string());
+        prefixes.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The last revision given.
+    fn position(&self) -> Revision {
+        let positions = self.tracks.iter().map(|track| track.position);
+        positions.max().unwrap_or(Revision::ZERO)
+    }
+
     async fn give(&self, event: MirrorEvent) -> Result<(), Stop> {
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
@@ -116,14 +149,14 @@ impl Session {
     async fn stretch(&mut self, resuming: bool, proven: &mut bool) -> Stop {
         let events = self.events.clone();
         let prepared = async {
-            if self.held.is_none() {
+            if !self.listed {
                 return self.list_first().await;
             }
             if resuming && self.relist.is_none() {
                 self.relist = self.compare_history().await?;
             }
             match self.relist {
-                Some(history) => self.list_again(history).await,
+                Some(reason) => self.list_again(reason).await,
                 None => Ok(()),
             }
         };
@@ -140,145 +173,270 @@ impl Session {
         }
     }
 
-    fn list_options(&self) -> ListOptions {
-        ListOptions {
-            page: self.options.page,
-            revision: None,
-        }
+    async fn list(&self) -> Result<(Vec<Vec<fleet::Entry>>, Revision), Error> {
+        let prefixes: Vec<Prefix> = self.tracks.iter().map(|one| one.prefix.clone()).collect();
+        let page = self.options.page;
+        self.client.list_together(&prefixes, page).await
     }
 
     async fn list_first(&mut self) -> Result<(), Stop> {
-        let listing = self.client.list(&self.prefix, self.list_options()).await?;
-        self.held = Some(Held::of(&listing.entries));
-        self.position = listing.revision;
+        let (listed, revision) = self.list().await?;
+        for (track, entries) in self.tracks.iter_mut().zip(&listed) {
+            track.held = Held::of(entries);
+            track.position = revision;
+        }
+        self.listed = true;
         self.relist = None;
-        let (revision, entries) = (listing.revision, listing.entries);
+        let entries = listed.into_iter().flatten().collect();
         self.give(MirrorEvent::Listed { revision, entries }).await
     }
 
-    async fn list_again(&mut self, history: History) -> Result<(), Stop> {
-        let listing = self.client.list(&self.prefix, self.list_options()).await?;
-        let revision = listing.revision;
-        let held = self.held.get_or_insert_default();
-        let changes = held.replace(listing.entries, revision, history);
-        self.position = revision;
+    async fn list_again(&mut self, reason: Relist) -> Result<(), Stop> {
+        let (listed, revision) = self.list().await?;
+        let history = self.judge(reason, &listed);
+        let mut changes = Vec::new();
+        for (track, entries) in self.tracks.iter_mut().zip(listed) {
+            changes.extend(track.held.replace(entries, revision, history));
+            track.position = revision;
+        }
         self.relist = None;
-        if history == History::Broken {
+        if history == History::Another {
             self.cluster = 0;
-            tracing::warn!(prefix = %self.prefix, %revision, "etcd was wiped or replaced");
+            let certain = reason == Relist::Another;
+            tracing::warn!(scope = %self.scope(), %revision, certain, "etcd was wiped or replaced");
         }
         if changes.is_empty() {
             return Ok(());
         }
-        self.give(MirrorEvent::Changed { revision, changes }).await
+        let changed = MirrorEvent::Changed {
+            revision,
+            changes,
+            history,
+        };
+        self.give(changed).await
+    }
+
+    /// A store whose history is compacted is taken for the one we left by what is left in it.
+    fn judge(&self, reason: Relist, listed: &[Vec<fleet::Entry>]) -> History {
+        let mut both = self.tracks.iter().zip(listed);
+        let held_any = self.tracks.iter().any(|track| track.held.len() > 0);
+        let knows_one =
+            both.any(|(track, entries)| entries.iter().any(|one| track.held.knows(one)));
+        match reason {
+            Relist::Gap => History::Same,
+            Relist::Unsure if !held_any || knows_one => History::Same,
+            Relist::Unsure | Relist::Another => History::Another,
+        }
     }
 
     /// Whether the store we come back to is the one we left, seen at our position. A store that
     /// was wiped and has grown past it again would otherwise be followed as if nothing had been.
-    async fn compare_history(&self) -> Result<Option<History>, Stop> {
-        let anchor = self.held.as_ref().and_then(Held::anchor);
-        let key = match anchor {
-            Some((key, _)) => key.clone(),
-            // No key to compare: reading at our position still shows a store that is behind it.
-            None => fleet::Key::from(self.prefix.as_bytes()),
-        };
-        match self.client.get_at(&key, self.position).await {
-            Ok((found, _)) => match (anchor, found) {
-                (Some((_, written)), Some(found)) if found.mod_revision == *written => Ok(None),
-                (None, _) => Ok(None),
-                _ => Ok(Some(History::Broken)),
-            },
-            Err(Error::Future { .. }) => Ok(Some(History::Broken)),
-            Err(Error::Compacted { .. }) => Ok(Some(History::Continued)),
-            Err(error) => Err(error.into()),
-        }
+    async fn compare_history(&self) -> Result<Option<Relist>, Stop> {
+        let compared = self.tracks.iter();
+        let compared = compared.map(|track| history::compare(&self.client, track));
+        let reasons = futures::future::try_join_all(compared).await?;
+        Ok(reasons.into_iter().flatten().max())
     }
 
     async fn watch(&mut self, proven: &mut bool) -> Result<std::convert::Infallible, Stop> {
-        let mut watch = self.open().await?;
-        let mut batches = Batches::default();
-        let mut proof = Proof::asked(&watch, &self.options);
+        let mut stretch = self.open().await?;
         loop {
             let received = tokio::select! {
-                received = watch.next() => received,
-                () = tokio::time::sleep_until(proof.next()) => {
-                    if !proof.press(&watch, &self.options) {
-                        watch.suspect();
-                        self.avoid = Some(watch.index);
-                        return Err(Stop::Failed(format!(
-                            "etcd {}: no proof of progress within {:.1} s",
-                            watch.endpoint(),
-                            self.options.progress_timeout.as_secs_f64(),
-                        )));
+                // What has come is taken before anything is said about what has not.
+                biased;
+                received = stretch.watching.next() => received,
+                () = self.events.closed() => return Err(Stop::Unread),
+                () = tokio::time::sleep_until(stretch.proof.next()) => {
+                    match stretch.proof.press(&self.options) {
+                        Due::Ask => stretch.watching.ask_progress(),
+                        Due::Over => return Err(self.silent(&stretch.watching)),
                     }
                     continue;
                 }
-                () = self.events.closed() => return Err(Stop::Unread),
             };
             let response = match received {
                 Ok(response) => response,
                 Err(End::Renewed) => return Err(Stop::Again),
                 Err(End::Failed(error)) => {
-                    self.avoid = Some(watch.index);
+                    self.avoid = Some(stretch.watching.member());
                     return Err(error.into());
                 }
             };
             self.check_cluster(response.header.as_ref())?;
             if response.canceled {
-                return Err(self.canceled(&watch, &response));
-            }
-            if response.created {
-                continue;
+                return Err(self.canceled(&stretch.watching, &response));
             }
             let revision = wire::revision(response.header.as_ref());
-            if response.events.is_empty() && !response.fragment {
-                *proven = true;
-                self.avoid = None;
-                self.stale = false;
-                self.give(MirrorEvent::Fresh { revision }).await?;
-                proof = Proof::given(&self.options);
+            if response.created {
+                stretch.watching.created(response.watch_id);
+                // A member that lags, or a store that was wiped since it was asked: it would be
+                // silent until it has grown past us.
+                if revision < self.position() {
+                    self.relist = self.compare_history().await?;
+                    if self.relist.is_some() {
+                        return Err(Stop::Again);
+                    }
+                }
                 continue;
             }
-            self.take(&mut batches, response).await?;
+            if response.events.is_empty() && !response.fragment {
+                // A member that lags proves nothing: asked again, until its time is over.
+                if revision >= self.position() {
+                    *proven = true;
+                    self.prove(&mut stretch, revision).await?;
+                }
+                continue;
+            }
             *proven = true;
-            proof.heard(&self.options);
+            self.take(&mut stretch, response).await?;
+            stretch.proof.heard(&self.options);
         }
     }
 
-    /// Gives what a response holds, one revision at a time.
+    async fn open(&mut self) -> Result<Stretch, Stop> {
+        let tracks = self.tracks.iter();
+        let from = tracks.map(|track| (track.prefix.clone(), track.position));
+        let watching = tokio::select! {
+            opened = Watching::open(&self.client, from, self.avoid) => opened?,
+            () = self.events.closed() => return Err(Stop::Unread),
+        };
+        watching.ask_progress();
+        Ok(Stretch {
+            watching,
+            batches: self.tracks.iter().map(|_| Batches::default()).collect(),
+            merge: Merge::new(self.tracks.iter().map(|track| track.position)),
+            proof: Proof::asked(&self.options),
+        })
+    }
+
+    fn silent(&mut self, watching: &Watching) -> Stop {
+        watching.suspect();
+        self.avoid = Some(watching.member());
+        Stop::Failed(format!(
+            "etcd {}: no proof of progress within {:.1} s",
+            watching.endpoint(),
+            self.options.progress_timeout.as_secs_f64(),
+        ))
+    }
+
+    /// Takes a proof that everything up to this revision has come.
+    async fn prove(&mut self, stretch: &mut Stretch, revision: Revision) -> Result<(), Stop> {
+        if stretch.watching.honest {
+            stretch.merge.prove(revision);
+            self.give_whole(stretch).await?;
+        }
+        self.avoid = None;
+        self.stale = false;
+        self.give(MirrorEvent::Fresh { revision }).await?;
+        stretch.proof = Proof::given(&self.options);
+        self.settle(stretch).await
+    }
+
+    /// Takes what a response holds, and gives each revision that is whole.
     async fn take(
         &mut self,
-        batches: &mut Batches,
+        stretch: &mut Stretch,
         response: pb::PbWatchResponse,
     ) -> Result<(), Stop> {
+        let place = stretch.watching.place(&response);
+        let found = place.and_then(|place| {
+            let batches = stretch.batches.get_mut(place)?;
+            Some((place, batches, self.tracks.get(place)?))
+        });
+        let Some((place, batches, track)) = found else {
+            return Err(Stop::Failed(format!(
+                "etcd {}: events of a watch that was not asked for",
+                stretch.watching.endpoint()
+            )));
+        };
         let whole = batches
-            .push(response.events, response.fragment, self.position)
+            .push(response.events, response.fragment, track.position)
             .map_err(|unknown| {
-                self.relist = Some(History::Continued);
+                self.relist = Some(Relist::Gap);
                 Stop::Failed(format!(
                     "an event of unknown kind {} at revision {}; listing again",
                     unknown.kind, unknown.revision
                 ))
             })?;
-        for (revision, changes) in whole {
-            let held = self.held.get_or_insert_default();
-            for change in &changes {
-                held.apply(change);
-            }
-            self.give(MirrorEvent::Changed { revision, changes })
-                .await?;
-            self.position = revision;
+        for batch in whole {
+            stretch.merge.push(place, batch);
+        }
+        self.give_whole(stretch).await?;
+        if stretch.merge.bytes() > MAX_WAITING {
+            tracing::warn!(scope = %self.scope(), "too much waits for its revision; listing again");
+            self.relist = Some(Relist::Gap);
+            return Err(Stop::Again);
+        }
+        self.settle(stretch).await
+    }
+
+    async fn give_whole(&mut self, stretch: &mut Stretch) -> Result<(), Stop> {
+        while let Some((revision, parts)) = stretch.merge.next() {
+            let changes = self.note(revision, parts);
+            let changed = MirrorEvent::Changed {
+                revision,
+                changes,
+                history: History::Same,
+            };
+            self.give(changed).await?;
         }
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<Watch, Stop> {
-        let first = create(&self.prefix, self.position.next());
-        let opening = Watch::open(&self.client.link, &call::WATCH, first, self.avoid);
-        tokio::select! {
-            opened = opening => Ok(opened?),
-            () = self.events.closed() => Err(Stop::Unread),
+    /// Notes what a revision did to each prefix, as the reader is about to get it.
+    fn note(&mut self, revision: Revision, parts: Parts) -> Vec<Change> {
+        let mut all = Vec::new();
+        for (place, changes) in parts {
+            if let Some(track) = self.tracks.get_mut(place) {
+                for change in &changes {
+                    track.held.apply(change);
+                }
+                track.position = revision.max(track.position);
+            }
+            if all.is_empty() {
+                all = changes;
+            } else {
+                all.extend(changes);
+            }
         }
+        all
+    }
+
+    /// Sees to it that what waits for the other half of its revision does not wait for long: a
+    /// proof is asked for, or the store where proofs cannot be relied on.
+    async fn settle(&mut self, stretch: &mut Stretch) -> Result<(), Stop> {
+        while let Some((revision, behind)) = stretch.merge.unsettled() {
+            if stretch.watching.honest {
+                if stretch.proof.want(&self.options) {
+                    stretch.watching.ask_progress();
+                }
+                return Ok(());
+            }
+            let (client, tracks) = (&self.client, &self.tracks);
+            let asked = behind.into_iter().filter_map(|(place, through)| {
+                let track = tracks.get(place)?;
+                Some(async move {
+                    let asked = history::is_untouched(client, track, through, revision);
+                    asked.await.map(|untouched| untouched.then_some(place))
+                })
+            });
+            let untouched = match futures::future::try_join_all(asked).await {
+                Err(Error::Compacted { .. }) => {
+                    self.relist = Some(Relist::Gap);
+                    return Err(Stop::Again);
+                }
+                answers => answers?,
+            };
+            for place in untouched.iter().flatten() {
+                stretch.merge.settle(*place, revision);
+            }
+            self.give_whole(stretch).await?;
+            if untouched.contains(&None) {
+                // The other half is under way.
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn check_cluster(&mut self, header: Option<&pb::PbResponseHeader>) -> Result<(), Stop> {
@@ -290,58 +448,27 @@ impl Session {
         if known == 0 {
             return Ok(());
         }
-        self.relist = Some(History::Broken);
+        self.relist = Some(Relist::Another);
         Err(Stop::Failed(format!(
             "another cluster answers: {cluster:x}, it was {known:x}"
         )))
     }
 
-    fn canceled(&mut self, watch: &Watch, response: &pb::PbWatchResponse) -> Stop {
+    fn canceled(&mut self, watching: &Watching, response: &pb::PbWatchResponse) -> Stop {
         if response.compact_revision != 0 {
-            self.relist = Some(History::Continued);
+            self.relist = Some(Relist::Gap);
             return Stop::Again;
         }
         // etcd gives one reason for a stale token and for a missing right.
-        watch.refuse_pass();
+        watching.refuse_pass();
+        let scope = watching
+            .place(response)
+            .and_then(|place| self.tracks.get(place))
+            .map_or_else(|| self.scope(), |track| track.prefix.to_string());
         Stop::Failed(format!(
-            "etcd {}: watch of {} refused: {}",
-            watch.endpoint(),
-            self.prefix,
+            "etcd {}: watch of {scope} refused: {}",
+            watching.endpoint(),
             response.cancel_reason
         ))
-    }
-}
-
-/// The request for a watch. Without previous values: hundreds of watches that ask for them starve
-/// etcd, and whoever needs them holds them. In fragments, so that no message grows without bound.
-fn create(prefix: &Prefix, from: Revision) -> pb::PbWatchRequest {
-    let mut union = pb::PbWatchRequestUnion::CreateRequest(Default::default());
-    if let pb::PbWatchRequestUnion::CreateRequest(create) = &mut union {
-        create.key = prefix.as_bytes().to_vec();
-        create.range_end = prefix.range_end();
-        create.start_revision = from.0;
-        create.fragment = true;
-    }
-    pb::PbWatchRequest {
-        request_union: Some(union),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_watch_asks_for_its_prefix_and_for_no_previous_values() {
-        let request = create(&Prefix::new("/a/").unwrap(), Revision(8));
-        let Some(pb::PbWatchRequestUnion::CreateRequest(create)) = request.request_union else {
-            panic!("not a create request");
-        };
-        assert_eq!(
-            (&*create.key, &*create.range_end),
-            (b"/a/".as_slice(), b"/a0".as_slice())
-        );
-        assert_eq!(create.start_revision, 8);
-        assert!(create.fragment && !create.prev_kv);
     }
 }

@@ -18,8 +18,10 @@ mod interposer;
 mod lease;
 mod mirror;
 mod observer;
+mod scope;
 mod space;
 mod tls;
+mod wiped;
 mod world;
 
 /// Runs each case against a real etcd and against the embedded server.

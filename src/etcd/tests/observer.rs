@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, History, Mirror, MirrorEvent, MirrorOptions, Scope};
 use fleet::{Change, Key, Prefix, Revision};
 use tokio::sync::mpsc;
 
@@ -23,6 +23,8 @@ pub(crate) struct Observer {
     pub(crate) batches: Vec<(Revision, usize)>,
     /// Revisions may begin anew.
     pub(crate) wiped: bool,
+    /// How often the store was said to be another.
+    pub(crate) others: usize,
 }
 
 impl Observer {
@@ -35,7 +37,11 @@ impl Observer {
     }
 
     pub(crate) fn with(client: &Client, prefix: &Prefix, options: MirrorOptions) -> Self {
-        let (mirror, events) = Mirror::spawn(client.clone(), prefix.clone(), options);
+        Self::over(client, prefix.clone().into(), options)
+    }
+
+    pub(crate) fn over(client: &Client, scope: Scope, options: MirrorOptions) -> Self {
+        let (mirror, events) = Mirror::spawn(client.clone(), scope, options);
         Self {
             _mirror: mirror,
             events,
@@ -46,6 +52,7 @@ impl Observer {
             stale: Vec::new(),
             batches: Vec::new(),
             wiped: false,
+            others: 0,
         }
     }
 
@@ -68,10 +75,16 @@ impl Observer {
                     assert!(self.state.insert(entry.key.clone(), held).is_none());
                 }
             }
-            MirrorEvent::Changed { revision, changes } => {
+            MirrorEvent::Changed {
+                revision,
+                changes,
+                history,
+            } => {
                 let last = self.last.expect("a listing before a change");
                 assert!(*revision > last || self.wiped, "{revision} after {last}");
                 assert!(!changes.is_empty());
+                assert!(self.wiped || *history == History::Same, "nothing was wiped");
+                self.others += usize::from(*history == History::Another);
                 self.last = Some(*revision);
                 self.batches.push((*revision, changes.len()));
                 for change in changes {
@@ -148,12 +161,17 @@ impl Observer {
 
     /// Compares with what a listing by another client says.
     pub(crate) async fn agrees_with(&self, client: &Client, prefix: &Prefix) {
-        let listing = client
-            .list(prefix, etcd::ListOptions::default())
-            .await
-            .unwrap();
-        let listed: BTreeMap<_, _> = listing
-            .entries
+        self.agrees_with_all(client, std::slice::from_ref(prefix))
+            .await;
+    }
+
+    pub(crate) async fn agrees_with_all(&self, client: &Client, prefixes: &[Prefix]) {
+        let mut entries = Vec::new();
+        for prefix in prefixes {
+            let listing = client.list(prefix, etcd::ListOptions::default()).await;
+            entries.extend(listing.unwrap().entries);
+        }
+        let listed: BTreeMap<_, _> = entries
             .into_iter()
             .map(|entry| (entry.key, (entry.value.to_vec(), entry.mod_revision)))
             .collect();

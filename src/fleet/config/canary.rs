@@ -16,6 +16,7 @@ use super::value::{self, ValueError};
 use super::{ConfigKey, ConfigKeyError, Layer, Layers, Origin, Scope};
 use crate::kv::{Entry, Key, Prefix, Revision};
 use crate::plan::{Edit, Plan, PlanError, Seen};
+use crate::release::MAX_VALUE;
 use crate::safe::escape;
 use crate::service::{InstanceId, ServiceName};
 
@@ -44,6 +45,10 @@ pub struct Canary {
 pub struct Trial {
     /// YAML text; `None` where the key is to go.
     pub value: Option<String>,
+    /// The service's own value when the canary began, for the three versions of a conflict. `None`
+    /// where there was none, or it is no text or longer than [`MAX_VALUE`]: then it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The revision that had written the service's own value when the canary began; 0 where there
     /// was none. Promotion is guarded by it.
     pub mod_revision: i64,
@@ -136,12 +141,13 @@ pub fn begin(
             .map(|value| String::from_utf8(value.to_vec()))
             .transpose()
             .map_err(|_| CanaryError::NotText(key.clone()))?;
-        let mod_revision = edit.seen.revision().0;
+        let base = edit.seen.value().filter(|base| base.len() <= MAX_VALUE);
         changes.insert(
             key.path().to_owned(),
             Trial {
                 value,
-                mod_revision,
+                base: base.and_then(|base| String::from_utf8(base.to_vec()).ok()),
+                mod_revision: edit.seen.revision().0,
             },
         );
     }
@@ -260,10 +266,46 @@ impl Standing {
     pub fn abort(&self) -> Edit {
         Edit::delete(self.entry.key.clone(), Seen::At(self.entry.clone()))
     }
+
+    /// The keys on trial. What the record names and is no key is left out.
+    pub fn keys(&self) -> impl Iterator<Item = (ConfigKey, &Trial)> {
+        self.canary.changes.iter().filter_map(|(path, trial)| {
+            let scope = Scope::Service(self.service.clone());
+            Some((ConfigKey::new(scope, path).ok()?, trial))
+        })
+    }
+
+    /// What its end does to its instances, as edits that nobody commits: each key goes from the
+    /// value on trial back to what the service itself has now.
+    pub fn falls_back(
+        &self,
+        config: &Prefix,
+        mut now: impl FnMut(&Key) -> Option<Entry>,
+    ) -> Vec<Edit> {
+        let back = self.keys().map(|(key, trial)| {
+            let key = key.to_key(config);
+            let tried = trial.value.as_ref().map(|value| Entry {
+                key: key.clone(),
+                value: value.as_bytes().into(),
+                create_revision: self.entry.mod_revision,
+                mod_revision: self.entry.mod_revision,
+                version: 1,
+                lease: None,
+            });
+            let seen = Seen::from(tried);
+            match now(&key) {
+                Some(entry) => Edit::put(key, seen, entry.value),
+                None => Edit::delete(key, seen),
+            }
+        });
+        back.filter(|edit| !edit.changes_nothing()).collect()
+    }
 }
 
-/// What the author of the canary saw of a key. Where the key changed since, the revision of then
-/// stands in the guard, and the commit says what stands there now.
+/// What the author of the canary saw of a key. Where the key changed since, the revision and the
+/// value of then stand in the guard, and the commit says what stands there now: today's value as
+/// the base would make the other's change look like none. An unknown base is empty, which merges
+/// with nothing.
 fn as_it_was(key: &Key, now: Seen, trial: &Trial) -> Seen {
     let wanted = trial.value.as_deref().map(str::as_bytes);
     if now.revision().0 == trial.mod_revision || now.value() == wanted {
@@ -272,13 +314,13 @@ fn as_it_was(key: &Key, now: Seen, trial: &Trial) -> Seen {
     if trial.mod_revision == 0 {
         return Seen::Absent;
     }
-    let (value, lease) = match now {
-        Seen::At(entry) => (entry.value, entry.lease),
-        Seen::Absent => ([].into(), None),
+    let lease = match now {
+        Seen::At(entry) => entry.lease,
+        Seen::Absent => None,
     };
     Seen::At(Entry {
         key: key.clone(),
-        value,
+        value: trial.base.as_deref().unwrap_or_default().as_bytes().into(),
         create_revision: Revision(trial.mod_revision),
         mod_revision: Revision(trial.mod_revision),
         version: 1,
@@ -287,153 +329,4 @@ fn as_it_was(key: &Key, now: Seen, trial: &Trial) -> Seen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::edit::{ConfigEdit, plan};
-    use proptest::prelude::*;
-
-    fn config() -> Prefix {
-        Prefix::new("/config/").unwrap()
-    }
-
-    fn id(name: &str) -> InstanceId {
-        InstanceId::new(name).unwrap()
-    }
-
-    fn entry(key: Key, value: &[u8], revision: i64) -> Entry {
-        Entry {
-            key,
-            value: value.into(),
-            create_revision: Revision(revision),
-            mod_revision: Revision(revision),
-            version: 1,
-            lease: None,
-        }
-    }
-
-    fn set(key: &str, value: &str) -> ConfigEdit {
-        ConfigEdit::Set {
-            key: ConfigKey::parse(key).unwrap(),
-            value: value.into(),
-        }
-    }
-
-    fn unset(key: &str) -> ConfigEdit {
-        ConfigEdit::Unset {
-            key: ConfigKey::parse(key).unwrap(),
-        }
-    }
-
-    fn start(edits: Vec<ConfigEdit>, standing: Option<&Entry>) -> Result<Standing, CanaryError> {
-        let seen = |key: &ConfigKey| Seen::At(entry(key.to_key(&config()), b"1", 4));
-        let plan = plan(&config(), edits, seen).unwrap();
-        let time = "2026-11-22T10:00:00Z".parse().unwrap();
-        let who = ("lin", time, "try it");
-        let (_, plan) = begin(&config(), &plan, vec![id("o-1")], standing, who)?;
-        let value = written(&plan.edits()[0].write).unwrap();
-        let entry = entry(plan.edits()[0].key.clone(), value, 7);
-        Standing::read(&config(), &entry).unwrap()
-    }
-
-    #[test]
-    fn a_canary_is_one_key_that_no_config_key_is_called_like() {
-        let standing = start(vec![set("order/a", "2"), unset("order/b")], None).unwrap();
-        assert_eq!(standing.entry.key.to_string(), "/config/order/@canary");
-        assert!(ConfigKey::from_key(&config(), &standing.entry.key).is_err());
-        assert_eq!(service_of(&config(), &"/config/order/a".into()), None);
-        assert_eq!(service_of(&config(), &"/config/a/b/@canary".into()), None);
-        assert!(standing.canary.names(&id("o-1")) && !standing.canary.names(&id("o-2")));
-    }
-
-    #[test]
-    fn what_cannot_be_tried_is_refused() {
-        let under_way = entry("/config/order/@canary".into(), b"{}", 6);
-        for (edits, standing, wanted) in [
-            (vec![set("global/a", "2")], None, "for all services"),
-            (
-                vec![set("order/a", "2"), set("user/a", "2")],
-                None,
-                "touches order and user",
-            ),
-            (vec![], None, "changes nothing"),
-            (
-                vec![set("order/a", "2")],
-                Some(&under_way),
-                "under way since revision 6",
-            ),
-        ] {
-            let error = start(edits, standing).unwrap_err().to_string();
-            assert!(error.contains(wanted), "{error}");
-        }
-        assert!(
-            matches!(Canary::from_json(b"{\x1b"), Err(CanaryError::Damaged(why)) if !why.contains('\x1b'))
-        );
-    }
-
-    #[test]
-    fn chosen_instances_run_the_canary_and_fall_back_when_it_ends() {
-        let standing = start(vec![set("order/a", "2"), unset("order/b")], None).unwrap();
-        let mut layers = Layers::new();
-        let service = Origin::Service {
-            revision: Revision(4),
-        };
-        layers.put(Layer::Service, "a", Value::from(1), service.clone());
-        layers.put(Layer::Service, "b", Value::from(1), service);
-        layers.put(
-            Layer::Global,
-            "b",
-            Value::from(9),
-            Origin::Global {
-                revision: Revision(2),
-            },
-        );
-        standing.canary.lay_over(&mut layers, Revision(7));
-        let value = |layers: &Layers, path: &str| layers.effective().get(path).unwrap().value;
-        assert_eq!(
-            (value(&layers, "a"), value(&layers, "b")),
-            (Value::from(2), Value::from(9))
-        );
-        assert_eq!(
-            layers.effective().get("a").unwrap().origin.to_string(),
-            "canary r7"
-        );
-        lift(&mut layers);
-        assert_eq!(
-            (value(&layers, "a"), value(&layers, "b")),
-            (Value::from(1), Value::from(1))
-        );
-    }
-
-    #[test]
-    fn promotion_is_guarded_by_what_stood_there_when_the_canary_began() {
-        let standing = start(vec![set("order/a", "2")], None).unwrap();
-        for (now, guard) in [
-            (Some(("1", 4)), Some(4)),
-            (Some(("5", 9)), Some(4)),
-            (None, Some(4)),
-            // The wanted value stands there already: nothing to write but the end of the canary.
-            (Some(("2", 9)), None),
-        ] {
-            let seen = |key: &Key| {
-                Seen::from(now.map(|(value, at)| entry(key.clone(), value.as_bytes(), at)))
-            };
-            let plan = standing.promote(&config(), seen).unwrap();
-            assert_eq!(plan.edits()[0], standing.abort());
-            let found = plan.edits().get(1).map(|edit| edit.seen.revision().0);
-            assert_eq!(found, guard, "{now:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_is_read_as_it_was_written(
-            values in prop::collection::btree_map("[a-z]{1,4}(\\.[a-z]{1,4})?", prop::option::of(".{0,20}"), 1..5),
-            bytes in prop::collection::vec(any::<u8>(), 0..40),
-        ) {
-            let changes = values.into_iter().map(|(path, value)| (path, Trial { value, mod_revision: 3 })).collect();
-            let canary = Canary { instances: vec![id("o-1")], changes, author: "a".into(), time: Timestamp::UNIX_EPOCH, message: String::new() };
-            prop_assert_eq!(Canary::from_json(&serde_json::to_vec(&canary).unwrap()).unwrap(), canary);
-            let _ = Canary::from_json(&bytes);
-        }
-    }
-}
+mod tests;

@@ -302,6 +302,7 @@ mod tests {
                 "timeout.write".into(),
                 Trial {
                     value: Some("9s".into()),
+                    base: Some("5s".into()),
                     mod_revision: 4,
                 },
             )]

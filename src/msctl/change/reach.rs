@@ -90,7 +90,23 @@ impl Reach {
         self.instances(keys, audience).any(silent)
     }
 
-    /// How far a change has come.
+    /// How far changes have come, each key with the revision that set or unset it.
+    #[must_use]
+    pub fn rollout_of(
+        &self,
+        prefixes: &Prefixes,
+        changes: &[(ConfigKey, Revision)],
+        audience: &Audience,
+    ) -> Rollout {
+        let keys: Vec<_> = changes.iter().map(|(key, _)| key.clone()).collect();
+        rollout(changes, self.instances(&keys, audience), |instance| {
+            let record = &instance.record;
+            self.said
+                .get(&prefixes.instance_status(&record.service, &record.id))
+        })
+    }
+
+    /// How far a change has come that wrote all keys at one revision.
     #[must_use]
     pub fn rollout(
         &self,
@@ -99,16 +115,15 @@ impl Reach {
         keys: &[ConfigKey],
         audience: &Audience,
     ) -> Rollout {
-        rollout(revision, keys, self.instances(keys, audience), |instance| {
-            let record = &instance.record;
-            self.said
-                .get(&prefixes.instance_status(&record.service, &record.id))
-        })
+        self.rollout_of(prefixes, &at(revision, keys), audience)
     }
 }
 
-/// Waits until everyone has answered, or the time is up. Gives what was said until then and how
-/// long it took; `told` hears each step. Cancelling it leaves nothing behind.
+fn at(revision: Revision, keys: &[ConfigKey]) -> Vec<(ConfigKey, Revision)> {
+    keys.iter().map(|key| (key.clone(), revision)).collect()
+}
+
+/// As [`wait_for`], of a change that wrote all keys at one revision.
 ///
 /// # Errors
 /// When etcd cannot be reached to begin with.
@@ -117,9 +132,24 @@ pub async fn wait(
     (keys, audience): (&[ConfigKey], &Audience),
     revision: Revision,
     limit: Duration,
+    told: impl FnMut(&Rollout),
+) -> Result<(Rollout, Duration), Failure> {
+    wait_for(session, (&at(revision, keys), audience), limit, told).await
+}
+
+/// Waits until everyone has answered, or the time is up. Gives what was said until then and how
+/// long it took; `told` hears each step. Cancelling it leaves nothing behind.
+///
+/// # Errors
+/// When etcd cannot be reached to begin with.
+pub async fn wait_for(
+    session: &Session,
+    (changes, audience): (&[(ConfigKey, Revision)], &Audience),
+    limit: Duration,
     mut told: impl FnMut(&Rollout),
 ) -> Result<(Rollout, Duration), Failure> {
     let begun = Instant::now();
+    let keys: Vec<_> = changes.iter().map(|(key, _)| key.clone()).collect();
     let prefixes = session.prefixes();
     let mut reach = Reach {
         registry: Registry::new(prefixes.services.clone()),
@@ -130,9 +160,9 @@ pub async fn wait(
     let (mut know_services, mut know_statuses) = (false, false);
     loop {
         if know_services && know_statuses {
-            let rollout = reach.rollout(prefixes, revision, keys, audience);
+            let rollout = reach.rollout_of(prefixes, changes, audience);
             told(&rollout);
-            if rollout.is_settled() && !reach.may_speak(prefixes, keys, audience) {
+            if rollout.is_settled() && !reach.may_speak(prefixes, &keys, audience) {
                 return Ok((rollout, begun.elapsed()));
             }
         }
@@ -144,7 +174,7 @@ pub async fn wait(
             }
         };
         let Ok((of_services, Some(event))) = tokio::time::timeout(left, event).await else {
-            let rollout = reach.rollout(prefixes, revision, keys, audience);
+            let rollout = reach.rollout_of(prefixes, changes, audience);
             return Ok((rollout, begun.elapsed()));
         };
         let changes = match event {

@@ -2,6 +2,7 @@
 //! seen, recorded with author and message, and told with how to undo it.
 
 mod canary;
+mod conflict;
 mod diff;
 mod edit;
 mod explain;

@@ -176,7 +176,7 @@ impl Gateway {
     }
 
     fn json(&self) -> JsonOptions {
-        let mut json = JsonOptions::default();
+        let mut json = GatewayOptions::default().json;
         if self.strict {
             json.parse.unknown_fields = reflect::UnknownFields::Reject;
         }

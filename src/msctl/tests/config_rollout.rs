@@ -1,40 +1,22 @@
 //! Which instance runs what: status, `--wait`, canaries and explain, from what instances write.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{World, over_both};
-
-fn register(world: &World, id: &str) {
-    let record = json!({"service": "order", "id": id, "version": "1", "endpoints": [], "weight": 100, "metadata": {}});
-    world.etcdctl(&["put", &format!("/services/order/{id}"), &record.to_string()]);
-}
-
-fn says(world: &World, id: &str, revision: i64, rejected: &Value) {
-    let status = json!({"revision": revision, "rejected": rejected, "liveness": {"alive": true}, "watch": {"revision": revision}, "written_at": "2026-11-22T10:00:00Z"});
-    world.etcdctl(&["put", &format!("/status/order/{id}"), &status.to_string()]);
-}
-
-fn set(world: &World, arguments: &[&str]) -> i64 {
-    let mut all = vec!["config", "set", "-o", "json"];
-    all.extend(arguments);
-    world.msctl(&all).ok().json()["revision"].as_i64().unwrap()
-}
+use crate::world::over_both;
 
 #[test]
 fn a_rollout_is_what_the_instances_say() {
     over_both(|world| {
         for id in ["o-1", "o-2", "o-3"] {
-            register(world, id);
+            world.register(id);
         }
-        let at = set(world, &["order/timeout.write", "1x", "--no-check"]);
-        says(world, "o-1", at, &json!([]));
-        says(
-            world,
-            "o-2",
+        let at = world.set(&["order/timeout.write", "1x", "--no-check"]);
+        world.says("o-1", at, &json!([]));
+        world.says("o-2",
             at,
             &json!([{"key": "order/timeout.write", "revision": at, "error": "\"1x\" is no duration"}]),
         );
-        says(world, "o-3", 1, &json!([]));
+        world.says("o-3", 1, &json!([]));
         let status = world.msctl(&["config", "status", "order", "-o", "json"]);
         assert_eq!(status.code, 1, "{status:?}");
         let status = status.json();
@@ -69,9 +51,9 @@ fn a_rollout_is_what_the_instances_say() {
             "{waited:?}"
         );
 
-        let newest = set(world, &["order/timeout.write", "6s"]);
+        let newest = world.set(&["order/timeout.write", "6s"]);
         for id in ["o-1", "o-2", "o-3"] {
-            says(world, id, newest, &json!([]));
+            world.says(id, newest, &json!([]));
         }
         world
             .msctl(&["config", "status", "order", "--wait", "20s"])
@@ -83,6 +65,65 @@ fn a_rollout_is_what_the_instances_say() {
         assert_eq!(explained["layers"][0]["value"], "6s");
         assert_eq!(explained["layers"][0]["release"]["author"], "tester");
         assert_eq!(explained["instances"].as_array().unwrap().len(), 3);
+    });
+}
+
+#[test]
+fn a_refusal_and_an_unset_stay_visible_when_another_key_is_written_later() {
+    over_both(|world| {
+        world.register("o-1");
+        let refused = world.set(&["order/timeout.write", "1x", "--no-check"]);
+        let other = world.set(&["order/page.size", "20"]);
+        let error =
+            json!([{"key": "order/timeout.write", "revision": refused, "error": "no duration"}]);
+        world.says("o-1", other, &error);
+        let status = world.msctl(&["config", "status", "order", "-o", "json"]);
+        assert_eq!(status.code, 1, "{status:?}");
+        assert_eq!(status.json()["answers"][0]["answer"], "refused");
+
+        let unset = ["config", "unset", "order/timeout.write", "-o", "json"];
+        let unset = world.msctl(&unset).ok().json()["revision"]
+            .as_i64()
+            .unwrap();
+        world.says("o-1", other, &json!([]));
+        let status = world.msctl(&["config", "status", "order", "-o", "json"]);
+        assert_eq!(
+            (status.code, &status.json()["answers"][0]["answer"]),
+            (1, &"waiting".into()),
+            "the unset is a change like any other"
+        );
+        world.says("o-1", unset, &json!([]));
+        world.msctl(&["config", "status", "order"]).ok();
+        world
+            .msctl(&["config", "status", "order/timeout.write"])
+            .ok();
+    });
+}
+
+#[test]
+fn an_instance_that_runs_another_value_of_its_own_is_no_success() {
+    over_both(|world| {
+        world.register("o-1");
+        let at = world.set(&["order/timeout.write", "5s"]);
+        let status = json!({"revision": at + 5, "taken": {"service": at, "global": at + 5}, "rejected": [], "liveness": {"alive": true}, "watch": {"revision": at},
+            "overridden": [{"path": "timeout.write", "variable": "ORDER__TIMEOUT__WRITE"}], "written_at": "2026-11-22T10:00:00Z"});
+        world.etcdctl(&["put", "/status/order/o-1", &status.to_string()]);
+        let said = world.msctl(&["config", "status", "order", "--wait", "20s"]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.out.contains(
+                "runs the environment's ORDER__TIMEOUT__WRITE in place of order/timeout.write"
+            ),
+            "{said:?}"
+        );
+        // What was taken in of the global keys says nothing of the service's own.
+        let later = world.set(&["order/page.size", "20"]);
+        assert!(later <= at + 5, "the case needs it: {later} {at}");
+        let said = world.msctl(&["config", "status", "order/page.size"]);
+        assert!(
+            said.code == 1 && said.out.contains("has not answered"),
+            "{said:?}"
+        );
     });
 }
 
@@ -145,9 +186,9 @@ fn explain_shows_every_layer_and_who_wrote_it() {
 #[test]
 fn a_canary_is_begun_shown_promoted_and_aborted() {
     over_both(|world| {
-        register(world, "o-1");
-        register(world, "o-2");
-        set(world, &["order/timeout.write", "2s"]);
+        world.register("o-1");
+        world.register("o-2");
+        world.set(&["order/timeout.write", "2s"]);
         assert_eq!(world.msctl(&["config", "promote", "order"]).code, 4);
         let nobody = world.msctl(&[
             "config",
@@ -246,7 +287,7 @@ fn a_canary_is_begun_shown_promoted_and_aborted() {
                 "o-1",
             ])
             .ok();
-        set(world, &["order/timeout.write", "7s"]);
+        world.set(&["order/timeout.write", "7s"]);
         let conflict = world.msctl(&["config", "promote", "order"]);
         assert_eq!(conflict.code, 3, "{conflict:?}");
         assert_eq!(
@@ -262,9 +303,9 @@ fn a_canary_is_begun_shown_promoted_and_aborted() {
 #[test]
 fn a_watched_canary_ends_by_itself() {
     over_both(|world| {
-        register(world, "o-1");
-        let at = set(world, &["order/timeout.write", "2s"]);
-        says(world, "o-1", at + 1000, &json!([]));
+        world.register("o-1");
+        let at = world.set(&["order/timeout.write", "2s"]);
+        world.says("o-1", at + 1000, &json!([]));
         let promoted = world
             .msctl(&[
                 "config",
@@ -286,8 +327,7 @@ fn a_watched_canary_ends_by_itself() {
             "5s\n"
         );
 
-        says(
-            world,
+        world.says(
             "o-1",
             at + 1000,
             &json!([{"key": "order/timeout.write", "revision": at + 1000, "error": "too slow"}]),

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::realetcd::RealEtcd;
 
@@ -131,6 +131,30 @@ impl World {
             .expect("etcdctl: apt-get install etcd-client");
         assert!(done.status.success(), "{done:?}");
         String::from_utf8(done.stdout).unwrap()
+    }
+
+    /// Registers an instance of `order` that offers nothing.
+    pub(crate) fn register(&self, id: &str) {
+        self.register_at(id, &[]);
+    }
+
+    /// The same with endpoints.
+    pub(crate) fn register_at(&self, id: &str, endpoints: &[String]) {
+        let record = json!({"service": "order", "id": id, "version": "1", "endpoints": endpoints, "weight": 100, "metadata": {}});
+        self.etcdctl(&["put", &format!("/services/order/{id}"), &record.to_string()]);
+    }
+
+    /// What an instance of `order` says it runs, and what it refused.
+    pub(crate) fn says(&self, id: &str, revision: i64, rejected: &Value) {
+        let status = json!({"revision": revision, "rejected": rejected, "liveness": {"alive": true}, "watch": {"revision": revision}, "written_at": "2026-11-22T10:00:00Z"});
+        self.etcdctl(&["put", &format!("/status/order/{id}"), &status.to_string()]);
+    }
+
+    /// `config set`, and the revision it was written at.
+    pub(crate) fn set(&self, arguments: &[&str]) -> i64 {
+        let mut all = vec!["config", "set", "-o", "json"];
+        all.extend(arguments);
+        self.msctl(&all).ok().json()["revision"].as_i64().unwrap()
     }
 
     /// A text with what differs from run to run named instead.

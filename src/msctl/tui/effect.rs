@@ -47,6 +47,8 @@ pub enum Effect {
     Read(Key),
     /// Write config, with its release record.
     Save {
+        /// Its number; the answer carries it.
+        id: u64,
         /// What to write.
         plan: Plan,
         /// Why.

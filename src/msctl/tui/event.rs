@@ -175,8 +175,8 @@ pub struct KeyFacts {
 /// What a write was for; its answer is told accordingly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// The Config page's pending changes.
-    SaveConfig,
+    /// The Config page's save of this number.
+    SaveConfig(u64),
     /// Records of instances were deleted.
     Deregister(String),
 }

@@ -380,6 +380,7 @@ impl State {
             self.leases.list.outdate();
             self.doctor.list.outdate();
             self.config.scopes.outdate();
+            self.config.keys.outdate();
             self.calls.tree.outdate();
             self.changed |= matches!(self.view, View::Services | View::Overview | View::Doctor);
         }
@@ -391,9 +392,7 @@ impl State {
                 // A new service under the cursor has its instances listed at once.
                 self.services.rebuild(&self.directory, now, wall) || first
             }
-            View::Config => self
-                .config
-                .rebuild(registry.services().map(|(name, _)| name), now),
+            View::Config => self.config.rebuild(&self.directory, now),
             View::Calls => self
                 .calls
                 .rebuild(registry.services().map(|(name, _)| name), now),
@@ -433,6 +432,7 @@ impl State {
             }
             View::Events => self.events.list.is_outdated(),
             View::Leases => self.leases.list.is_outdated(),
+            View::Config => self.config.scopes.is_outdated() || self.config.keys.is_outdated(),
             View::Doctor | View::Overview => self.doctor.list.is_outdated(),
             _ => false,
         };

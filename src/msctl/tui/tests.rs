@@ -126,6 +126,7 @@ pub(super) fn fleet(state: &mut State) {
         listed(Source::Services, services),
         listed(Source::Config, config),
         listed(Source::Status, statuses),
+        listed(Source::Schema, Vec::new()),
         Event::Feed(0, Feed::Link(vec![dot("m1"), dot("m2"), dot("m3")])),
         Event::Reply(0, Reply::Cluster(Ok(cluster()))),
         health("order", "order-7f3a-1", Health::Serving, 2),

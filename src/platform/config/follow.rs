@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::file::ConfigFile;
 use super::state::Edit;
-use super::{Config, cache};
+use super::{Config, Standing, cache};
 
 /// How often the file is looked at.
 const FILE_EVERY: Duration = Duration::from_secs(1);
@@ -130,7 +130,9 @@ impl Feed {
                 edits.extend(gone);
                 self.step(config, revision, edits);
             }
-            MirrorEvent::Changed { revision, changes } => {
+            MirrorEvent::Changed {
+                revision, changes, ..
+            } => {
                 if let Some(change) = changes.iter().find(|one| self.is_canary(one.key())) {
                     self.canary = match change {
                         Change::Put(entry) => read_canary(entry),
@@ -306,11 +308,17 @@ fn stand(config: &Config, global: &Feed, own: &Feed) {
             (Some(_), None) => tracing::info!(revision = applied.0, "config is fresh"),
             _ => {}
         }
-        let differs =
-            standing.applied != applied || standing.proved != proved || standing.stale != stale;
-        standing.applied = applied;
-        standing.proved = proved;
-        standing.stale = stale;
+        let now = Standing {
+            applied,
+            service: own.applied,
+            global: global.applied,
+            canary: own.laid,
+            proved,
+            stale,
+            ..standing.clone()
+        };
+        let differs = *standing != now;
+        *standing = now;
         differs
     });
 }

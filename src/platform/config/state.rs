@@ -9,7 +9,7 @@ use fleet::Revision;
 use fleet::config::secret::is_secret;
 use fleet::config::value::ValueError;
 use fleet::config::{Effective, Layer, Layers, Origin, Resolved};
-use fleet::status::Rejected;
+use fleet::status::{Overridden, Rejected};
 use serde_yaml::Value;
 
 use super::live::Watcher;
@@ -73,6 +73,24 @@ impl State {
     /// What is refused now.
     pub(super) fn rejected(&self) -> Vec<Rejected> {
         self.rejected.values().cloned().collect()
+    }
+
+    /// The paths that something above etcd's ordinary values gives, or takes away.
+    pub(super) fn overridden(&self) -> Vec<Overridden> {
+        let environment = self.layers.keys(Layer::Environment);
+        let variables = environment.filter_map(|(path, _, origin)| match origin {
+            Origin::Environment(name) => Some(Overridden {
+                path: path.to_string(),
+                variable: Some(name.to_string()),
+            }),
+            _ => None,
+        });
+        let tried = self.layers.keys(Layer::Canary).map(|(path, _, _)| path);
+        let tried = tried.chain(self.layers.hidden()).map(|path| Overridden {
+            path: path.to_string(),
+            variable: None,
+        });
+        variables.chain(tried).collect()
     }
 
     /// The keys of a layer that are refused now.

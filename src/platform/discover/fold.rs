@@ -1,13 +1,13 @@
 //! What the watch of one service says, folded into the view that channels use. Pure: the clock is
-//! handed in. Deletes that somebody made are honoured at once; a store that came back with an
-//! older history took nobody away, so what it forgot is kept for a grace, marked stale.
+//! handed in. Deletes that somebody made are honoured at once; a store that came back without its
+//! history took nobody away, so what it forgot is kept for a grace, marked stale.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd::MirrorEvent;
-use fleet::{Change, Instance, Key, Prefix, Registry, Revision, ServiceName};
+use etcd::{History, MirrorEvent};
+use fleet::{Change, Instance, Key, Prefix, Registry, ServiceName};
 
 use super::{Knowledge, ServiceView};
 
@@ -21,8 +21,6 @@ pub(super) struct Fold {
     service: ServiceName,
     registry: Registry,
     knowledge: Knowledge,
-    /// The newest revision seen; a change below it means that the store lost its history.
-    newest: Revision,
     forgotten: BTreeMap<Key, (Arc<Instance>, Instant)>,
 }
 
@@ -32,7 +30,6 @@ impl Fold {
             service,
             registry: Registry::new(prefix),
             knowledge: Knowledge::default(),
-            newest: Revision::ZERO,
             forgotten: BTreeMap::new(),
         }
     }
@@ -42,11 +39,14 @@ impl Fold {
         match event {
             MirrorEvent::Listed { revision, entries } => {
                 self.registry.replace(entries);
-                self.newest = revision;
                 self.knowledge = Knowledge::Fresh { revision };
             }
-            MirrorEvent::Changed { revision, changes } => {
-                let wiped = revision < self.newest;
+            MirrorEvent::Changed {
+                revision,
+                changes,
+                history,
+            } => {
+                let wiped = history == History::Another;
                 for change in &changes {
                     if let (true, Change::Delete { key, .. }) = (wiped, change)
                         && let Some(instance) = self.instance(key)
@@ -58,11 +58,9 @@ impl Fold {
                     }
                     self.registry.apply(change);
                 }
-                self.newest = revision;
                 self.knowledge = Knowledge::Fresh { revision };
             }
             MirrorEvent::Fresh { revision } => {
-                self.newest = self.newest.max(revision);
                 self.knowledge = Knowledge::Fresh { revision };
             }
             MirrorEvent::Stale { cause } => {
@@ -134,7 +132,7 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use fleet::{Entry, LeaseId};
+    use fleet::{Entry, LeaseId, Revision};
 
     use super::*;
 
@@ -147,6 +145,14 @@ mod tests {
             mod_revision: Revision(revision),
             version: 1,
             lease: LeaseId::new(7),
+        }
+    }
+
+    fn changed(revision: i64, changes: Vec<Change>, history: History) -> MirrorEvent {
+        MirrorEvent::Changed {
+            revision: Revision(revision),
+            changes,
+            history,
         }
     }
 
@@ -185,40 +191,32 @@ mod tests {
     fn a_delete_is_honoured_even_of_the_last_one() {
         let mut fold = listed(&["a", "b"]);
         let changes = vec![delete("a", 11), delete("b", 11)];
-        fold.take(
-            MirrorEvent::Changed {
-                revision: Revision(11),
-                changes,
-            },
-            Instant::now(),
-        );
+        fold.take(changed(11, changes, History::Same), Instant::now());
         assert!(ids(&fold).is_empty());
         assert!(matches!(fold.view().knowledge, Knowledge::Fresh { .. }));
     }
 
     #[test]
     fn what_a_wiped_store_forgot_is_kept_for_a_grace_and_marked_stale() {
+        forgotten_at(1);
+    }
+
+    /// Its revisions have overtaken ours by the time we see it.
+    #[test]
+    fn what_a_wiped_store_forgot_is_kept_though_it_has_grown_since() {
+        forgotten_at(5_000);
+    }
+
+    fn forgotten_at(revision: i64) {
         let mut fold = listed(&["a", "b"]);
         let now = Instant::now();
-        let changes = vec![delete("a", 1), delete("b", 1)];
-        fold.take(
-            MirrorEvent::Changed {
-                revision: Revision(1),
-                changes,
-            },
-            now,
-        );
+        let changes = vec![delete("a", revision), delete("b", revision)];
+        fold.take(changed(revision, changes, History::Another), now);
         assert_eq!(ids(&fold), ["a", "b"]);
         assert!(matches!(fold.view().knowledge, Knowledge::Stale { .. }));
         // One registers anew and is there once.
-        let changes = vec![Change::Put(entry("a", 2))];
-        fold.take(
-            MirrorEvent::Changed {
-                revision: Revision(2),
-                changes,
-            },
-            now,
-        );
+        let changes = vec![Change::Put(entry("a", revision + 1))];
+        fold.take(changed(revision + 1, changes, History::Same), now);
         assert_eq!(ids(&fold), ["a", "b"]);
         // The other never does.
         assert_eq!(fold.next_deadline(), Some(now + GRACE));
@@ -279,13 +277,8 @@ mod tests {
         let mut fold = listed(&["a"]);
         let mut bad = entry("b", 11);
         bad.value = b"\xff\xfe{".to_vec().into();
-        fold.take(
-            MirrorEvent::Changed {
-                revision: Revision(11),
-                changes: vec![Change::Put(bad)],
-            },
-            Instant::now(),
-        );
+        let changes = vec![Change::Put(bad)];
+        fold.take(changed(11, changes, History::Same), Instant::now());
         assert_eq!(ids(&fold), ["a"]);
         assert_eq!(fold.view().quarantined, 1);
     }

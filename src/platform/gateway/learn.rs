@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::{
     channel::{Channel, ChannelOptions},
     discover::ServiceView,
+    transcode::is_plumbing,
 };
 
 /// For one server's whole answer.
@@ -86,7 +87,7 @@ impl Known {
         let services: Vec<String> = reflected
             .services
             .into_iter()
-            .filter(|name| !name.starts_with("grpc."))
+            .filter(|name| !is_plumbing(name))
             .collect();
         let mut files: Vec<_> = schema.files().collect();
         files.sort();

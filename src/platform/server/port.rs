@@ -22,6 +22,7 @@ use tower::ServiceExt as _;
 use super::{
     Stack,
     observe::InFlight,
+    preface::{self, Rewound, Spoken},
     stage::{Life, Stage},
     tls::Handshakes,
 };
@@ -34,9 +35,10 @@ pub struct Peer(pub SocketAddr);
 const MOST_CONNECTIONS: usize = 10_000;
 /// Streams at a time on one connection.
 const MOST_STREAMS: u32 = 1_000;
-/// A connection on which nothing has come for so long before its first byte is closed.
+/// A connection on which nothing has come for so long before its first byte is closed; with TLS, so long before the
+/// handshake and again after it.
 const FIRST_BYTE: Duration = Duration::from_secs(60);
-/// The head of an HTTP/1 request must be complete within this time.
+/// The head of an HTTP/1 request must be complete within this time, and so must HTTP/2's preface.
 const HEAD: Duration = Duration::from_secs(15);
 /// An HTTP/2 connection is asked whether it lives this often, and has as long again to answer.
 const PING: Duration = Duration::from_secs(20);
@@ -124,13 +126,13 @@ async fn connection(
         () = life.reaches(|stage| stage.is_draining()) => return,
     }
     let Some(tls) = tls else {
-        return speak(stream, peer, stack, life).await;
+        return tell_apart(stream, peer, stack, life).await;
     };
     let shaken = tls.shake(stream);
     // The watch over the files is the port's, not the connection's.
     drop(tls);
     match shaken.await {
-        Ok(stream) => speak(stream, peer, stack, life).await,
+        Ok(stream) => tell_apart(stream, peer, stack, life).await,
         Err(cause) => {
             // Anybody can make these; a counter shows them without filling the log.
             metrics::counter!("server_tls_handshake_failures_total").increment(1);
@@ -139,12 +141,34 @@ async fn connection(
     }
 }
 
-async fn speak<S>(stream: S, peer: Peer, stack: Stack, life: Life)
+async fn tell_apart<S>(stream: S, peer: Peer, stack: Stack, life: Life)
 where
     S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
 {
     // As tonic has it, so that its `remote_addr` and `peer_certs` work in handlers.
     let connected = stream.connect_info();
+    let begun = tokio::select! {
+        begun = preface::read(stream, FIRST_BYTE, HEAD) => begun,
+        // Nothing was asked, so nothing is left unanswered.
+        () = life.reaches(|stage| stage.is_draining()) => return,
+    };
+    match begun {
+        Ok((spoken, stream)) => speak(spoken, stream, connected, peer, stack, life).await,
+        Err(cause) => tracing::debug!(%cause, peer = %peer.0, "a connection asked for nothing"),
+    }
+}
+
+async fn speak<S, C>(
+    spoken: Spoken,
+    stream: Rewound<S>,
+    connected: C,
+    peer: Peer,
+    stack: Stack,
+    life: Life,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Clone + Send + Sync + 'static,
+{
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
@@ -165,6 +189,10 @@ where
         .max_concurrent_streams(MOST_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
+    let builder = match spoken {
+        Spoken::Http1 => builder.http1_only(),
+        Spoken::Http2 => builder.http2_only(),
+    };
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {

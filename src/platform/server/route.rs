@@ -88,11 +88,11 @@ impl Api {
 }
 
 fn surface_of(path: &str) -> Surface {
-    if path.starts_with("/grpc.health.") {
-        Surface::Health
-    } else if path.starts_with("/grpc.reflection.") {
-        Surface::Reflection
-    } else {
-        Surface::Api
+    match path.split('/').nth(1) {
+        Some("grpc.health.v1.Health") => Surface::Health,
+        Some(
+            "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+        ) => Surface::Reflection,
+        _ => Surface::Api,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use fleet::status::StatusRecord;
+use fleet::status::{Applied, StatusRecord};
 use platform::Service;
 use tests::realetcd::RealEtcd;
 
-use crate::world::{builder, client, entry, until};
+use crate::world::{builder, client, entry, get, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_etcd_reaches_a_handle_and_a_deletion_falls_back() {
@@ -85,6 +85,51 @@ async fn a_bad_value_is_refused_for_its_key_alone_and_reported() {
         StatusRecord::from_json(&entry.value).is_ok_and(|status| status.rejected.is_empty())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_environment_overrides_is_reported_with_what_was_taken_in_by_scope() {
+    let etcd = RealEtcd::start().await;
+    let platform = builder("order", &etcd.endpoint())
+        .instance_id("o-1")
+        .default("timeout.write", "1s")
+        .environment([("ORDER__TIMEOUT__WRITE".to_owned(), "8s".to_owned())])
+        .start()
+        .await
+        .unwrap();
+    let _serving = platform.bind(Service::new()).await.unwrap();
+    let client = client(&etcd.endpoint());
+    let mut written = Vec::new();
+    for key in ["/config/order/timeout.write", "/config/global/other"] {
+        etcd.etcdctl(&["put", key, "5s"]).await;
+        let entry = get(&client, key).await.unwrap();
+        written.push(entry.mod_revision.0);
+    }
+    let report = entry(&client, "/status/order/o-1", |entry| {
+        StatusRecord::from_json(&entry.value).is_ok_and(|status| status.revision >= written[1])
+    })
+    .await;
+    let status = StatusRecord::from_json(&report.value).unwrap();
+    let taken = status.taken.unwrap();
+    assert!(
+        taken.service >= written[0] && taken.global >= written[1],
+        "{status:?}"
+    );
+    assert_eq!(
+        status.overridden[0].variable.as_deref(),
+        Some("ORDER__TIMEOUT__WRITE")
+    );
+    assert!(
+        matches!(
+            status.applied("order/timeout.write", written[0]),
+            Applied::Overridden(_)
+        ),
+        "{status:?}"
+    );
+    assert_eq!(
+        platform.config().duration("timeout.write").unwrap(),
+        Duration::from_secs(8)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use prost::Message as _;
 use reflect::{Match, PrintOptions, Schema};
@@ -132,6 +132,8 @@ impl Form {
             incoming,
             chunk,
             ended: first.is_none(),
+            broken: None,
+            paused: false,
             outcome: outcome.clone(),
         };
         let mut response = Response::new(Body::new(body));
@@ -214,10 +216,6 @@ impl Form {
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
-        if self.is_raw() {
-            // The bytes so far are not JSON; an error among them would be read as more of them.
-            return;
-        }
         out.extend_from_slice(br#"{"error":"#);
         out.extend_from_slice(&JsonStatus::new(status, self.schema()).json);
         out.extend_from_slice(b"}\n");
@@ -246,6 +244,10 @@ struct Streamed {
     /// Lines that wait to be sent.
     chunk: Vec<u8>,
     ended: bool,
+    /// What breaks the answer off once the chunk is sent.
+    broken: Option<Status>,
+    /// Whether there was a moment to send it in.
+    paused: bool,
     outcome: Outcome,
 }
 
@@ -276,7 +278,12 @@ impl http_body::Body for Streamed {
             }
         }
         if this.chunk.is_empty() {
-            return Poll::Ready(None);
+            if this.broken.is_some() && !std::mem::replace(&mut this.paused, true) {
+                // An error throws away what the connection holds back; while waiting, it sends that.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(this.broken.take().map(Err));
         }
         let next = Vec::with_capacity(this.chunk.len().min(CHUNK));
         let chunk = std::mem::replace(&mut this.chunk, next);
@@ -284,7 +291,7 @@ impl http_body::Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.chunk.is_empty()
+        self.ended && self.chunk.is_empty() && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -295,20 +302,15 @@ impl http_body::Body for Streamed {
 impl Streamed {
     fn end(&mut self, status: &Status) {
         self.outcome.set(status.code());
-        self.form.write_error(status, &mut self.chunk);
+        if self.form.is_raw() {
+            // The bytes so far are not JSON; an error among them would be read as more of them, and a proper end
+            // as all of them.
+            self.broken = Some(status.clone());
+        } else {
+            self.form.write_error(status, &mut self.chunk);
+        }
         self.ended = true;
         // The call ends now, not when the caller lets go of the answer.
         self.incoming.cancel();
     }
-}
-
-/// An answer to HEAD: the headers of the answer to GET, its length among them.
-pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        parts
-            .headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(parts, Body::empty())
 }

@@ -21,6 +21,8 @@ pub(crate) struct Reading {
     pub(crate) parse: Arc<ParseOptions>,
     /// The largest document, bytes.
     pub(crate) most: usize,
+    /// The content type, where the body is bytes and not documents: each piece is then a message as it comes.
+    pub(crate) raw: Option<String>,
 }
 
 /// The gRPC side of an HTTP request's body.
@@ -51,6 +53,25 @@ impl Requests {
     /// Turns every whole document that is here into a frame.
     fn encode(&mut self) -> Result<Vec<u8>, Status> {
         let mut out = Vec::new();
+        if let Some(kind) = &self.reading.raw {
+            let piece = self.text.split();
+            if !piece.is_empty() {
+                self.check(piece.len())?;
+                let start = frame::open(&mut out);
+                let Reading {
+                    found,
+                    query,
+                    parse,
+                    ..
+                } = &self.reading;
+                found
+                    .bind_bytes(query, kind, &piece, parse, &mut out)
+                    .map_err(|error| Status::invalid_argument(error.to_string()))?;
+                frame::close(&mut out, start)?;
+                self.count += 1;
+            }
+            return Ok(out);
+        }
         while let Some(end) = self.splitter.next_end(&self.text, self.source_ended) {
             let document = self.text.split_to(end);
             if document.iter().all(u8::is_ascii_whitespace) {

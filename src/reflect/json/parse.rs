@@ -426,7 +426,7 @@ impl<'s, 'a> Parser<'s, 'a> {
             self.lexer.expect(b':', "after a key")?;
             let holes = self.holes.len();
             let entry = self.out.len();
-            self.open(field.number, false);
+            self.nest(field.number, false)?;
             wire::put_tag(self.out, 1, table::wire_type(Type::Scalar(key_type), false));
             let start = self.out.len();
             scalar::put(key_type, &Token::Text(&key), self.out).map_err(|message| Fault {

@@ -219,11 +219,36 @@ impl Match {
                 None if self.binding.rule.body == Body::Whole => {
                     Parser::new(schema, body, options, out)?.root(table)?;
                 }
+                None if options.unknown_fields == UnknownFields::Reject => {
+                    return Err(text_error(
+                        "",
+                        "this call takes no body: send what it says as path and query",
+                    ));
+                }
                 None => {}
             }
         }
+        self.bind_address(query, if has_body { body } else { &[] }, options, out)
+    }
+
+    /// The slot of the field that the body fills, where it is not the whole request.
+    pub(super) fn body_slot(&self) -> Option<usize> {
+        self.binding.body.map(usize::from)
+    }
+
+    /// Appends what query and path say, and the mask of a JSON body that gave none.
+    pub(super) fn bind_address(
+        &self,
+        query: &str,
+        body: &[u8],
+        options: &ParseOptions,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonError> {
+        let input = self.binding.method.input();
+        let schema = input.schema().inner();
+        let table = input.table();
         let masked = self.bind_query(schema, table, query, options, out)?;
-        if !masked && has_body {
+        if !masked && !body.is_empty() {
             self.fill_mask(schema, table, body, out);
         }
         for (slots, value) in self.binding.variables.iter().zip(&self.values) {
@@ -315,8 +340,16 @@ impl Match {
                 continue;
             }
             let error = |message: &str| text_error(&key, message);
-            masked |= matches!(leaf.ty, Type::Message(id) if schema.table(id).kind == WellKnown::FieldMask);
+            // An empty mask is one that nobody gave.
+            masked |= !value.is_empty()
+                && matches!(leaf.ty, Type::Message(id) if schema.table(id).kind == WellKnown::FieldMask);
             let (fields, _) = along(schema, table, &slots);
+            let most = options.max_nesting.min(options.max_depth);
+            if slots.len() > most {
+                return Err(error(&format!(
+                    "the path is longer than {most} steps, which is as deep as messages are read"
+                )));
+            }
             let mut payload = Vec::new();
             match (leaf.shape, map_key) {
                 (Shape::Map(key_type), Some(map_key)) => {
@@ -425,7 +458,7 @@ fn names(fields: &[&Field], leaf: &Field) -> String {
 }
 
 /// Appends a payload inside the messages that lead to it.
-fn wrap(fields: &[&Field], payload: &[u8], out: &mut Vec<u8>) {
+pub(super) fn wrap(fields: &[&Field], payload: &[u8], out: &mut Vec<u8>) {
     let mut inner = payload.to_vec();
     for field in fields.iter().rev() {
         let mut outer = Vec::with_capacity(inner.len() + 8);

@@ -1,6 +1,6 @@
 //! All rules of a set of methods as one tree of path segments.
 //! Invariant: at each segment a literal is tried before `*`, and that before `**`; a verb before
-//! none. The first declared of two equal rules stays, and the second is reported.
+//! none. The last declared of two equal rules has the path, and the first is reported.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,13 +88,12 @@ impl Router {
                 });
             }
             for rule in rules {
-                let added = Binding::compile(&method, rule)
-                    .and_then(|binding| insert(&mut root, &mut bindings, binding));
-                if let Err(cause) = added {
-                    faults.push(Error::Rule {
+                match Binding::compile(&method, rule) {
+                    Ok(binding) => faults.extend(insert(&mut root, &mut bindings, binding)),
+                    Err(cause) => faults.push(Error::Rule {
                         method: method.full_name(),
                         cause,
-                    });
+                    }),
                 }
             }
         }
@@ -237,11 +236,8 @@ impl Search<'_> {
     }
 }
 
-fn insert(
-    root: &mut Node,
-    bindings: &mut Vec<Arc<Binding>>,
-    binding: Binding,
-) -> Result<(), String> {
+/// Adds a rule. The answer is the fault of an equal one that was there and has to go.
+fn insert(root: &mut Node, bindings: &mut Vec<Arc<Binding>>, binding: Binding) -> Option<Error> {
     let template = &binding.template;
     let mut node = root;
     let mut leaf = None;
@@ -271,16 +267,21 @@ fn insert(
         .iter()
         .find(|(suffix, v, _)| *suffix == template.verb && v == verb)
     {
-        return Err(format!(
-            "{verb} {} is already bound to {}",
-            binding.rule.template,
-            bindings[*other].method.full_name()
-        ));
+        let lost = Error::Rule {
+            method: bindings[*other].method.full_name(),
+            cause: format!(
+                "{verb} {} leads to {}, whose equal rule comes later",
+                bindings[*other].rule.template,
+                binding.method.full_name()
+            ),
+        };
+        bindings[*other] = Arc::new(binding);
+        return Some(lost);
     }
     leaf.0
         .push((template.verb.clone(), verb.clone(), bindings.len()));
     bindings.push(Arc::new(binding));
-    Ok(())
+    None
 }
 
 /// Longer tails first, and of those the ones with more literals.

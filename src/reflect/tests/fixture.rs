@@ -31,6 +31,22 @@ async fn compile() -> Schema {
     reflect::from_protos(&files, &imports).await.unwrap()
 }
 
+/// The schema of one proto file, given as text.
+pub(crate) fn compiled(proto: &str) -> Schema {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.proto");
+    std::fs::write(&file, proto).unwrap();
+    let imports = [folder.path().to_owned(), root().join("../../assets/proto")];
+    std::thread::spawn(move || {
+        let files = [file];
+        let work = reflect::from_protos(&files, &imports);
+        tokio::runtime::Runtime::new().unwrap().block_on(work)
+    })
+    .join()
+    .unwrap()
+    .unwrap()
+}
+
 pub(crate) fn message(name: &str) -> Message {
     schema()
         .message(name)

@@ -217,7 +217,7 @@ proptest! {
     #[test]
     fn random_text_is_read_or_refused(text in "[\\[\\]{}:,\"a-z0-9.eE+\\- \\\\ué@]{0,60}") {
         for unknown_fields in [UnknownFields::Reject, UnknownFields::Drop] {
-            let options = ParseOptions { unknown_fields, max_depth: 20 };
+            let options = ParseOptions { unknown_fields, max_depth: 20, ..ParseOptions::default() };
             for name in ["test.v1.All", "google.protobuf.Value", "google.protobuf.Any"] {
                 let read = json_to_wire(&message(name), text.as_bytes(), &options);
                 let valid = serde_json::from_str::<Value>(&text).is_ok();

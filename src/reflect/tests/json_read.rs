@@ -480,3 +480,33 @@ fn documents_of_a_stream_are_found_one_by_one() {
     assert!(reflect::document_end(b"[}", 100).is_err());
     assert!(reflect::document_end(&[b'['; 200], 100).is_err());
 }
+
+#[test]
+fn messages_nest_as_deep_as_their_reader_can_follow_and_no_deeper() {
+    let deep = |name: &str, levels: usize| {
+        let (open, close) = match name {
+            "child" => (r#"{"child":"#, "}"),
+            "value" => (r#"{"a":"#, "}"),
+            _ => ("[", "]"),
+        };
+        format!("{}{{}}{}", open.repeat(levels), close.repeat(levels))
+    };
+    // What a level costs: a message one, a Struct three (the value, its fields, the entry) and a list two.
+    for (kind, name, most) in [
+        ("test.v1.All", "child", 30),
+        ("google.protobuf.Value", "value", 9),
+        ("google.protobuf.Value", "list", 14),
+    ] {
+        let options = ParseOptions {
+            max_nesting: 30,
+            ..ParseOptions::default()
+        };
+        let read = |levels| json_to_wire(&message(kind), deep(name, levels).as_bytes(), &options);
+        assert!(read(most).is_ok(), "{kind} {name}: {:?}", read(most));
+        let error = read(most + 1).unwrap_err();
+        assert!(
+            error.message.contains("deeper than 30 levels"),
+            "{kind} {name}: {error}"
+        );
+    }
+}

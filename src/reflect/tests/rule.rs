@@ -4,7 +4,7 @@
 use reflect::rule::{Body, Template};
 use reflect::{Lookup, ParseOptions, PrintOptions, Router, Unbound, UnknownFields, wire_to_json};
 
-use crate::fixture::schema;
+use crate::fixture::{compiled, schema};
 
 #[test]
 fn templates_parse_or_say_where_they_are_malformed() {
@@ -122,6 +122,48 @@ fn the_most_specific_rule_wins_whatever_the_order() {
 }
 
 #[test]
+fn of_two_equal_rules_the_last_has_the_path_and_the_first_is_reported() {
+    let schema = compiled(
+        r#"
+        syntax = "proto3";
+        package two;
+        import "google/api/annotations.proto";
+        message M { string a = 1; string b = 2; }
+        service First {
+          rpc One(M) returns (M) { option (google.api.http) = {get: "/x/{a}" additional_bindings {get: "/only"}}; }
+          rpc Wide(M) returns (M) { option (google.api.http) = {get: "/x/{a=**}"}; }
+          rpc Narrow(M) returns (M) { option (google.api.http) = {get: "/x/me"}; }
+        }
+        service Second {
+          rpc Two(M) returns (M) { option (google.api.http) = {get: "/x/{b}"}; }
+          rpc Other(M) returns (M) { option (google.api.http) = {put: "/x/{b}"}; }
+        }
+    "#,
+    );
+    let (router, faults) = Router::new(&schema, Unbound::Ignore);
+    let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["two.First.One: GET /x/{a} leads to two.Second.Two, whose equal rule comes later"]
+    );
+    for (verb, path, wanted) in [
+        ("GET", "/x/1", "Two"),
+        ("PUT", "/x/1", "Other"),
+        ("GET", "/only", "One"),
+        // A later rule that is less specific takes nothing away.
+        ("GET", "/x/me", "Narrow"),
+        ("GET", "/x/1/2", "Wide"),
+    ] {
+        match router.lookup(verb, path) {
+            Lookup::Found(found) => assert_eq!(found.method().name(), wanted, "{verb} {path}"),
+            other => panic!("{verb} {path}: {other:?}"),
+        }
+    }
+    let listed: Vec<_> = router.rules().map(|(method, _, _)| method.name()).collect();
+    assert_eq!(listed.len(), 5, "{listed:?}");
+}
+
+#[test]
 fn methods_without_a_rule_can_be_bound_to_their_own_path() {
     let (router, _) = Router::new(&schema(), Unbound::Post);
     match router.lookup("POST", "/test.v1.Users/Bare") {
@@ -235,6 +277,11 @@ fn path_query_and_body_become_one_request() {
             r#"{"user":{"id":"1","displayName":"A"},"updateMask":"displayName"}"#,
         ),
         ("PATCH /v1/users/1", "", r#"{"user":{"id":"1"}}"#),
+        (
+            "PATCH /v1/users/1?updateMask=",
+            r#"{"displayName":"A"}"#,
+            r#"{"user":{"id":"1","displayName":"A"},"updateMask":"displayName"}"#,
+        ),
     ];
     for (line, body, wanted) in cases {
         assert_eq!(
@@ -320,6 +367,11 @@ fn what_is_wrong_is_refused_with_its_path() {
     }
     assert!(
         bind("GET /v1/users/1?nope=1", "", strict).contains("nope: test.v1.GetUser has no field")
+    );
+    assert!(bind("GET /v1/users/1", "{}", strict).contains("this call takes no body"));
+    assert_eq!(
+        bind("GET /v1/users/1", "{}", UnknownFields::Drop),
+        r#"{"id":"1"}"#
     );
     assert!(
         bind("POST /v1/users/1:cancel?limit=1", "", strict).contains("everything from the body")

@@ -1,29 +1,21 @@
 //! `config promote` and `config abort`: what becomes of a change that some instances try, decided
 //! by a person or, with `--auto`, by how the instances do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fleet::config::canary::{Standing, key_of};
-use fleet::config::{ConfigKey, Scope};
-use fleet::release::Action;
-use fleet::rollout::{Seen as Doing, Verdict, decide};
-use fleet::{Plan, Seen, ServiceName};
-use futures::StreamExt as _;
+use fleet::config::Scope;
+use fleet::config::canary::Standing;
+use fleet::rollout::Verdict;
+use fleet::{InstanceId, ServiceName};
 use serde_json::json;
 
 use super::save::{self, How};
 use super::scope;
-use crate::change::reach::{Audience, Reach};
-use crate::change::{self, Proposal};
-use crate::probe::{ProbeOptions, Prober};
+use crate::change::canary::watch::{out_of_reach, watch, with_its_fate};
+use crate::change::canary::{end, end_any, promotion, standing};
+use crate::change::reach::Audience;
 use crate::report::{Failure, Report};
 use crate::session::Session;
-
-/// How long instances may take to answer for a canary.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a canary is looked at.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Give the change that some instances try to all.
 #[derive(Debug, clap::Args)]
@@ -52,10 +44,18 @@ impl Promote {
             session.writer()?;
         }
         let service = service(&self.service)?;
-        match self.auto {
-            Some(quiet) => watch(session, &service, quiet, report).await,
-            None => promote(session, &service, &self.how, report).await,
-        }
+        let standing = standing(session, &service).await?;
+        let proposal = promotion(session, &standing).await?;
+        let Some(quiet) = self.auto.filter(|_| !self.how.dry_run) else {
+            return save::carry_out(session, proposal, &self.how, report)
+                .await
+                .map(drop);
+        };
+        // What will be done later is agreed to now; nobody is asked again.
+        save::check(&proposal, &self.how, report)?;
+        save::ask(session, &proposal, &self.how, report).await?;
+        let unreached = unreached(session, &standing).await?;
+        auto(session, &standing, quiet, &unreached, &self.how, report).await
     }
 }
 
@@ -64,8 +64,10 @@ impl Abort {
         if !self.how.dry_run {
             session.writer()?;
         }
-        let service = service(&self.service)?;
-        abort(session, &service, &self.how, report).await
+        let proposal = end_any(session, &service(&self.service)?).await?;
+        save::carry_out(session, proposal, &self.how, report)
+            .await
+            .map(drop)
     }
 }
 
@@ -78,150 +80,80 @@ fn service(text: &str) -> Result<ServiceName, Failure> {
     }
 }
 
-async fn standing(session: &Session, service: &ServiceName) -> Result<Standing, Failure> {
-    let config = &session.prefixes().config;
-    let key = key_of(config, service);
-    let (Some(entry), _) = session.get(&key).await? else {
-        return Err(
-            Failure::not_found(format!("no canary of {service} is under way"))
-                .next("Begin one with 'msctl config set KEY VALUE --canary INSTANCE'."),
-        );
-    };
-    match Standing::read(config, &entry) {
-        Some(Ok(standing)) => Ok(standing),
-        Some(Err(error)) => Err(save::canary_failure(&error)),
-        None => Err(Failure::failed(format!("{key} is no canary's key"))),
-    }
+/// The canary's instances that cannot be reached from here, where no other instance of the service
+/// can be either: then it is this place, not the change.
+async fn unreached(session: &Session, standing: &Standing) -> Result<Vec<InstanceId>, Failure> {
+    let keys: Vec<_> = standing.keys().map(|(key, _)| key).collect();
+    let (away, all) = out_of_reach(session, &keys, &Audience::Everyone).await?;
+    let tried = &standing.canary.instances;
+    let elsewhere = all
+        .iter()
+        .any(|id| !tried.contains(id) && !away.contains(id));
+    Ok(if elsewhere { Vec::new() } else { away })
 }
 
-async fn promote(
+/// Watches this canary until it is promoted or aborted, and does so. Exit 1 when it was aborted.
+/// `unreached` are instances of which only their own word counts.
+pub(super) async fn auto(
     session: &Session,
-    service: &ServiceName,
-    how: &How,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let config = &session.prefixes().config;
-    let standing = standing(session, service).await?;
-    let listing = session
-        .list(&Scope::Service(service.clone()).prefix(config))
-        .await?;
-    let seen = |key: &fleet::Key| {
-        let found = listing.entries.iter().find(|entry| entry.key == *key);
-        Seen::from(found.cloned())
-    };
-    let plan = standing
-        .promote(config, seen)
-        .map_err(|error| save::canary_failure(&error))?;
-    let action = Action::Promote(standing.entry.mod_revision.0);
-    let proposal = Proposal::of(session, plan, listing.revision, action).await?;
-    save::carry_out(session, proposal, how, report).await
-}
-
-async fn abort(
-    session: &Session,
-    service: &ServiceName,
-    how: &How,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let config = &session.prefixes().config;
-    let key = key_of(config, service);
-    // A damaged record can be ended too.
-    let (Some(entry), revision) = session.get(&key).await? else {
-        return Err(Failure::not_found(format!(
-            "no canary of {service} is under way"
-        )));
-    };
-    let action = Action::Abort(entry.mod_revision.0);
-    let edit = fleet::Edit::delete(key, Seen::At(entry));
-    let plan = Plan::new([edit]).map_err(|error| change::plan_failure(&error))?;
-    let proposal = Proposal::of(session, plan, revision, action).await?;
-    save::carry_out(session, proposal, how, report).await
-}
-
-/// Watches a canary until it is promoted or aborted, and does so. Exit 1 when it was aborted.
-pub(super) async fn watch(
-    session: &Session,
-    service: &ServiceName,
+    standing: &Standing,
     quiet: Duration,
+    unreached: &[InstanceId],
+    how: &How,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let standing = standing(session, service).await?;
-    let revision = standing.entry.mod_revision;
-    let canary = &standing.canary;
-    let scope = Scope::Service(service.clone());
-    let keys: Vec<ConfigKey> = canary
-        .changes
-        .keys()
-        .filter_map(|path| ConfigKey::new(scope.clone(), path).ok())
-        .collect();
-    let audience = Audience::Only(canary.instances.clone());
-    let prober = Prober::new(ProbeOptions::default());
-    let mut well_since: Option<Instant> = None;
-    let mut said = String::new();
-    loop {
-        let (now, _) = session.get(&standing.entry.key).await?;
-        if now.is_none_or(|entry| entry.mod_revision != revision) {
-            return Err(
-                Failure::failed(format!("the canary of {service} was ended by another"))
-                    .next(format!("See who did: msctl config history {service}")),
-            );
-        }
-        let reach = Reach::read(session).await?;
-        let rollout = reach.rollout(session.prefixes(), revision, &keys, &audience);
-        let asked = reach.instances(&keys, &audience).map(|instance| {
-            (
-                instance.record.id.clone(),
-                std::sync::Arc::new(instance.clone()),
-            )
-        });
-        let doing: Vec<Doing> = prober
-            .instances(asked.collect::<Vec<_>>())
-            .map(|(instance, verdict)| Doing {
-                instance,
-                health: verdict.health,
-            })
-            .collect()
-            .await;
-        if rollout.is_complete() {
-            well_since.get_or_insert_with(Instant::now);
+    let tried = &standing.canary.instances;
+    for id in unreached.iter().filter(|id| tried.contains(id)) {
+        report.warn(&format!(
+            "{id} cannot be reached from here; only its own word in etcd is listened to"
+        ));
+    }
+    let verdict = watch(session, standing, quiet, unreached, |because| {
+        report.detail(because);
+    })
+    .await?;
+    let done = |message: String, wait| How {
+        message: if how.message.is_empty() {
+            message
         } else {
-            well_since = None;
+            format!("{} ({message})", how.message)
+        },
+        yes: true,
+        no_check: how.no_check,
+        reveal: how.reveal,
+        wait,
+        dry_run: false,
+    };
+    let (how, because) = match verdict {
+        Verdict::Abort { because } => (
+            done(format!("canary aborted: {because}"), None),
+            Some(because),
+        ),
+        Verdict::Promote | Verdict::Wait { .. } => {
+            let quiet = fleet::finding::age(quiet);
+            (
+                done(format!("canary was quiet for {quiet}"), how.wait),
+                None,
+            )
         }
-        let quiet_for = well_since.map_or(Duration::ZERO, |since| since.elapsed());
-        let how = |message: String| How {
-            message,
-            yes: true,
-            ..How::default()
-        };
-        match decide(
-            &canary.instances,
-            &rollout,
-            &doing,
-            (begun.elapsed(), PATIENCE),
-            (quiet_for, quiet),
-        ) {
-            Verdict::Wait { because } => {
-                if because != said {
-                    report.detail(&because);
-                    said = because;
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-            Verdict::Promote => {
-                let message = format!("canary was quiet for {}", fleet::finding::age(quiet));
-                return promote(session, service, &how(message), report).await;
-            }
-            Verdict::Abort { because } => {
-                let mut silent = how(format!("canary aborted: {because}"));
-                silent.wait = None;
-                abort(session, service, &silent, report).await?;
-                return Err(
-                    Failure::failed(format!("the canary was aborted: {because}"))
-                        .next("The other instances never ran the change.")
-                        .with_machine_details(json!({ "aborted": because })),
-                );
-            }
-        }
+    };
+    let proposal = match because {
+        Some(_) => end(session, standing).await,
+        None => promotion(session, standing).await,
+    };
+    let carried = match proposal {
+        Ok(proposal) => save::carry_out(session, proposal, &how, report).await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = carried {
+        return Err(with_its_fate(session, standing, failure).await);
+    }
+    match because {
+        None => Ok(()),
+        Some(because) => Err(
+            Failure::failed(format!("the canary was aborted: {because}"))
+                .next("The other instances never ran the change.")
+                .with_machine_details(json!({ "aborted": because })),
+        ),
     }
 }

@@ -91,7 +91,7 @@ impl Edit {
                 continue;
             }
             return match save::carry_out(session, proposal, &self.how, report).await {
-                Ok(()) => {
+                Ok(_) => {
                     draft.remove();
                     Ok(())
                 }

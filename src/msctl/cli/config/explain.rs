@@ -9,9 +9,9 @@ use fleet::config::{ConfigKey, Origin, Scope, secret, value};
 use fleet::rollout::Rollout;
 use serde_json::{Value as Json, json};
 
-use super::{history, key, secrets};
-use crate::change::Schemas;
+use super::{key, secrets};
 use crate::change::reach::{Audience, Reach};
+use crate::change::{Schemas, history};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -58,12 +58,9 @@ impl Explain {
             return Err(super::read::absent(session, &named).await?);
         }
         let hidden = secrets(self.reveal) == Secrets::Masked && schemas.is_secret(&named);
-        let newest = newest(&found);
         let reach = Reach::read(session).await?;
-        let global = ConfigKey::new(Scope::Global, named.path());
-        let keys: Vec<_> = std::iter::once(named.clone()).chain(global.ok()).collect();
         let own = [named.clone()];
-        let rollout = reach.rollout(session.prefixes(), newest, &keys, &{
+        let rollout = reach.rollout_of(session.prefixes(), &counting(&found, &named), &{
             let instances = reach.instances(&own, &Audience::Everyone);
             Audience::Only(
                 instances
@@ -97,20 +94,27 @@ impl Explain {
     }
 }
 
-/// The newest change of what counts.
-fn newest(found: &Explanation) -> Revision {
-    let revision = |origin: &Origin| match origin {
-        Origin::Global { revision } | Origin::Service { revision } => *revision,
-        _ => Revision::ZERO,
-    };
+/// The changes that made what counts, each in its scope.
+fn counting(found: &Explanation, named: &ConfigKey) -> Vec<(ConfigKey, Revision)> {
     let counting = found
         .says
         .iter()
         .filter(|says| says.standing != Rank::Hidden);
-    counting
-        .map(|says| revision(&says.origin))
-        .max()
-        .unwrap_or_default()
+    let mut changes: Vec<_> = counting
+        .filter_map(|says| match &says.origin {
+            Origin::Service { revision } => Some((named.clone(), *revision)),
+            Origin::Global { revision } => {
+                let key = ConfigKey::new(Scope::Global, named.path()).ok()?;
+                Some((key, *revision))
+            }
+            _ => None,
+        })
+        .collect();
+    if changes.is_empty() {
+        // Nothing of etcd's counts: everyone who reports runs it.
+        changes.push((named.clone(), Revision::ZERO));
+    }
+    changes
 }
 
 fn rank(rank: Rank) -> &'static str {

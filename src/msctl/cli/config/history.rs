@@ -1,20 +1,16 @@
 //! `config history`: what changed, the newest first, and between our records what other tools did.
 //! A record that is damaged is shown as such and hides no other.
 
+use fleet::config::ConfigKey;
 use fleet::config::diff::{Secrets, compare};
-use fleet::config::{ConfigKey, Scope};
-use fleet::release::timeline::{Foreign, Happening, Value, When, timeline};
-use fleet::release::{Changed, Recorded, history};
-use fleet::{Change, Revision};
+use fleet::release::timeline::{Foreign, Happening, Value, When};
+use fleet::release::{Changed, Recorded};
 use serde_json::{Value as Json, json};
 
 use super::{key, preview, scope, shown};
-use crate::change::Schemas;
+use crate::change::{Schemas, history};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
-
-/// How many versions of one key are read from etcd's own history.
-const VERSIONS: usize = 200;
 
 /// Show what changed, when, by whom and why.
 #[derive(Debug, clap::Args)]
@@ -44,8 +40,7 @@ impl History {
             (scope(&self.what)?, None)
         };
         let schemas = Schemas::read(session, std::slice::from_ref(&scope)).await?;
-        let mut all = read(session, &scope, only.as_ref()).await?;
-        all.retain(|one| only.as_ref().is_none_or(|key| one.touches(key)));
+        let mut all = history::read(session, &scope, only.as_ref()).await?;
         all.truncate(self.limit);
         if all.is_empty() && report.is_table() {
             report.note("nothing is known to have changed");
@@ -69,56 +64,6 @@ impl History {
         }
         report.table(&table)
     }
-}
-
-/// Everything that is known to have happened to a scope, the newest first.
-pub(super) async fn read(
-    session: &Session,
-    scope: &Scope,
-    only: Option<&ConfigKey>,
-) -> Result<Vec<Happening>, Failure> {
-    let prefixes = session.prefixes();
-    let records = records(session, scope).await?;
-    let current = session.list(&scope.prefix(&prefixes.config)).await?.entries;
-    let versions = match only {
-        Some(key) => versions(session, key).await?,
-        None => Vec::new(),
-    };
-    Ok(timeline(
-        scope,
-        &prefixes.config,
-        records,
-        &current,
-        &versions,
-    ))
-}
-
-/// The records of a scope, the newest first.
-pub(super) async fn records(session: &Session, scope: &Scope) -> Result<Vec<Recorded>, Failure> {
-    let prefix = scope.prefix(&session.prefixes().releases);
-    Ok(history(session.list(&prefix).await?.entries))
-}
-
-/// The versions of a key that etcd still has, as far back as it stood without a break.
-async fn versions(session: &Session, key: &ConfigKey) -> Result<Vec<Change>, Failure> {
-    let at = key.to_key(&session.prefixes().config);
-    let mut versions = Vec::new();
-    let mut revision = Revision::ZERO;
-    while versions.len() < VERSIONS {
-        match session.client().get_at(&at, revision).await {
-            Ok((Some(entry), _)) => {
-                revision = Revision(entry.mod_revision.0 - 1);
-                let first = entry.version == 1;
-                versions.push(Change::Put(entry));
-                if first || revision <= Revision::ZERO {
-                    break;
-                }
-            }
-            Ok((None, _)) | Err(etcd::Error::Compacted { .. }) => break,
-            Err(error) => return Err(session.failure(&error)),
-        }
-    }
-    Ok(versions)
 }
 
 fn document(one: &Happening, schemas: &Schemas) -> Json {

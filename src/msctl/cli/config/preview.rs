@@ -2,11 +2,9 @@
 //! marked, secrets masked.
 
 use fleet::config::ConfigKey;
-use fleet::config::canary::{self, Canary};
 use fleet::config::conflict::{ThreeWay, written};
 use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, compare};
 use fleet::config::secret::MASK;
-use fleet::release::Action;
 use fleet::safe::escape;
 
 use crate::change::Proposal;
@@ -21,34 +19,14 @@ pub(super) fn proposal(
     palette: Palette,
 ) -> String {
     let mut text = String::new();
-    if let Action::Canary { instances, .. } = &proposal.action {
-        text.push_str(&format!("  for {} alone:\n", escape(&instances.join(", "))));
+    if let Some(tried) = &proposal.tried {
+        let named: Vec<_> = tried.instances.iter().map(|id| id.as_str()).collect();
+        text.push_str(&format!("  for {} alone:\n", escape(&named.join(", "))));
     }
-    for edit in proposal.plan.edits() {
-        if let Ok(key) = ConfigKey::from_key(config, &edit.key) {
-            let after = written(&edit.write).map(|value| &**value);
-            text.push_str(&edited(
-                &key,
-                edit.seen.value(),
-                after,
-                proposal,
-                secrets,
-                palette,
-            ));
-        } else if let (Some(service), Some(value)) =
-            (canary::service_of(config, &edit.key), written(&edit.write))
-        {
-            let Ok(canary) = Canary::from_json(value) else {
-                continue;
-            };
-            for (path, trial) in &canary.changes {
-                let scope = fleet::config::Scope::Service(service.clone());
-                if let Ok(key) = ConfigKey::new(scope, path) {
-                    let after = trial.value.as_deref().map(str::as_bytes);
-                    text.push_str(&edited(&key, None, after, proposal, secrets, palette));
-                }
-            }
-        }
+    for (key, edit) in proposal.effects(config) {
+        let after = written(&edit.write).map(|value| &**value);
+        let before = edit.seen.value();
+        text.push_str(&edited(&key, before, after, proposal, secrets, palette));
     }
     text
 }

@@ -1,27 +1,26 @@
 //! How a change is carried out at a prompt or in a script: checked, shown, asked, written, and
-//! followed until every instance runs it. A conflict is resolved key by key where someone is there
-//! to answer, and ends with exit code 3 where nobody is.
+//! followed until every instance runs it.
 
 use std::time::Duration;
 
-use fleet::config::canary;
-use fleet::config::conflict::{Relation, Take, ThreeWay, written};
+use fleet::config::conflict::written;
 use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, Scope, secret};
+use fleet::config::{ConfigKey, secret};
 use fleet::release::Action;
 use fleet::rollout::{Answer as Verdict, Rollout};
-use fleet::{Conflict, Entry, InstanceId, Outcome, Revision};
+use fleet::{Outcome, Revision};
 use serde_json::{Value as Json, json};
 
-use super::{preview, secrets, shown};
+use super::{conflict, preview, secrets};
+use crate::change::commit::{Stop, commit_all};
 use crate::change::reach::{Audience, Reach, wait};
 use crate::change::{self, Proposal};
 use crate::cli::consent;
-use crate::report::{Failure, Kind, Report};
+use crate::report::{Failure, Report};
 use crate::session::{Session, Writer};
 
 /// What every change may be told.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct How {
     /// Why, for the history
     #[arg(
@@ -49,13 +48,13 @@ pub(super) struct How {
     pub(super) no_check: bool,
 }
 
-/// Carries a change out.
+/// Carries a change out, and gives the revision it was written at; `None` where nothing was.
 pub(super) async fn carry_out(
     session: &Session,
     mut proposal: Proposal,
     how: &How,
     report: &mut Report,
-) -> Result<(), Failure> {
+) -> Result<Option<Revision>, Failure> {
     // A read-only context refuses before anything is asked, and still shows what would be.
     let writer = if how.dry_run {
         None
@@ -71,35 +70,149 @@ pub(super) async fn carry_out(
             let palette = report.palette();
             let mut document = planned(&proposal, config, secrets);
             let keys = proposal.keys(config);
-            let reached = reach.instances(&keys, &Audience::Everyone).count();
+            let reached = reach.instances(&keys, &proposal.audience()).count();
             document["reaches"] = json!(reached);
-            return report.one(&document, |_, _| {
+            report.one(&document, |_, _| {
                 let shown = preview::proposal(&proposal, config, secrets, palette);
                 format!("{shown}{}", reaches(reached))
-            });
+            })?;
+            return Ok(None);
         };
         ask(session, &proposal, how, report).await?;
         match change::commit(writer, &proposal, &how.message).await? {
             Outcome::Applied { revision } => {
-                return applied(writer, &proposal, revision, how, report).await;
+                applied(writer, &proposal, revision, how, report).await?;
+                return Ok(Some(revision));
             }
             Outcome::Refused { conflicts } => {
-                if how.yes || !report.can_ask() {
-                    return Err(conflict(&proposal, config, &conflicts));
+                if let Some(failure) = change::canary::overtaken(&proposal, config, &conflicts) {
+                    return Err(failure);
                 }
-                proposal = resolve(session, &proposal, &conflicts, how, report)?;
+                if how.yes || !report.can_ask() {
+                    return Err(conflict::failure(&proposal, config, &conflicts));
+                }
+                proposal = conflict::resolve(session, &proposal, &conflicts, how, report)?;
                 if proposal.plan.is_empty() {
                     report.note("nothing is left to write");
-                    return Ok(());
+                    return Ok(None);
                 }
             }
-            Outcome::Unknown { cause } => {
-                return Err(Failure::failed(format!(
-                    "it is unknown whether the change was written: {cause}"
-                ))
-                .next("Look with 'msctl config get' before you repeat it."));
-            }
+            Outcome::Unknown { cause } => return Err(unknown(&proposal, config, &cause)),
         }
+    }
+}
+
+/// It was sent, no answer came, and reading did not tell.
+fn unknown(proposal: &Proposal, config: &fleet::Prefix, cause: &str) -> Failure {
+    let scopes = change::scopes(&proposal.plan, config);
+    let scope = scopes
+        .first()
+        .map_or_else(String::new, |scope| format!(" {scope}"));
+    Failure::failed(format!(
+        "it is unknown whether the change was written: {cause}"
+    ))
+    .next(format!(
+        "Look with 'msctl config history{scope}' before you repeat it."
+    ))
+}
+
+/// Carries out changes that are one too large for a transaction. Each transaction is all or
+/// nothing; the whole is not, so it is said how far it came.
+pub(super) async fn carry_out_all(
+    session: &Session,
+    mut proposals: Vec<Proposal>,
+    how: &How,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let config = &session.prefixes().config;
+    if proposals.len() == 1 {
+        let only = proposals.remove(0);
+        return carry_out(session, only, how, report).await.map(drop);
+    }
+    let keys: usize = proposals.iter().map(|one| one.plan.edits().len()).sum();
+    for one in &proposals {
+        check(one, how, report)?;
+    }
+    let shown = |palette| -> String {
+        let one = |one| preview::proposal(one, config, secrets(how.reveal), palette);
+        proposals.iter().map(one).collect()
+    };
+    if how.dry_run {
+        let mut document =
+            json!({ "revision": Json::Null, "changes": [], "transactions": proposals.len() });
+        let changes = proposals.iter().flat_map(|one| {
+            match planned(one, config, secrets(how.reveal))["changes"].take() {
+                Json::Array(changes) => changes,
+                _ => Vec::new(),
+            }
+        });
+        document["changes"] = changes.collect();
+        let text = format!(
+            "{}  {}\n",
+            shown(report.palette()),
+            counted(keys, proposals.len())
+        );
+        return report.one(&document, |_, _| text);
+    }
+    let writer = session.writer()?;
+    if !how.yes && report.can_ask() {
+        report.show(&shown(report.err_palette()));
+        report.show(&format!("  {}\n", counted(keys, proposals.len())));
+    }
+    if !how.yes {
+        consent::context(session, report)?;
+    }
+    let all = proposals.len();
+    let mut progress = report.progress(keys);
+    let written = commit_all(&writer, &proposals, &how.message, |done| progress.to(done)).await;
+    progress.end();
+    let revision = written.map_err(|stopped| {
+        let failure = match stopped.why {
+            Stop::Refused(conflicts) => {
+                conflict::failure(&proposals[stopped.at], config, &conflicts)
+            }
+            Stop::Unknown(cause) => Failure::failed(format!(
+                "it is unknown whether transaction {} of {all} was written: {cause}",
+                stopped.at + 1
+            )),
+            Stop::Failed(failure) => failure,
+        };
+        failure.next(format!(
+            "{} of {keys} keys are written, in whole transactions; repeat it to go on.",
+            stopped.done
+        ))
+    })?;
+    let mut document = json!({ "revision": revision.0, "keys": keys, "transactions": all });
+    let rolled = match how.wait {
+        None => None,
+        Some(limit) => {
+            let named: Vec<_> = proposals.iter().flat_map(|one| one.keys(config)).collect();
+            let whom = (&named[..], &Audience::Everyone);
+            Some(wait(session, whom, revision, limit, |_| {}).await?)
+        }
+    };
+    if let Some((rollout, took)) = &rolled {
+        document["rollout"] = rollout_document(rollout);
+        document["rollout"]["milliseconds"] = json!(took.as_millis());
+    }
+    report.one(&document, |_, _| {
+        let rolled = rolled.as_ref().map_or_else(String::new, rolled_text);
+        format!(
+            "saved {} up to revision {revision}{rolled}",
+            counted(keys, all)
+        )
+    })?;
+    match rolled {
+        Some((rollout, _)) if !rollout.is_complete() => Err(incomplete(&rollout)),
+        _ => Ok(()),
+    }
+}
+
+/// `300 keys in 3 transactions`.
+pub(super) fn counted(keys: usize, transactions: usize) -> String {
+    match transactions {
+        1 => format!("{keys} keys in one transaction"),
+        many => format!("{keys} keys in {many} transactions"),
     }
 }
 
@@ -147,7 +260,7 @@ pub(super) async fn ask(
         report.show(&preview::proposal(proposal, config, secrets, palette));
         let reach = Reach::read(session).await?;
         let keys = proposal.keys(config);
-        let reached = reach.instances(&keys, &Audience::Everyone).count();
+        let reached = reach.instances(&keys, &proposal.audience()).count();
         report.show(&reaches(reached));
     }
     consent::context(session, report)
@@ -172,7 +285,7 @@ async fn applied(
     let config = &session.prefixes().config;
     let mut answer = planned(proposal, config, secrets(how.reveal));
     answer["revision"] = json!(revision.0);
-    let (audience, keys) = audience(proposal, config);
+    let (audience, keys) = (proposal.audience(), proposal.keys(config));
     let rolled = match how.wait {
         None => None,
         Some(limit) => Some(wait(session, (&keys, &audience), revision, limit, |_| {}).await?),
@@ -188,17 +301,7 @@ async fn applied(
         _ => "saved as revision",
     };
     report.one(&answer, |_, _| {
-        let rolled = rolled.as_ref().map_or_else(String::new, |(rollout, took)| {
-            if rollout.is_complete() && !rollout.instances.is_empty() {
-                let all = rollout.instances.len();
-                format!(
-                    " · {all} of {all} instances applied it in {} ms",
-                    took.as_millis()
-                )
-            } else {
-                format!(" · {rollout}")
-            }
-        });
+        let rolled = rolled.as_ref().map_or_else(String::new, rolled_text);
         format!("{word} {revision}{rolled}{undo}")
     })?;
     match rolled {
@@ -207,17 +310,16 @@ async fn applied(
     }
 }
 
-/// Whom a change reaches, and by which keys they will answer.
-fn audience(proposal: &Proposal, config: &fleet::Prefix) -> (Audience, Vec<ConfigKey>) {
-    let Action::Canary { instances, keys } = &proposal.action else {
-        return (Audience::Everyone, proposal.keys(config));
-    };
-    let named = instances.iter().filter_map(|id| InstanceId::new(id).ok());
-    let scope = change::scopes(&proposal.plan, config).into_iter().next();
-    let keys = keys
-        .iter()
-        .filter_map(|path| ConfigKey::new(scope.clone().unwrap_or(Scope::Global), path).ok());
-    (Audience::Only(named.collect()), keys.collect())
+fn rolled_text((rollout, took): &(Rollout, Duration)) -> String {
+    if rollout.is_complete() && !rollout.instances.is_empty() {
+        let all = rollout.instances.len();
+        format!(
+            " · {all} of {all} instances applied it in {} ms",
+            took.as_millis()
+        )
+    } else {
+        format!(" · {rollout}")
+    }
 }
 
 /// A rollout for machines: how many, who refused and who is waited for, and each one's answer.
@@ -296,11 +398,8 @@ fn single_undo(edit: &fleet::Edit, config: &fleet::Prefix) -> Option<String> {
 /// A change as a document.
 pub(super) fn planned(proposal: &Proposal, config: &fleet::Prefix, secrets: Secrets) -> Json {
     let changes: Vec<Json> = proposal
-        .plan
-        .edits()
-        .iter()
-        .filter_map(|edit| {
-            let key = ConfigKey::from_key(config, &edit.key).ok()?;
+        .effects(config)
+        .map(|(key, edit)| {
             let text = |value: &[u8]| {
                 if secrets == Secrets::Masked && proposal.schemas.is_secret(&key) {
                     secret::MASK.to_owned()
@@ -308,12 +407,12 @@ pub(super) fn planned(proposal: &Proposal, config: &fleet::Prefix, secrets: Secr
                     String::from_utf8_lossy(value).into_owned()
                 }
             };
-            Some(json!({
+            json!({
                 "key": key.to_string(),
                 "before": edit.seen.value().map(text),
                 "after": written(&edit.write).map(|value| text(value)),
                 "seen_revision": edit.seen.revision().0,
-            }))
+            })
         })
         .collect();
     let mut document = json!({ "revision": Json::Null, "changes": changes });
@@ -321,211 +420,6 @@ pub(super) fn planned(proposal: &Proposal, config: &fleet::Prefix, secrets: Secr
         document["action"] = json!(proposal.action);
     }
     document
-}
-
-/// Exit code 3, with the three versions of every key for machines.
-pub(super) fn conflict(
-    proposal: &Proposal,
-    config: &fleet::Prefix,
-    conflicts: &[Conflict],
-) -> Failure {
-    let ways = fleet::config::conflict::three_ways(&proposal.plan, conflicts);
-    conflict_of(&ways, conflicts, config, |key| {
-        proposal.schemas.is_secret(key)
-    })
-}
-
-/// The same for conflicts that were found before there was a plan.
-pub(super) fn conflict_of(
-    ways: &[ThreeWay],
-    conflicts: &[Conflict],
-    config: &fleet::Prefix,
-    is_secret: impl Fn(&ConfigKey) -> bool,
-) -> Failure {
-    let mut sentences = Vec::new();
-    let mut details = Vec::new();
-    for conflict in conflicts {
-        let key = ConfigKey::from_key(config, &conflict.key).ok();
-        let name = key
-            .as_ref()
-            .map_or_else(|| conflict.key.to_string(), ToString::to_string);
-        let hidden = key.as_ref().is_none_or(&is_secret);
-        let text = |value: &[u8]| {
-            if hidden {
-                secret::MASK.to_owned()
-            } else {
-                shown("", value, Secrets::Masked)
-            }
-        };
-        let way = ways.iter().find(|way| way.key == conflict.key);
-        let side = |side: Option<&[u8]>| side.map(&text);
-        let saw = match conflict.seen.revision() {
-            Revision::ZERO => "you saw no such key".to_owned(),
-            seen => format!("you saw revision {seen}"),
-        };
-        sentences.push(match &conflict.current {
-            Some(current) => format!(
-                "{name} changed at revision {} to {} ({saw})",
-                current.mod_revision,
-                text(&current.value)
-            ),
-            None => format!("{name} was removed ({saw})"),
-        });
-        details.push(json!({
-            "key": name,
-            "seen_revision": conflict.seen.revision().0,
-            "current_revision": conflict.current.as_ref().map_or(0, |c| c.mod_revision.0),
-            "base": side(conflict.seen.value()),
-            "current": side(conflict.current.as_ref().map(|c| &*c.value)),
-            "mine": side(way.and_then(|way| way.mine.as_deref())),
-        }));
-    }
-    Failure::new(Kind::Conflict, sentences.join("; "))
-        .next("Nothing was written. Look at the new value and repeat.")
-        .with_machine_details(Json::Array(details))
-}
-
-/// `--if-revision` that no longer holds.
-pub(super) fn conflict_at(key: &ConfigKey, expected: i64, entry: Option<&Entry>) -> Failure {
-    let stands = entry.map_or(0, |entry| entry.mod_revision.0);
-    let now = match entry {
-        Some(entry) => format!(
-            "{key} changed at revision {stands} to {} (you expected revision {expected})",
-            shown(key.path(), &entry.value, Secrets::Masked)
-        ),
-        None => format!("{key} is not there (you expected revision {expected})"),
-    };
-    Failure::new(Kind::Conflict, now)
-        .next("Nothing was written. Look at the value and repeat with its revision.")
-        .with_machine_details(json!([{
-            "key": key.to_string(),
-            "seen_revision": expected,
-            "current_revision": stands,
-            "current": entry.map(|e| shown(key.path(), &e.value, Secrets::Masked)),
-        }]))
-}
-
-/// Asks for each key in conflict what becomes of it.
-pub(super) fn resolve(
-    session: &Session,
-    proposal: &Proposal,
-    conflicts: &[Conflict],
-    how: &How,
-    report: &Report,
-) -> Result<Proposal, Failure> {
-    let config = &session.prefixes().config;
-    let mut stopped = false;
-    let resolved = proposal.resolved(session, conflicts, |way| {
-        if stopped || way.relation() == Relation::Agree {
-            return Take::Theirs;
-        }
-        match choose(way, config, proposal, how, report) {
-            Some(take) => take,
-            None => {
-                stopped = true;
-                Take::Theirs
-            }
-        }
-    })?;
-    if stopped {
-        return Err(conflict(proposal, config, conflicts));
-    }
-    Ok(resolved)
-}
-
-/// One key's choice; `None` gives the whole change up.
-pub(super) fn choose(
-    way: &ThreeWay,
-    config: &fleet::Prefix,
-    proposal: &Proposal,
-    how: &How,
-    report: &Report,
-) -> Option<Take> {
-    let secrets = secrets(how.reveal);
-    let key = ConfigKey::from_key(config, &way.key).ok();
-    let hidden = secrets == Secrets::Masked
-        && key
-            .as_ref()
-            .is_none_or(|key| proposal.schemas.is_secret(key));
-    report.show(&preview::three_way(
-        way,
-        config,
-        hidden,
-        report.err_palette(),
-    ));
-    let merged = way.merged();
-    let question = match merged {
-        Some(_) => "take (t)heirs, (m)ine, (b)oth merged, or (a)bort?",
-        None => "take (t)heirs, (m)ine, or (a)bort?",
-    };
-    loop {
-        match (report.ask(question)?.as_str(), &merged) {
-            ("t" | "theirs", _) => return Some(Take::Theirs),
-            ("m" | "mine", _) => return Some(Take::Mine),
-            ("b" | "both", Some(merged)) => return Some(Take::Value(merged.clone())),
-            ("a" | "abort" | "", _) => return None,
-            _ => {}
-        }
-    }
-}
-
-/// Turns a change into one that is tried on some instances first.
-pub(super) async fn as_canary(
-    session: &Session,
-    proposal: Proposal,
-    instances: &[String],
-    message: &str,
-) -> Result<Proposal, Failure> {
-    let config = &session.prefixes().config;
-    let named: Vec<InstanceId> = instances
-        .iter()
-        .map(|name| InstanceId::new(name).map_err(|error| Failure::usage(error.to_string())))
-        .collect::<Result<_, _>>()?;
-    let standing = match change::scopes(&proposal.plan, config).first() {
-        Some(Scope::Service(service)) => session.get(&canary::key_of(config, service)).await?.0,
-        _ => None,
-    };
-    let author = session.author();
-    let who = (author.as_str(), jiff::Timestamp::now(), message);
-    let begun = canary::begin(
-        config,
-        &proposal.plan,
-        named.clone(),
-        standing.as_ref(),
-        who,
-    );
-    let (service, plan) = begun.map_err(|error| canary_failure(&error))?;
-    let reach = Reach::read(session).await?;
-    let keys = proposal.keys(config);
-    for id in &named {
-        let audience = Audience::Only(vec![id.clone()]);
-        if reach.instances(&keys, &audience).next().is_none() {
-            return Err(Failure::not_found(format!("no instance {id} of {service}"))
-                .next(format!("'msctl services {service}' lists who is there.")));
-        }
-    }
-    let action = Action::Canary {
-        instances: instances.to_vec(),
-        keys: keys.iter().map(|key| key.path().to_owned()).collect(),
-    };
-    Ok(Proposal {
-        plan,
-        action,
-        ..proposal
-    })
-}
-
-/// A canary's error as the console says it.
-pub(super) fn canary_failure(error: &canary::CanaryError) -> Failure {
-    use canary::CanaryError as E;
-    match error {
-        E::UnderWay(..) => Failure::new(Kind::Conflict, error.to_string()),
-        E::Plan(error) => change::plan_failure(error),
-        E::Damaged(_) | E::Key(_) => Failure::failed(error.to_string()),
-        E::Global(_) | E::Several(..) | E::Nobody | E::Nothing | E::NotText(_) => {
-            Failure::usage(error.to_string())
-        }
-    }
 }
 
 /// Nothing has to be written: what is wanted stands there already.

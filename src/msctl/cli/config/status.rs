@@ -1,16 +1,19 @@
 //! `config status`: which instances run which change, by their own word. Exits 1 when not all run
 //! the newest.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use fleet::config::canary::Standing;
 use fleet::config::{ConfigKey, Scope};
+use fleet::release::Recorded;
 use fleet::rollout::{Answer, Rollout};
 use fleet::{InstanceId, Revision};
 use serde_json::json;
 
 use super::{key, save, scope};
-use crate::change::reach::{Audience, Reach, wait};
+use crate::change::history;
+use crate::change::reach::{Audience, Reach, wait_for};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -34,31 +37,36 @@ impl Status {
         };
         let config = &session.prefixes().config;
         let entries = session.list(&scope.prefix(config)).await?.entries;
-        let mut keys = Vec::new();
-        let mut newest = Revision::ZERO;
+        let mut changes = Vec::new();
         for entry in &entries {
             let Ok(named) = ConfigKey::from_key(config, &entry.key) else {
                 continue;
             };
             if only.as_ref().is_none_or(|only| *only == named) {
-                newest = newest.max(entry.mod_revision);
-                keys.push(named);
+                changes.push((named, entry.mod_revision));
             }
         }
-        if let (Some(only), true) = (&only, keys.is_empty()) {
+        let records = history::records(session, &scope).await?;
+        let standing: Vec<_> = changes.iter().map(|(key, _)| key.clone()).collect();
+        changes.extend(unset(records).filter(|(key, _)| {
+            only.as_ref().is_none_or(|only| only == key) && !standing.contains(key)
+        }));
+        if let (Some(only), true) = (&only, changes.is_empty()) {
             return Err(super::read::absent(session, only).await?);
         }
-        if keys.is_empty() {
-            keys.extend(ConfigKey::new(scope.clone(), "x").ok());
+        if changes.is_empty() {
+            // Any key of the scope names its readers.
+            let any = ConfigKey::new(scope.clone(), "x").ok();
+            changes.extend(any.map(|key| (key, Revision::ZERO)));
         }
         let rollout = match self.wait {
             Some(limit) => {
-                let whom = (&keys[..], &Audience::Everyone);
-                wait(session, whom, newest, limit, |_| {}).await?.0
+                let whom = (&changes[..], &Audience::Everyone);
+                wait_for(session, whom, limit, |_| {}).await?.0
             }
             None => {
                 let reach = Reach::read(session).await?;
-                reach.rollout(session.prefixes(), newest, &keys, &Audience::Everyone)
+                reach.rollout_of(session.prefixes(), &changes, &Audience::Everyone)
             }
         };
         let canary = entries
@@ -78,6 +86,28 @@ impl Status {
             Err(save::incomplete(&rollout))
         }
     }
+}
+
+/// The keys that the records say were unset last, with the revision that did.
+fn unset(records: Vec<Recorded>) -> impl Iterator<Item = (ConfigKey, Revision)> {
+    let mut seen = HashSet::new();
+    let mut gone = Vec::new();
+    // The newest first: what is said of a key first is what holds.
+    for record in records {
+        let Ok(release) = record.release else {
+            continue;
+        };
+        for changed in release.changes {
+            let is_gone = changed.after.is_none();
+            if seen.insert(changed.key.clone())
+                && is_gone
+                && let Ok(key) = ConfigKey::parse(&changed.key)
+            {
+                gone.push((key, record.revision));
+            }
+        }
+    }
+    gone.into_iter()
 }
 
 fn show(
@@ -102,6 +132,7 @@ fn show(
             Answer::Applied => (format!("r{}", rollout.revision), Tone::Good),
             Answer::Refused { .. } => ("refused".to_owned(), Tone::Bad),
             Answer::Waiting { runs, .. } => (format!("r{runs}"), Tone::Warn),
+            Answer::Overridden { .. } => ("overridden".to_owned(), Tone::Warn),
             Answer::Silent => ("?".to_owned(), Tone::Dim),
         };
         let mut note = match &target.answer {

@@ -4,18 +4,16 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fleet::config::apply::{Difference, Prune, batches, difference};
+use fleet::config::apply::{Difference, Prune, difference};
 use fleet::config::import::{Notation, read_scope, read_tree};
 use fleet::config::tree::{MAX_TREE, Tree, TreeError, export};
 use fleet::config::{ConfigKey, Scope};
 use fleet::release::Action;
-use fleet::{Entry, Outcome, Revision};
-use serde_json::json;
+use fleet::{Entry, Revision};
 
 use super::save::{self, How};
-use super::{preview, scope, secrets};
+use super::{scope, secrets};
 use crate::change::{self, Proposal, Schemas};
-use crate::cli::consent;
 use crate::report::{Failure, Report};
 use crate::session::Session;
 
@@ -195,128 +193,24 @@ async fn write(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let config = &session.prefixes().config;
-    let plans = batches(config, found.edits).map_err(|error| change::plan_failure(&error))?;
-    let mut plans = plans.into_iter();
-    let (Some(first), rest) = (plans.next(), plans.collect::<Vec<_>>()) else {
-        return save::nothing(
-            report,
-            &format!("{} keys stand as they should", found.unchanged),
-        );
-    };
-    let mut scopes = change::scopes(&first, config);
-    for plan in &rest {
+    let plans = change::batches_of(session, found.edits)?;
+    if plans.is_empty() {
+        let why = format!("{} keys stand as they should", found.unchanged);
+        return save::nothing(report, &why);
+    }
+    let mut scopes: Vec<Scope> = Vec::new();
+    for plan in &plans {
         scopes.extend(change::scopes(plan, config));
     }
     scopes.dedup();
     let schemas = Schemas::read(session, &scopes).await?;
     let with = |plan| Proposal::with(session, plan, revision, Action::Change, schemas.clone());
-    let mut proposals: Vec<Proposal> = std::iter::once(first).chain(rest).map(with).collect();
+    let proposals: Vec<Proposal> = plans.into_iter().map(with).collect();
+    save::carry_out_all(session, proposals, how, report).await?;
     if how.dry_run {
-        let documents: Vec<_> = proposals
-            .iter()
-            .flat_map(|one| {
-                match save::planned(one, config, secrets(how.reveal))["changes"].take() {
-                    serde_json::Value::Array(changes) => changes,
-                    _ => Vec::new(),
-                }
-            })
-            .collect();
-        let palette = report.palette();
-        for one in &proposals {
-            save::check(one, how, report)?;
-        }
-        let count = documents.len();
-        report.one(
-            &json!({ "revision": null, "changes": documents, "transactions": proposals.len() }),
-            |_, _| {
-                let shown = proposals.iter();
-                let shown =
-                    shown.map(|one| preview::proposal(one, config, secrets(how.reveal), palette));
-                format!(
-                    "{}  {}\n",
-                    shown.collect::<String>(),
-                    counted(count, proposals.len())
-                )
-            },
-        )?;
         return Err(Failure::new(crate::report::Kind::Differs, ""));
     }
-    if proposals.len() == 1 {
-        return save::carry_out(session, proposals.remove(0), how, report).await;
-    }
-    many(session, proposals, how, report).await
-}
-
-fn counted(keys: usize, transactions: usize) -> String {
-    match transactions {
-        1 => format!("{keys} keys in one transaction"),
-        many => format!("{keys} keys in {many} transactions"),
-    }
-}
-
-/// Each transaction is all or nothing; the whole is not, so it is said how far it came.
-async fn many(
-    session: &Session,
-    proposals: Vec<Proposal>,
-    how: &How,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let writer = session.writer()?;
-    let config = &session.prefixes().config;
-    let keys: usize = proposals.iter().map(|one| one.plan.edits().len()).sum();
-    for one in &proposals {
-        save::check(one, how, report)?;
-    }
-    if !how.yes && report.can_ask() {
-        for one in &proposals {
-            report.show(&preview::proposal(
-                one,
-                config,
-                secrets(how.reveal),
-                report.err_palette(),
-            ));
-        }
-        report.show(&format!("  {}\n", counted(keys, proposals.len())));
-    }
-    if !how.yes {
-        consent::context(session, report)?;
-    }
-    let all = proposals.len();
-    let mut done = 0;
-    let mut last = Revision::ZERO;
-    let mut progress = report.progress(keys);
-    for (at, proposal) in proposals.iter().enumerate() {
-        let message = format!("{} ({} of {all})", how.message, at + 1);
-        let message = message.trim_start();
-        let outcome = change::commit(&writer, proposal, message).await;
-        let so_far = |failure: Failure| {
-            let next = format!(
-                "{done} of {keys} keys are written, in whole transactions; apply again to go on."
-            );
-            failure.next(next)
-        };
-        match outcome.map_err(so_far)? {
-            Outcome::Applied { revision } => {
-                done += proposal.plan.edits().len();
-                last = revision;
-                progress.to(done);
-            }
-            Outcome::Refused { conflicts } => {
-                return Err(so_far(save::conflict(proposal, config, &conflicts)));
-            }
-            Outcome::Unknown { cause } => {
-                return Err(so_far(Failure::failed(format!(
-                    "it is unknown whether transaction {} of {all} was written: {cause}",
-                    at + 1
-                ))));
-            }
-        }
-    }
-    progress.end();
-    report.one(
-        &json!({ "revision": last.0, "keys": done, "transactions": all }),
-        |_, _| format!("saved {} up to revision {last}", counted(done, all)),
-    )
+    Ok(())
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {

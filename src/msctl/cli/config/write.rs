@@ -149,7 +149,7 @@ async fn run(
         if let Some(expected) = only.if_revision {
             let stands = entry.as_ref().map_or(0, |entry| entry.mod_revision.0);
             if stands != expected {
-                return Err(save::conflict_at(edit.key(), expected, entry.as_ref()));
+                return Err(super::conflict::at(edit.key(), expected, entry.as_ref()));
             }
         }
         if matches!(edit, ConfigEdit::Unset { .. }) && entry.is_none() {
@@ -168,19 +168,34 @@ async fn run(
     if plan.is_empty() {
         return unchanged(&seen, report);
     }
-    let mut proposal = Proposal::of(session, plan, revision, Action::Change).await?;
+    let proposal = Proposal::of(session, plan, revision, Action::Change).await?;
     if only.canary.is_empty() {
-        return save::carry_out(session, proposal, how, report).await;
+        return save::carry_out(session, proposal, how, report)
+            .await
+            .map(drop);
     }
     save::check(&proposal, how, report)?;
-    proposal = save::as_canary(session, proposal, &only.canary, &how.message).await?;
-    let scopes = change::scopes(&proposal.plan, config);
-    save::carry_out(session, proposal, how, report).await?;
-    match (only.auto, scopes.first()) {
-        (Some(quiet), Some(fleet::config::Scope::Service(service))) if !how.dry_run => {
-            super::canary::watch(session, service, quiet, report).await
+    let proposal = change::canary::begin(session, proposal, &only.canary, &how.message).await?;
+    let Some(quiet) = only.auto.filter(|_| !how.dry_run) else {
+        return save::carry_out(session, proposal, how, report)
+            .await
+            .map(drop);
+    };
+    // Who could not be reached before the change cannot be blamed on it. Who answers is watched
+    // for anyway; --wait is for those who get it when it is promoted.
+    let keys = proposal.keys(config);
+    let (unreached, _) =
+        change::canary::watch::out_of_reach(session, &keys, &proposal.audience()).await?;
+    let tried = How {
+        wait: None,
+        ..how.clone()
+    };
+    let begun = save::carry_out(session, proposal.clone(), &tried, report).await?;
+    match begun.and_then(|revision| change::canary::begun(config, &proposal, revision)) {
+        Some(standing) => {
+            super::canary::auto(session, &standing, quiet, &unreached, how, report).await
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

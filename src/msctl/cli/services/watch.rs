@@ -66,7 +66,9 @@ pub(super) async fn run(
                     report.event(&unreadable(key, &poison.reason, revision))?;
                 }
             }
-            MirrorEvent::Changed { revision, changes } => {
+            MirrorEvent::Changed {
+                revision, changes, ..
+            } => {
                 for change in &changes {
                     let before = registry.instance(change.key()).map(Arc::clone);
                     registry.apply(change);

@@ -103,13 +103,14 @@ impl Runner {
                 });
             }
             Effect::Save {
+                id,
                 plan,
                 message,
                 revision,
             } => {
                 self.tasks.spawn(async move {
                     let outcome = save(&session, plan, &message, revision).await;
-                    to.send(Reply::Written(Deed::SaveConfig, outcome)).await;
+                    to.send(Reply::Written(Deed::SaveConfig(id), outcome)).await;
                 });
             }
             Effect::Commit { plan, deed } => {

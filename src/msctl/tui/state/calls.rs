@@ -2,7 +2,7 @@
 //! written, and the answer as it comes in. Knows methods by name and text only; protobuf is the
 //! effect's. A request once typed is kept for its method.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -254,7 +254,10 @@ pub struct CallsPage {
     pub tree: List<TreeKey, TreeRow>,
     /// What services told of their methods.
     pub methods: BTreeMap<ServiceName, Methods>,
-    unfolded: std::collections::BTreeSet<ServiceName>,
+    unfolded: BTreeSet<ServiceName>,
+    asking: BTreeSet<ServiceName>,
+    /// What was deployed of a service when its methods were asked for.
+    asked_of: BTreeMap<ServiceName, u64>,
     /// The method whose request shows.
     pub chosen: Option<(ServiceName, Arc<Method>)>,
     requests: HashMap<TreeKey, Editor>,
@@ -266,18 +269,43 @@ pub struct CallsPage {
 }
 
 impl CallsPage {
-    /// Shows a service's methods. Returns whether they have to be asked for.
+    /// Shows a service's methods. Returns whether they have to be asked for: what was told before
+    /// shows meanwhile, but the service may be another one by now.
     pub fn unfold(&mut self, service: &ServiceName) -> bool {
         self.unfolded.insert(service.clone());
         self.tree.outdate_now();
-        let ask = !matches!(
-            self.methods.get(service),
-            Some(Methods::Known(_) | Methods::Asked)
-        );
-        if ask {
+        self.ask(service)
+    }
+
+    /// The unfolded services of which something else is deployed than when they were asked; they
+    /// count as asked from now on. `deployed` is a number for what runs of a service.
+    pub fn outdated(&mut self, deployed: impl Fn(&ServiceName) -> Option<u64>) -> Vec<ServiceName> {
+        let unfolded: Vec<_> = self.unfolded.iter().cloned().collect();
+        let mut outdated = Vec::new();
+        for service in unfolded {
+            let Some(now) = deployed(&service) else {
+                continue;
+            };
+            if self.asking.contains(&service) {
+                continue;
+            }
+            let before = self.asked_of.insert(service.clone(), now);
+            if before.is_some_and(|before| before != now) && self.ask(&service) {
+                outdated.push(service);
+            }
+        }
+        outdated
+    }
+
+    fn ask(&mut self, service: &ServiceName) -> bool {
+        if !self.asking.insert(service.clone()) {
+            return false;
+        }
+        self.asked_of.remove(service);
+        if !matches!(self.methods.get(service), Some(Methods::Known(_))) {
             self.methods.insert(service.clone(), Methods::Asked);
         }
-        ask
+        true
     }
 
     /// Hides them, or shows them. Returns whether they have to be asked for.
@@ -291,8 +319,44 @@ impl CallsPage {
 
     /// Takes in what a service told.
     pub fn told(&mut self, service: ServiceName, methods: Methods) {
+        self.asking.remove(&service);
+        let before = self.methods.get(&service);
+        // While a service is deployed anew nobody may answer for a moment; what it told last stays.
+        if matches!(before, Some(Methods::Known(_))) && matches!(methods, Methods::Failed(_)) {
+            return;
+        }
+        if let Methods::Known(methods) = &methods {
+            self.renew(&service, methods);
+        }
         self.methods.insert(service, methods);
         self.tree.outdate_now();
+    }
+
+    /// Methods were told anew: a request that is still the template becomes the new one.
+    fn renew(&mut self, service: &ServiceName, methods: &[Arc<Method>]) {
+        let Some(Methods::Known(before)) = self.methods.get(service) else {
+            return;
+        };
+        for method in methods {
+            let same =
+                |other: &&Arc<Method>| other.service == method.service && other.name == method.name;
+            let Some(old) = before.iter().find(same) else {
+                continue;
+            };
+            let key = (service.clone(), method.service.clone(), method.name.clone());
+            if let Some(request) = self.requests.get_mut(&key)
+                && old.template != method.template
+                && request.text() == *old.template
+            {
+                *request = template(method);
+            }
+            if let Some((of, chosen)) = &mut self.chosen
+                && of == service
+                && same(&&*chosen)
+            {
+                *chosen = Arc::clone(method);
+            }
+        }
     }
 
     /// Makes the rows anew where it is time.
@@ -500,6 +564,35 @@ mod tests {
             .go(super::super::table::Motion::Rows(-1), TreeRow::key);
         page.choose();
         assert_eq!(page.request().unwrap().text(), "{\"id\":\"1\"}");
+    }
+
+    #[test]
+    fn a_service_that_is_deployed_anew_is_asked_again_and_its_new_template_shows() {
+        let mut page = page();
+        let user = ServiceName::new("user").unwrap();
+        page.tree
+            .go(super::super::table::Motion::Rows(2), TreeRow::key);
+        assert!(page.choose());
+        let deployed = |number: u64| move |_: &ServiceName| Some(number);
+        assert!(page.outdated(deployed(1)).is_empty(), "that is what told");
+        assert!(page.outdated(deployed(1)).is_empty());
+        assert_eq!(page.outdated(deployed(2)), std::slice::from_ref(&user));
+        assert!(page.outdated(deployed(3)).is_empty(), "it is being asked");
+        page.told(user.clone(), Methods::Failed("gone for a moment".into()));
+        assert!(matches!(page.methods[&user], Methods::Known(_)));
+        page.outdated(deployed(3));
+        assert_eq!(page.outdated(deployed(4)), std::slice::from_ref(&user));
+        let Methods::Known(before) = &page.methods[&user] else {
+            panic!()
+        };
+        let renewed = Method {
+            template: "{\n  \"name\": \"\"\n}".into(),
+            ..(*before[0]).clone()
+        };
+        page.told(user.clone(), Methods::Known(vec![Arc::new(renewed)]));
+        assert!(page.request().unwrap().text().contains("name"));
+        assert!(!page.toggle(&user), "folding asks nothing");
+        assert!(page.toggle(&user), "unfolding asks anew");
     }
 
     #[test]

@@ -3,9 +3,13 @@
 //! not asked is unknown. Times are since the console started.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::config::{ConfigKey, Scope};
+use fleet::rollout::tally::Tally;
+use fleet::rollout::{self, Rollout};
 use fleet::status::StatusRecord;
 use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 
@@ -68,6 +72,8 @@ pub struct Summary {
     pub unleased: usize,
     /// Findings in a few words, the worst first.
     pub findings: Vec<String>,
+    /// Another number once other processes or versions are registered.
+    pub deployed: u64,
 }
 
 impl Summary {
@@ -221,9 +227,29 @@ impl Directory {
         self.status.get(name.as_bytes())
     }
 
-    /// How many instances report a status.
-    pub fn reporting(&self) -> usize {
-        self.status.len()
+    /// The instances that read a scope's config.
+    fn readers(&self, scope: &Scope) -> impl Iterator<Item = &Instance> {
+        let services = self.registry.services().filter(|(name, _)| match scope {
+            Scope::Global => true,
+            Scope::Service(service) => service == *name,
+        });
+        services.flat_map(|(_, service)| service.instances().map(|instance| &**instance))
+    }
+
+    /// Who of a scope runs what, for all its keys.
+    pub fn tally(&self, scope: &Scope) -> Tally {
+        Tally::of(scope, self.readers(scope), |instance| self.said(instance))
+    }
+
+    /// How far a change of these keys of a scope has come.
+    pub fn rollout(&self, scope: &Scope, keys: &[ConfigKey], revision: Revision) -> Rollout {
+        let readers = self.readers(scope);
+        let changes: Vec<_> = keys.iter().map(|key| (key.clone(), revision)).collect();
+        rollout::rollout(&changes, readers, |instance| self.said(instance))
+    }
+
+    fn said(&self, instance: &Instance) -> Option<&StatusRecord> {
+        self.status(instance).map(|status| &**status)
     }
 
     /// A service's summary; made by [`Directory::refresh`].
@@ -272,7 +298,10 @@ impl Directory {
         let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
         let mut newest: Option<i64> = None;
         let mut revisions = Vec::new();
+        let mut deployed = DefaultHasher::new();
         for instance in service.instances() {
+            instance.create_revision.0.hash(&mut deployed);
+            instance.record.version.hash(&mut deployed);
             summary.by_health[rank(self.state_of(&instance.key))] += 1;
             *versions.entry(&instance.record.version).or_default() += 1;
             summary.unleased += usize::from(instance.lease.is_none());
@@ -302,6 +331,7 @@ impl Directory {
             .versions
             .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
         summary.findings = findings(&summary);
+        summary.deployed = deployed.finish();
         Some(summary)
     }
 }

@@ -61,6 +61,17 @@ impl Editor {
         self.lines.join("\n")
     }
 
+    /// The same text with a sign in place of every character, the cursor where it is.
+    #[must_use]
+    pub fn veiled(&self) -> Self {
+        let veil = |line: &String| line.chars().map(|_| '•').collect();
+        Self {
+            lines: self.lines.iter().map(veil).collect(),
+            undo: Vec::new(),
+            ..*self
+        }
+    }
+
     /// Its lines; at least one.
     pub fn lines(&self) -> &[String] {
         &self.lines

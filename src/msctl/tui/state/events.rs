@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use fleet::config::secret::MASK;
 use fleet::filter::{Field, Row};
 use fleet::{Key, LeaseId, Revision};
 use jiff::Timestamp;
@@ -103,6 +104,16 @@ impl EventsPage {
         }
         self.ring.push_back(happened);
         self.list.outdate();
+    }
+
+    /// Masks the values of keys that are secrets' by a word that came later.
+    pub fn veil(&mut self, secret: impl Fn(&Key) -> bool) {
+        for event in &mut self.ring {
+            let values = matches!(event.what, What::Created | What::Changed | What::Deleted);
+            if values && event.key.as_ref().is_some_and(&secret) {
+                MASK.clone_into(&mut event.text);
+            }
+        }
     }
 
     /// The event of a number, while it is kept.

@@ -97,7 +97,9 @@ pub fn config(state: &State) -> ConfigLayout {
             lines.clamp(7.min(body.height / 2), (body.height * 2 / 3).max(4))
         }
         config::Pane::Conflict => body.height * 2 / 3,
-        config::Pane::Keys if page.drafts.is_empty() && page.saving.is_none() => {
+        config::Pane::Keys
+            if page.drafts.is_empty() && page.sent.is_none() && page.saved.is_none() =>
+        {
             if body.height >= 14 { 5 } else { 0 }
         }
         config::Pane::Keys => (body.height / 2).max(6.min(body.height)),

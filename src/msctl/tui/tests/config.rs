@@ -54,7 +54,7 @@ fn a_second_save_waits_for_the_first() {
 #[test]
 fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
     let mut state = edited();
-    press(&mut state, "ctrl-s y");
+    let sent = number(&press(&mut state, "ctrl-s y"));
     let key = fleet::Key::from("/config/order/timeout.write");
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);
     changed(&mut state, Source::Config, Change::Put(theirs.clone()));
@@ -64,26 +64,15 @@ fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
         seen,
         current: Some(theirs),
     }];
-    let refused = Ok(Outcome::Refused { conflicts });
-    update(
-        &mut state,
-        at(42),
-        Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)),
-    );
+    answered(&mut state, sent, Outcome::Refused { conflicts });
     assert!(
         press(&mut state, "ctrl-s").is_empty(),
         "nothing is chosen yet"
     );
     let effects = press(&mut state, "m ctrl-s y");
     assert_eq!(saved_value(&effects), (813, "5s".into()));
-    let applied = Ok(Outcome::Applied {
-        revision: Revision(814),
-    });
-    update(
-        &mut state,
-        at(43),
-        Event::Reply(0, Reply::Written(Deed::SaveConfig, applied)),
-    );
+    let revision = Revision(814);
+    answered(&mut state, number(&effects), Outcome::Applied { revision });
     assert!(state.config.drafts.is_empty());
 }
 
@@ -98,12 +87,9 @@ fn a_draft_survives_leaving_the_page_and_losing_etcd() {
         Event::Feed(0, Feed::Stale(Source::Config, cause)),
     );
     let failed = Err("etcd 127.0.0.1:2379: connection refused".to_owned());
-    press(&mut state, "enter ctrl-s y");
-    update(
-        &mut state,
-        at(51),
-        Event::Reply(0, Reply::Written(Deed::SaveConfig, failed)),
-    );
+    let sent = number(&press(&mut state, "enter ctrl-s y"));
+    let reply = Reply::Written(Deed::SaveConfig(sent), failed);
+    update(&mut state, at(51), Event::Reply(0, reply));
     assert_eq!(state.config.drafts.len(), 1);
 }
 
@@ -230,4 +216,109 @@ fn a_schema_that_comes_later_holds_back_what_was_pending() {
     changed(&mut state, Source::Schema, Change::Put(broken));
     press(&mut state, "ctrl-s");
     assert!(state.overlay.is_some(), "a broken schema refuses nothing");
+}
+fn answered(state: &mut State, id: u64, outcome: Outcome) {
+    let now = state.now;
+    let reply = Reply::Written(Deed::SaveConfig(id), Ok(outcome));
+    update(state, now, Event::Reply(0, reply));
+}
+
+fn number(effects: &[Effect]) -> u64 {
+    let [Effect::Save { id, .. }] = effects else {
+        panic!("{effects:?}")
+    };
+    *id
+}
+
+#[test]
+fn an_edit_made_while_a_save_is_out_is_not_lost_with_it() {
+    let mut state = edited();
+    let first = press(&mut state, "ctrl-s y");
+    press(&mut state, "g g j enter ctrl-u 9 enter");
+    assert!(press(&mut state, "ctrl-s").is_empty(), "the first is out");
+    let revision = Revision(820);
+    answered(&mut state, number(&first), Outcome::Applied { revision });
+    let kept: Vec<_> = state
+        .config
+        .drafts
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(kept, ["order/page.size"]);
+    let second = press(&mut state, "ctrl-s y");
+    // An answer to a save that is done with says nothing of the one that is out.
+    answered(&mut state, number(&first), Outcome::Applied { revision });
+    assert_eq!(state.config.drafts.len(), 1);
+    answered(&mut state, number(&second), Outcome::Applied { revision });
+    assert!(state.config.drafts.is_empty());
+}
+
+#[test]
+fn a_secret_shows_nowhere_until_it_is_asked_for() {
+    let mut state = described();
+    let put = |state: &mut State, key: &str, value: &str| {
+        changed(
+            state,
+            Source::Config,
+            Change::Put(entry(key, value, 18_300, 0)),
+        );
+    };
+    put(&mut state, "/config/order/session.key", "hush-1");
+    put(&mut state, "/config/order/db.password", "hush-2");
+    let canary = r#"{"instances":["order-7f3a-1"],"author":"lin","time":"2026-01-01T00:00:00Z",
+        "changes":{"session.key":{"value":"hush-3","mod_revision":0}}}"#;
+    put(&mut state, "/config/order/@canary", canary);
+    let nowhere = |state: &State, place: &str| {
+        let shown = screen(state, "dark");
+        assert!(!shown.contains("hush"), "{place}:\n{shown}");
+    };
+    state.settle();
+    nowhere(&state, "the keys");
+    press(&mut state, "/ h u s h enter");
+    assert!(
+        state.config.keys.rows().is_empty(),
+        "a filter tells what it finds"
+    );
+    press(&mut state, "esc / s e s s i o n enter enter");
+    nowhere(&state, "the editor");
+    type_text(&mut state, "hush-4");
+    nowhere(&state, "the value being typed");
+    press(&mut state, "enter");
+    nowhere(&state, "the draft");
+    let copied = press(&mut state, "y");
+    assert!(!format!("{copied:?}").contains("hush"), "{copied:?}");
+    press(&mut state, "5");
+    state.settle();
+    nowhere(&state, "the journal");
+    for key in ["/config/order/session.key", "/config/order/@canary"] {
+        let found = entry(
+            key,
+            if key.ends_with('y') && !key.contains('@') {
+                "hush-1"
+            } else {
+                canary
+            },
+            1,
+            0,
+        );
+        let reply = Reply::Raw(key.into(), Ok(Some(found)));
+        update(&mut state, at(50), Event::Reply(0, reply));
+        nowhere(&state, key);
+        press(&mut state, "esc");
+    }
+}
+
+#[test]
+fn a_schema_that_comes_later_masks_what_the_journal_has_noted() {
+    let mut state = blank(120, 40);
+    fleet(&mut state);
+    let put = entry("/config/order/session.key", "hush-1", 18_300, 0);
+    changed(&mut state, Source::Config, Change::Put(put));
+    press(&mut state, "5");
+    state.settle();
+    assert!(screen(&state, "dark").contains("hush-1"));
+    let schema = entry("/schema/order", SCHEMA, 18_301, 0);
+    changed(&mut state, Source::Schema, Change::Put(schema));
+    state.settle();
+    assert!(!screen(&state, "dark").contains("hush-1"));
 }

@@ -308,7 +308,7 @@ fn a_write_whose_outcome_is_unknown_keeps_the_draft() {
     update(
         &mut state,
         at(42),
-        Event::Reply(0, Reply::Written(Deed::SaveConfig, outcome)),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig(1), outcome)),
     );
     assert_eq!(state.config.drafts.len(), 1);
     assert_eq!(state.config.pane, config::Pane::Keys);

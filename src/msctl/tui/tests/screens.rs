@@ -188,7 +188,7 @@ fn config_from_key_to_rollout() {
         update(
             &mut state,
             at(41),
-            Event::Reply(0, Reply::Written(Deed::SaveConfig, saved)),
+            Event::Reply(0, Reply::Written(Deed::SaveConfig(1), saved)),
         );
         state.settle();
         check(&format!("config_rollout_{width}x{height}"), &state, "dark");
@@ -223,7 +223,7 @@ fn a_conflict_shows_base_theirs_and_mine() {
     update(
         &mut state,
         at(45),
-        Event::Reply(0, Reply::Written(Deed::SaveConfig, refused)),
+        Event::Reply(0, Reply::Written(Deed::SaveConfig(1), refused)),
     );
     state.settle();
     check("config_conflict", &state, "dark");

@@ -67,10 +67,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 editing.error = None;
             }
         }
-        A::LeaveValue => {
-            state.config.editing = None;
-            state.config.pane = config::Pane::Keys;
-        }
+        A::LeaveValue => state.config.leave(),
         A::TakeTheirs => state.config.choose(Choice::Theirs),
         A::TakeMine => state.config.choose(Choice::Mine),
         A::Resolve => resolve(state),
@@ -255,7 +252,7 @@ fn unset(state: &mut State) {
         state.config.discard(&key);
         return state.say(Tone::Plain, text);
     }
-    state.config.want(key, seen, Wanted::Unset);
+    state.config.want(key, seen, Wanted::Unset, None);
 }
 
 fn resolve(state: &mut State) {

@@ -1,6 +1,6 @@
 //! News of the fleet become state, and what is new since the first list becomes journal.
 
-use fleet::config::secret::{MASK, Sensitivity};
+use fleet::config::secret::MASK;
 use fleet::{Change, Entry, Key, LeaseId};
 
 use crate::tui::effect::Effect;
@@ -65,6 +65,9 @@ fn fold(state: &mut State, source: Source, change: &Change) -> Before {
         }
         Source::Schema => {
             state.config.apply_schema(change);
+            let config = &state.config;
+            // What is a secret's from now on was no secret's when it was noted.
+            state.events.veil(|key| config.mask(key, &[]).is_some());
             Before::default()
         }
         Source::Config => {
@@ -260,13 +263,13 @@ fn put_text(state: &State, source: Source, entry: &Entry, before: Option<&Entry>
     }
 }
 
-/// A config value in one line; secrets masked.
+/// A config value in one line; secrets masked, and everything while nobody has said what is one.
 fn shown(state: &State, key: &Key, value: &[u8]) -> String {
-    let name = state.config.name_of(key);
+    let masked = match state.feed(Source::Schema).freshness {
+        Freshness::Loading => Some(MASK.to_owned()),
+        _ => state.config.mask(key, value),
+    };
+    let value = masked.as_deref().map_or(value, str::as_bytes);
     let text = fleet::safe::escape_bytes(value.trim_ascii());
-    let text = crate::tui::text::fit(&text, 60, "…");
-    match name {
-        Some(name) if state.config.sensitivity(&name) == Sensitivity::Secret => MASK.to_owned(),
-        _ => text.into_owned(),
-    }
+    crate::tui::text::fit(&text, 60, "…").into_owned()
 }

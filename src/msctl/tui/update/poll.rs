@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::{Instance, LeaseId};
+use fleet::{Instance, LeaseId, ServiceName};
 
 use crate::tui::effect::{Effect, Keys};
 use crate::tui::state::directory::Freshness;
 use crate::tui::state::services::{Pane, TTL_ASKED_UP_TO};
 use crate::tui::state::{Beat, State, View};
+use crate::tui::update::act::ask_methods;
 
 /// How often the leases that show are asked: keepalives come about every third of a TTL, so a
 /// gauge interpolated between two questions is soon right again.
@@ -74,6 +75,13 @@ pub(super) fn poll(state: &mut State) -> Vec<Effect> {
     if is_due(state.beats.cluster, CLUSTER_EVERY, now) {
         state.beats.cluster = begun(now);
         effects.push(Effect::AskCluster);
+    }
+    if state.view == View::Calls {
+        let directory = &state.directory;
+        let deployed = |service: &ServiceName| Some(directory.summary(service)?.deployed);
+        for service in state.calls.outdated(deployed) {
+            effects.extend(ask_methods(state, service));
+        }
     }
     if state.view == View::Keys && !state.keys.asked && reachable {
         state.keys.asked = true;

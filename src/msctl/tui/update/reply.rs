@@ -1,5 +1,6 @@
 //! Answers to effects become state. An answer about something that is gone changes nothing.
 
+use fleet::config::diff::Secrets;
 use fleet::{Outcome, Seen};
 
 use crate::tui::effect::Effect;
@@ -176,12 +177,11 @@ fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, 
 
 /// A value as lines: JSON indented, other text as it is, bytes escaped; secrets masked.
 fn pretty(key: &fleet::Key, state: &State, value: &[u8]) -> Vec<String> {
-    if let Some(name) = state.config.name_of(key)
-        && fleet::config::secret::is_secret(name.path())
-        && !state.config.revealed
-    {
-        return vec![fleet::config::secret::MASK.to_owned()];
-    }
+    let masked = match state.config.secrets() {
+        Secrets::Masked => state.config.mask(key, value),
+        Secrets::Revealed => None,
+    };
+    let value = masked.as_deref().map_or(value, str::as_bytes);
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(value)
         && (json.is_object() || json.is_array())
         && let Ok(text) = serde_json::to_string_pretty(&json)
@@ -201,23 +201,24 @@ fn pretty(key: &fleet::Key, state: &State, value: &[u8]) -> Vec<String> {
 fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
     state.changed = true;
     match (deed, outcome) {
-        (Deed::SaveConfig, Ok(Outcome::Applied { revision })) => {
+        (Deed::SaveConfig(id), Ok(Outcome::Applied { revision })) => {
             let at = state.now.mono;
-            state.config.saved(revision, at);
-            state.save_message.clear();
+            if state.config.saved(id, revision, at) {
+                state.save_message.clear();
+            }
             state.say(Tone::Good, format!("saved as revision {revision}"));
         }
-        (Deed::SaveConfig, Ok(Outcome::Refused { conflicts })) => {
+        (Deed::SaveConfig(id), Ok(Outcome::Refused { conflicts })) => {
             let keys: Vec<_> = conflicts.iter().map(|c| c.key.to_string()).collect();
             let at = state.now.mono;
-            state.config.refused(conflicts, at);
+            state.config.refused(id, conflicts, at);
             state.say(
                 Tone::Warn,
                 format!("nothing was written: {} changed meanwhile", keys.join(", ")),
             );
         }
-        (Deed::SaveConfig, Ok(Outcome::Unknown { cause })) => {
-            state.config.saving = None;
+        (Deed::SaveConfig(id), Ok(Outcome::Unknown { cause })) => {
+            state.config.unwritten(id);
             state.say(
                 Tone::Warn,
                 format!(
@@ -226,8 +227,8 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
                 ),
             );
         }
-        (Deed::SaveConfig, Err(why)) => {
-            state.config.saving = None;
+        (Deed::SaveConfig(id), Err(why)) => {
+            state.config.unwritten(id);
             state.say(Tone::Bad, format!("not saved: {why}. The draft is kept"));
         }
         (Deed::Deregister(what), Ok(Outcome::Applied { revision })) => {

@@ -9,7 +9,6 @@ use crate::settings::{Access, Stage};
 use crate::tui::effect::Effect;
 use crate::tui::event::Deed;
 use crate::tui::state::State;
-use crate::tui::state::config::Saving;
 use crate::tui::state::editor::{Editor, Shape};
 use crate::tui::state::overlay::{Overlay, Question};
 use crate::tui::state::services::Pane;
@@ -42,9 +41,8 @@ pub(super) fn ask(state: &mut State, text: impl Into<String>, lines: Vec<String>
 
 /// The user said yes.
 pub(super) fn agreed(state: &mut State, then: Effect) -> Vec<Effect> {
-    if let Effect::Save { plan, .. } = &then {
-        let keys = plan.edits().iter().map(|edit| edit.key.clone()).collect();
-        state.config.saving = Some(Saving::Sent { keys });
+    if let Effect::Save { id, .. } = &then {
+        state.config.send(*id);
     }
     vec![then]
 }
@@ -54,7 +52,7 @@ pub(super) fn save(state: &mut State) {
     if !allowed(state) {
         return;
     }
-    if matches!(state.config.saving, Some(Saving::Sent { .. })) {
+    if state.config.sent.is_some() {
         state.say(Tone::Plain, "a save is on its way; wait for its answer");
         return;
     }
@@ -94,11 +92,13 @@ pub(super) fn save(state: &mut State) {
     let text = format!("Save {count} {changes}, to {}?", state.context.name);
     let message = state.save_message.clone();
     let revision = state.revision();
+    let id = state.config.number_save();
     ask(
         state,
         text,
         lines,
         Effect::Save {
+            id,
             plan,
             message,
             revision,

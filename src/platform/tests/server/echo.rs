@@ -117,7 +117,7 @@ impl Echo {
         if let Some(shown) = tls.and_then(TlsConnectInfo::peer_certs) {
             headers.insert("certificates", shown.len().into());
         }
-        let items = if method == "Both" {
+        let items = if ["Both", "UploadParts"].contains(&&*method) {
             both(request.into_body())
         } else {
             match request.into_body().collect().await {
@@ -149,6 +149,13 @@ impl Echo {
                 prost::encoding::string::encode(2, &all.name, &mut raw);
                 sent(vec![raw.freeze()]).chain(end(&Status::ok(""))).boxed()
             }
+            "RawStream" => {
+                let mut raw = BytesMut::new();
+                prost::encoding::string::encode(1, &"video/mp4".to_owned(), &mut raw);
+                prost::encoding::string::encode(2, &all.name, &mut raw);
+                let status = Status::new(Code::from_i32(all.small), "broke");
+                sent(vec![raw.freeze(); number]).chain(end(&status)).boxed()
+            }
             "Panic" => {
                 assert!(number > 0, "asked to panic at once");
                 let panic = stream::once(async { panic!("asked to panic in the answer") });
@@ -173,9 +180,8 @@ impl Echo {
                     .chain(end(&Status::ok("")))
                     .boxed()
             }
-            "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete" => {
-                sent(vec![message]).chain(end(&Status::ok(""))).boxed()
-            }
+            "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete"
+            | "Upload" | "UploadWhole" => sent(vec![message]).chain(end(&Status::ok(""))).boxed(),
             _ => end(&Status::unimplemented(method.to_owned())),
         }
     }
@@ -218,9 +224,9 @@ pub fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Waits for a condition, for at most ten seconds.
+/// Waits for a condition, for at most a minute.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

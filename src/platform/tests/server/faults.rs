@@ -202,3 +202,18 @@ async fn garbage_on_the_port_hurts_nobody() {
         Code::Ok
     );
 }
+
+/// The clock moves on whenever nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn whoever_begins_to_speak_and_stops_is_hung_up_on() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await;
+    for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM", b"GET / HTT"] {
+        let mut stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let mut answer = Vec::new();
+        let hour = Duration::from_secs(3600);
+        let hung_up = tokio::time::timeout(hour, stream.read_to_end(&mut answer)).await;
+        assert!(hung_up.is_ok(), "still waited for after {begun:?}");
+    }
+}

@@ -14,7 +14,7 @@ use crate::echo::{Echo, descriptors};
 
 async fn answered(stack: &Stack, request: Request<Full<Bytes>>) -> (u16, Bytes) {
     let asked = stack.clone().oneshot(request.map(Body::new));
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), asked).await;
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(60), asked).await;
     let (parts, body) = answer.expect("no answer").unwrap().into_parts();
     (
         parts.status.as_u16(),

@@ -599,15 +599,58 @@ async fn bodies_over_the_limit_are_refused_whichever_side_they_come_from() {
 #[tokio::test]
 async fn json_over_http_2_is_the_same() {
     let world = World::new().await;
-    let stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
     let request = Request::get("http://t/v1/all/1")
         .body(Full::<Bytes>::default())
         .unwrap();
+    let mut sender = crate::world::http2(world.addr()).await;
     let answer = Answer::of(sender.send_request(request).await.unwrap()).await;
     assert_eq!(populated(&answer.json()), json!({"id": "1"}));
+}
+
+#[tokio::test]
+async fn a_package_may_be_called_as_the_fleets_own_services_are() {
+    use platform::server::{Server, Service};
+    /// The service under a package of the same length.
+    #[derive(Clone)]
+    struct Renamed(crate::echo::Echo);
+    impl tonic::server::NamedService for Renamed {
+        const NAME: &'static str = "grpc.v1.Echo";
+    }
+    impl tower::Service<Request<tonic::body::Body>> for Renamed {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            self.0.poll_ready(cx)
+        }
+        fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+            self.0.call(request)
+        }
+    }
+    let mut set = crate::echo::descriptors().to_vec();
+    for at in 0..set.len() - 7 {
+        if &set[at..at + 7] == b"echo.v1" {
+            set[at..at + 7].copy_from_slice(b"grpc.v1");
+        }
+    }
+    let echo = crate::echo::Echo::default();
+    let service = Service::new().grpc(Renamed(echo.clone())).descriptors(&set);
+    let server = Server::bind("127.0.0.1:0", service).await.unwrap();
+    let world = World {
+        handle: server.handle(),
+        server,
+        echo,
+    };
+    check(&world, "GET", "/v1/all/7", "", json!({"id": "7"})).await;
+    assert_eq!(
+        world
+            .send("POST", "/grpc.health.v1.Health/Check", "{}")
+            .await
+            .status,
+        404,
+        "health speaks gRPC alone"
+    );
 }

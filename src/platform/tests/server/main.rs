@@ -9,15 +9,18 @@
 
 mod auth;
 mod compressed;
+mod depth;
 mod drain;
 mod echo;
 mod faults;
 mod gateway;
+mod head;
 mod hostile;
 mod json;
 mod load;
 mod pages;
 mod probes;
+mod raw;
 mod secure;
 mod tokens;
 mod world;

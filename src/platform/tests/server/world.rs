@@ -83,6 +83,17 @@ impl World {
     }
 }
 
+/// A connection over HTTP/2.
+pub async fn http2(addr: SocketAddr) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
 pub async fn http1(addr: SocketAddr) -> hyper::client::conn::http1::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -110,7 +121,10 @@ impl Answer {
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Err(_) => whole = false,
+                Err(_) => {
+                    whole = false;
+                    break;
+                }
             }
         }
         Self {
@@ -149,13 +163,7 @@ pub struct Called {
 
 impl Grpc {
     pub async fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-        tokio::spawn(connection);
-        Self(sender)
+        Self(http2(addr).await)
     }
 
     pub async fn call(&self, method: &str, all: &All, headers: &[(&str, &str)]) -> Called {
@@ -198,7 +206,7 @@ impl Grpc {
 
 /// Fails a test that would hang.
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), work)
+    tokio::time::timeout(Duration::from_secs(60), work)
         .await
-        .expect("took longer than 10 s")
+        .expect("took longer than a minute")
 }

@@ -2,6 +2,7 @@
 //! spliced in by a single pass at the end. Hence time stays linear however deep messages nest.
 
 use super::Parser;
+use crate::json::lexer::Lexed;
 use crate::wire;
 
 /// A length or end tag still to be written.
@@ -17,6 +18,18 @@ pub(super) struct Patch {
 }
 
 impl Parser<'_, '_> {
+    /// As [`Self::open`], for what its reader has to follow into; refused where that is too deep for it.
+    pub(super) fn nest(&mut self, number: u32, delimited: bool) -> Lexed<()> {
+        let limit = self.options.max_nesting;
+        if self.holes.len() >= limit {
+            return self.lexer.fault(format!(
+                "messages nest deeper than {limit} levels, which is as deep as they are read"
+            ));
+        }
+        self.open(number, delimited);
+        Ok(())
+    }
+
     /// Writes a tag and leaves room for the length, or opens a group.
     pub(super) fn open(&mut self, number: u32, delimited: bool) {
         if delimited {

@@ -18,7 +18,7 @@ impl<'s> Parser<'s, '_> {
     ) -> Lexed<()> {
         self.lexer.peek();
         if let Some(number) = number {
-            self.open(number, delimited);
+            self.nest(number, delimited)?;
         }
         match table.kind {
             WellKnown::Plain => {
@@ -100,13 +100,13 @@ impl<'s> Parser<'s, '_> {
             b'{' => {
                 let inner = self.inner(table, 5, WellKnown::Struct)?;
                 self.lexer.at += 1;
-                self.open(5, false);
+                self.nest(5, false)?;
                 return self.push_struct(inner, holes);
             }
             b'[' => {
                 let inner = self.inner(table, 6, WellKnown::ListValue)?;
                 self.lexer.at += 1;
-                self.open(6, false);
+                self.nest(6, false)?;
                 return self.push_values(inner, holes);
             }
             b'n' => {

@@ -76,7 +76,9 @@ fn pieces(source: Source, event: MirrorEvent) -> Vec<Feed> {
             }
             pieces
         }
-        MirrorEvent::Changed { revision, changes } => split::<Change>(changes)
+        MirrorEvent::Changed {
+            revision, changes, ..
+        } => split::<Change>(changes)
             .into_iter()
             .map(|piece| Feed::Changed(source, revision, piece))
             .collect(),

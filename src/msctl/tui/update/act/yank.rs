@@ -33,10 +33,10 @@ fn under_cursor(state: &State) -> Option<String> {
             Some(key) => match state.config.entry(&key) {
                 Some(entry) => {
                     let value = String::from_utf8_lossy(&entry.value);
-                    let shown = if state.config.revealed {
-                        value.into_owned()
+                    let shown = if state.config.hides(&key) {
+                        fleet::config::secret::MASK
                     } else {
-                        fleet::config::secret::masked(key.path(), &value).to_owned()
+                        &*value
                     };
                     format!("{key} {shown}")
                 }

@@ -1,0 +1,236 @@
+//! Who has config, and the keys of one as the page lists them: made anew when what they come from
+//! changed, never while drawing.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet::config::schema::Field as SchemaField;
+use fleet::config::{ConfigKey, Scope};
+use fleet::filter::{Field, Row};
+use fleet::rollout::tally::Count;
+use fleet::{Entry, Key, Revision};
+
+use super::ConfigPage;
+use crate::tui::state::directory::Directory;
+
+/// One key of a service as the page shows it: the service's own, or the global one below it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyRow {
+    /// The dotted path.
+    pub path: Arc<str>,
+    /// The service's own entry.
+    pub own: Option<Entry>,
+    /// The global entry, hidden by the own one where there is one.
+    pub global: Option<Entry>,
+    /// What the service's schema says of it.
+    pub field: Option<Arc<SchemaField>>,
+    /// The default in one line, which counts where there is no entry.
+    pub default: Option<String>,
+    /// Whether its value stays masked.
+    pub hidden: bool,
+    /// Who runs the value that counts; `None` where nobody says.
+    pub runs: Option<Count>,
+}
+
+impl KeyRow {
+    fn new(path: Arc<str>) -> Self {
+        Self {
+            path,
+            own: None,
+            global: None,
+            field: None,
+            default: None,
+            hidden: false,
+            runs: None,
+        }
+    }
+
+    fn describe(&mut self, field: &SchemaField) {
+        let default = field.default.as_ref();
+        self.default = default.map(fleet::config::value::one_line);
+        self.field = Some(Arc::new(field.clone()));
+    }
+
+    /// The entry that counts.
+    pub fn entry(&self) -> Option<&Entry> {
+        self.own.as_ref().or(self.global.as_ref())
+    }
+}
+
+/// A service that has config, or runs and could have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeRow {
+    /// Global or a service.
+    pub scope: Scope,
+    /// How many keys of its own.
+    pub keys: usize,
+    /// The newest of their revisions.
+    pub newest: Revision,
+}
+
+impl ConfigPage {
+    /// Makes the rows anew where it is time.
+    pub fn rebuild(&mut self, directory: &Directory, now: Duration) -> bool {
+        let mut rebuilt = false;
+        if self.scopes.wants_build(now) {
+            let services = directory.registry.services().map(|(name, _)| name);
+            self.rebuild_scopes(services, now);
+            rebuilt = true;
+        }
+        if self.keys.wants_build(now) {
+            self.rebuild_keys(directory, now);
+            if let Some(saved) = &mut self.saved {
+                saved.follow(directory);
+            }
+            rebuilt = true;
+        }
+        rebuilt
+    }
+
+    fn rebuild_scopes<'a>(
+        &mut self,
+        services: impl Iterator<Item = &'a fleet::ServiceName>,
+        now: Duration,
+    ) {
+        let mut scopes: BTreeMap<Scope, (usize, Revision)> = BTreeMap::new();
+        scopes.insert(Scope::Global, (0, Revision::ZERO));
+        for service in services {
+            scopes.insert(Scope::Service(service.clone()), (0, Revision::ZERO));
+        }
+        for service in self.schemas.services() {
+            scopes.insert(Scope::Service(service.clone()), (0, Revision::ZERO));
+        }
+        for (key, entry) in &self.entries {
+            if let Some(key) = self.name_of(key) {
+                let (keys, newest) = scopes.entry(key.scope).or_default();
+                *keys += 1;
+                *newest = (*newest).max(entry.mod_revision);
+            }
+        }
+        let total = scopes.len();
+        let rows = scopes
+            .into_iter()
+            .map(|(scope, (keys, newest))| ScopeRow {
+                scope,
+                keys,
+                newest,
+            })
+            .filter(|row| self.scopes.filter().matches(&ScopeFacts(row)))
+            .collect();
+        self.scopes.fill(now, rows, total, |row| row.scope.clone());
+    }
+
+    fn rebuild_keys(&mut self, directory: &Directory, now: Duration) {
+        let mut rows: BTreeMap<Arc<str>, KeyRow> = BTreeMap::new();
+        if let Some(scope) = &self.scope {
+            for layer in [scope, &Scope::Global] {
+                for (key, entry) in self.below(layer) {
+                    let path: Arc<str> = key.path().into();
+                    let row = rows.entry(path.clone());
+                    let row = row.or_insert_with(|| KeyRow::new(path));
+                    if layer == scope {
+                        row.own = Some(entry.clone());
+                    } else {
+                        row.global = Some(entry.clone());
+                    }
+                }
+            }
+            for key in self.drafts.keys().filter(|key| key.scope == *scope) {
+                let path: Arc<str> = key.path().into();
+                rows.entry(path.clone())
+                    .or_insert_with(|| KeyRow::new(path));
+            }
+            self.describe(scope, &mut rows);
+            let tally = directory.tally(scope);
+            for row in rows.values_mut() {
+                let key = ConfigKey::new(scope.clone(), &row.path);
+                row.hidden = key.is_ok_and(|key| self.hides(&key));
+                let from = if row.own.is_some() {
+                    scope
+                } else {
+                    &Scope::Global
+                };
+                let name = format!("{from}/{}", row.path);
+                let revision = row.entry().map(|entry| entry.mod_revision);
+                row.runs = revision.and_then(|revision| tally.count(&name, revision));
+            }
+        }
+        let total = rows.len();
+        let rows = rows
+            .into_values()
+            .filter(|row| self.keys.filter().matches(row))
+            .collect();
+        self.keys.fill(now, rows, total, |row| row.path.clone());
+    }
+
+    /// Adds what the schema says, and the keys that have a value nowhere. One whose parts stand in
+    /// a mapping's key, or that is a mapping whose parts have keys, is no row of its own.
+    fn describe(&self, scope: &Scope, rows: &mut BTreeMap<Arc<str>, KeyRow>) {
+        for (path, field) in self.schemas.fields(scope) {
+            if let Some(row) = rows.get_mut(path) {
+                row.describe(field);
+                continue;
+            }
+            let mut ends = path.match_indices('.').map(|(at, _)| &path[..at]);
+            let below = format!("{path}.");
+            let mut parts = rows.range::<str, _>((Included(below.as_str()), Unbounded));
+            let has_parts = parts
+                .next()
+                .is_some_and(|(next, _)| next.starts_with(&below));
+            if has_parts || ends.any(|end| rows.contains_key(end)) {
+                continue;
+            }
+            let mut row = KeyRow::new(path.clone());
+            row.describe(field);
+            rows.insert(path.clone(), row);
+        }
+    }
+
+    fn below(&self, scope: &Scope) -> impl Iterator<Item = (ConfigKey, &Entry)> {
+        let prefix = scope.prefix(&self.prefix);
+        let start = Key::from(prefix.as_bytes());
+        self.entries
+            .range(start..)
+            .take_while(move |(key, _)| prefix.contains(key))
+            .filter_map(|(key, entry)| Some((self.name_of(key)?, entry)))
+    }
+}
+
+impl Row for KeyRow {
+    fn contains(&self, word: &str) -> bool {
+        self.path.to_lowercase().contains(word)
+            // A filter that finds what is masked tells it letter by letter.
+            || self.entry().filter(|_| !self.hidden).is_some_and(|entry| {
+                String::from_utf8_lossy(&entry.value)
+                    .to_lowercase()
+                    .contains(word)
+            })
+    }
+
+    fn field(&self, name: &str) -> Option<Field<'_>> {
+        match name {
+            "key" => Some(Field::Text(&self.path)),
+            "revision" | "since" => Some(Field::Number(self.entry()?.mod_revision.0 as f64)),
+            "from" => Some(Field::Text(match (&self.own, &self.global) {
+                (Some(_), _) => "service",
+                (None, Some(_)) => "global",
+                (None, None) => "default",
+            })),
+            _ => None,
+        }
+    }
+}
+
+struct ScopeFacts<'a>(&'a ScopeRow);
+
+impl Row for ScopeFacts<'_> {
+    fn contains(&self, word: &str) -> bool {
+        self.0.scope.to_string().to_lowercase().contains(word)
+    }
+
+    fn field(&self, name: &str) -> Option<Field<'_>> {
+        (name == "keys").then_some(Field::Number(self.0.keys as f64))
+    }
+}

@@ -1,0 +1,209 @@
+//! The keys of a scope: value, where it comes from, since when and who runs it; below, all layers of
+//! the key under the cursor.
+
+use fleet::config::ConfigKey;
+use fleet::config::secret::MASK;
+
+use crate::tui::state::State;
+use crate::tui::state::area::Area;
+use crate::tui::state::config::{KeyRow, Pane, Wanted};
+use crate::tui::theme::Role;
+use crate::tui::view::columns::{Column, Grid, Row};
+use crate::tui::view::paint::{Focus, Paint, Span};
+
+const KEYS: [Column; 5] = [
+    Column::left("KEY", 14, 48, 0),
+    Column::left("VALUE", 12, 48, 1),
+    Column::left("FROM", 8, 24, 3),
+    Column::left("SINCE", 6, 16, 4),
+    Column::left("RUNS", 20, 60, 2).late(),
+];
+
+pub(super) fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
+    let list = &state.config.keys;
+    let rows = list
+        .visible()
+        .map(|(_, row)| key_row(paint, state, row))
+        .collect();
+    let grid = Grid {
+        columns: &KEYS,
+        rows,
+        cursor: list
+            .table
+            .cursor()
+            .checked_sub(list.table.visible(list.rows().len()).start),
+        marked: Vec::new(),
+        sort: None,
+        focus: Focus::from(state.config.pane == Pane::Keys),
+    };
+    grid.draw(paint, area);
+    if list.rows().is_empty() && area.height > 2 {
+        let scope = state
+            .config
+            .scope
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string);
+        let lines = if list.filter_text().is_empty() {
+            [
+                format!("{scope} has no config in etcd."),
+                "n adds a key.".to_owned(),
+            ]
+        } else {
+            [
+                "No key passes the filter.".to_owned(),
+                "esc drops it.".to_owned(),
+            ]
+        };
+        paint.text(
+            area.x + 3,
+            area.y + 1,
+            area.width - 4,
+            &lines[0],
+            Role::Text,
+        );
+        paint.text(area.x + 3, area.y + 2, area.width - 4, &lines[1], Role::Dim);
+    }
+}
+
+fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> {
+    let page = &state.config;
+    let name = page
+        .scope
+        .clone()
+        .and_then(|scope| ConfigKey::new(scope, &row.path).ok());
+    let draft = name.as_ref().and_then(|name| page.drafts.get(name));
+    let held = row.entry();
+    let hidden = row.hidden;
+    let mut value = match (held, &row.default) {
+        (Some(entry), _) => vec![Span::plain(shown(hidden, &entry.value))],
+        (None, Some(default)) => vec![Span::dim(shown(hidden, default.as_bytes()))],
+        (None, None) => vec![Span::dim("–")],
+    };
+    if let Some(draft) = draft {
+        value.push(Span::dim(format!(" {} ", paint.marks().arrow)));
+        value.push(match &draft.wanted {
+            Wanted::Set(text) => Span::new(shown(hidden, text.as_bytes()), Role::Added),
+            Wanted::Unset => Span::new("unset", Role::Removed),
+        });
+    }
+    let own = match &page.scope {
+        Some(scope) => scope.to_string(),
+        None => String::new(),
+    };
+    let from = match (&row.own, &row.global) {
+        (Some(_), _) => vec![Span::plain(own)],
+        (None, Some(_)) => vec![Span::dim("global")],
+        (None, None) if row.default.is_some() => vec![Span::dim("default")],
+        (None, None) if draft.is_some() => vec![Span::new("new", Role::Added)],
+        (None, None) => vec![Span::dim("not set")],
+    };
+    let since = held.map_or_else(
+        || Span::dim("–"),
+        |e| Span::dim(format!("r{}", e.mod_revision)),
+    );
+    let known = held.is_some() || draft.is_some();
+    vec![
+        vec![Span::new(
+            &*row.path,
+            if known { Role::Text } else { Role::Dim },
+        )],
+        value,
+        from,
+        vec![since],
+        runs(row),
+    ]
+}
+
+/// A value in one line, masked where it is hidden.
+pub(super) fn shown(hidden: bool, value: &[u8]) -> String {
+    if hidden {
+        return MASK.to_owned();
+    }
+    let head = &value[..value.len().min(512)];
+    let text = String::from_utf8_lossy(head);
+    let text = text.trim();
+    if text.contains('\n') {
+        let parts: Vec<&str> = text.lines().map(str::trim).collect();
+        return parts.join(" ⏎ ");
+    }
+    text.to_owned()
+}
+
+/// `5/6  order-91c0-1 refused: "1x"`
+fn runs(row: &KeyRow) -> Vec<Span<'static>> {
+    let Some(count) = &row.runs else {
+        return vec![Span::dim("–")];
+    };
+    let role = if count.applied == count.total {
+        Role::Good
+    } else {
+        Role::Warn
+    };
+    let mut spans = vec![Span::new(
+        format!("{}/{}", count.applied, count.total),
+        role,
+    )];
+    if let Some((id, error)) = &count.refused {
+        spans.push(Span::new(format!("  {id} refused: {error}"), Role::Warn));
+    }
+    spans
+}
+
+/// All layers of the key under the cursor, and what its service says of it.
+pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
+    let Some(row) = state.config.keys.current() else {
+        return;
+    };
+    let (rule, rest) = area.top(1);
+    paint.rule(
+        rule,
+        &format!("{}: where it comes from", row.path),
+        Role::Text,
+    );
+    let own = state
+        .config
+        .scope
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
+    let global = if own == "global" {
+        None
+    } else {
+        Some(("global", &row.global))
+    };
+    let hidden = row.hidden;
+    let layers = [(own.as_str(), &row.own)].into_iter().chain(global);
+    let (rest, last) = match &row.field {
+        Some(_) => rest.bottom(2),
+        None => (rest, Area::default()),
+    };
+    if let Some(field) = &row.field {
+        let default = match &row.default {
+            Some(default) => Span::plain(shown(hidden, default.as_bytes())),
+            None => Span::dim("none"),
+        };
+        let room = last.width.saturating_sub(25);
+        paint.text(last.x + 3, last.y, 20, "default", Role::Dim);
+        let kind = Span::dim(format!("   {}", field.kind));
+        paint.spans(last.x + 24, last.y, room, &[default, kind]);
+        if let (Some(docs), true) = (&field.description, last.height > 1) {
+            let room = last.width.saturating_sub(4);
+            paint.text(last.x + 3, last.y + 1, room, docs, Role::Dim);
+        }
+    }
+    for ((layer, entry), y) in layers.zip(rest.y..rest.y + rest.height) {
+        let spans = match entry {
+            None => vec![Span::dim("not set")],
+            Some(entry) => vec![
+                Span::plain(shown(hidden, &entry.value)),
+                Span::dim(format!(
+                    "   r{}, written {} time{}",
+                    entry.mod_revision,
+                    entry.version,
+                    if entry.version == 1 { "" } else { "s" }
+                )),
+            ],
+        };
+        paint.text(rest.x + 3, y, 20, layer, Role::Dim);
+        paint.spans(rest.x + 24, y, rest.width.saturating_sub(25), &spans);
+    }
+}

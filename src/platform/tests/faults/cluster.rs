@@ -1,0 +1,98 @@
+//! Three members: one of them lost in every way, and the majority.
+
+use std::time::Instant;
+
+use tests::realetcd::Cluster;
+
+use crate::fleet::{Fleet, Ways};
+use crate::ledger::History;
+
+async fn fleet(cluster: &Cluster) -> Fleet {
+    let ways = Ways {
+        fleet: cluster.endpoints(),
+        direct: cluster.endpoints(),
+        ..Ways::default()
+    };
+    Fleet::start(ways).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_is_survived_and_may_come_back() {
+    let cluster = Cluster::start().await;
+    let fleet = fleet(&cluster).await;
+    let leader = &cluster.members[cluster.leader().await];
+    let since = Instant::now();
+    leader.kill();
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: leader killed", History::Whole)
+        .await;
+    leader.revive();
+    leader.ready().await;
+    fleet
+        .survives("cluster: the killed member is back", History::Whole)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_leader_is_survived_and_may_come_back() {
+    let cluster = Cluster::start().await;
+    let fleet = fleet(&cluster).await;
+    let leader = &cluster.members[cluster.leader().await];
+    let since = Instant::now();
+    leader.freeze();
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: leader paused", History::Whole)
+        .await;
+    let since = Instant::now();
+    leader.thaw();
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: the paused member goes on", History::Whole)
+        .await;
+}
+
+/// The member answers its clients, and knows nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partitioned_leader_is_survived_and_may_come_back() {
+    let cluster = Cluster::start_divisible().await;
+    let fleet = fleet(&cluster).await;
+    let leader = cluster.leader().await;
+    let since = Instant::now();
+    cluster.isolate(&[leader]).await;
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: leader partitioned", History::Whole)
+        .await;
+    let since = Instant::now();
+    cluster.isolate(&[]).await;
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: the partition ends", History::Whole)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_majority_stops_writes_and_comes_back() {
+    let cluster = Cluster::start().await;
+    let fleet = fleet(&cluster).await;
+    let leader = cluster.leader().await;
+    let other = (leader + 1) % 3;
+    for lost in [leader, other] {
+        cluster.members[lost].kill();
+    }
+    let noticed = fleet.notices().await;
+    println!("cluster: majority lost: noticed after {noticed:.2?}");
+    for lost in [leader, other] {
+        cluster.members[lost].revive();
+    }
+    for member in &cluster.members {
+        member.ready().await;
+    }
+    let since = Instant::now();
+    fleet.change().await;
+    fleet
+        .survives_since(since, "cluster: majority lost and back", History::Whole)
+        .await;
+}

@@ -1,0 +1,118 @@
+//! etcd is there and refuses: authentication turned on, tokens expired, no space left.
+
+use std::time::{Duration, Instant};
+
+use platform::register::RegistrationState;
+use tests::proxy::Proxy;
+use tests::realetcd::RealEtcd;
+
+use crate::fleet::{Fleet, Ways, eventually, until};
+use crate::history::lease;
+use crate::ledger::History;
+use crate::restart::alone;
+
+const PASSWORD: &str = "secret";
+
+async fn guarded(extra: &[&str], password: Option<&str>) -> (RealEtcd, Proxy, Fleet) {
+    let mut arguments = vec!["--bcrypt-cost=4"];
+    arguments.extend(extra);
+    let etcd = RealEtcd::start_with(&arguments).await;
+    let proxy = Proxy::start(etcd.address()).await;
+    let ways = Ways {
+        fleet: vec![proxy.endpoint()],
+        direct: vec![etcd.endpoint()],
+        fleet_password: password.map(str::to_owned),
+        direct_password: Some(PASSWORD.to_owned()),
+    };
+    let fleet = Fleet::start(ways).await;
+    (etcd, proxy, fleet)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_may_be_turned_on_under_a_fleet_with_a_password() {
+    let (etcd, proxy, fleet) = guarded(&[], Some(PASSWORD)).await;
+    let since = Instant::now();
+    etcd.turn_auth_on(PASSWORD).await;
+    proxy.cut();
+    fleet.change().await;
+    fleet
+        .survives_since(since, "authentication turned on", History::Whole)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_without_a_password_says_so_and_joins_again_when_none_is_needed() {
+    let (etcd, proxy, fleet) = guarded(&[], None).await;
+    etcd.turn_auth_on(PASSWORD).await;
+    proxy.cut();
+    fleet.notices().await;
+    let standing = fleet.users[0].platform.config().standing();
+    let cause = standing.borrow().stale.clone().unwrap_or_default();
+    assert!(cause.contains("user"), "{cause}");
+    fleet.change().await;
+    let since = Instant::now();
+    etcd.turn_auth_off(PASSWORD).await;
+    fleet
+        .survives_since(since, "authentication turned off again", History::Whole)
+        .await;
+}
+
+/// How many tokens etcd was asked for.
+async fn tokens(etcd: &RealEtcd) -> u64 {
+    let metrics = etcd.http("/metrics").await.unwrap_or_default();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_started_total"))
+        .filter(|line| line.contains("grpc_method=\"Authenticate\""))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_token_is_renewed() {
+    let (etcd, _proxy, fleet) = guarded(&["--auth-token-ttl=1"], Some(PASSWORD)).await;
+    etcd.turn_auth_on(PASSWORD).await;
+    fleet.change().await;
+    fleet.converges("authentication turned on").await;
+    let before = tokens(&etcd).await;
+    let mut rounds = 0;
+    let since = eventually("every client has asked for a new token", async || {
+        rounds += 1;
+        // A token outlives its last use by a second, and etcd looks once a second.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let since = Instant::now();
+        fleet.change().await;
+        fleet.converges("a token expired").await;
+        (tokens(&etcd).await >= before + 3).then_some(since)
+    })
+    .await;
+    let fault = format!("token expired, {rounds} times");
+    fleet.survives_since(since, &fault, History::Whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_database_keeps_nobody_out_once_it_has_room() {
+    let (etcd, _proxy, fleet) = alone(&["--quota-backend-bytes=4194304"]).await;
+    let value = vec![b'x'; 400_000];
+    let refused = eventually("the quota is reached", async || {
+        fleet
+            .try_write(&[("/ballast".into(), value.clone())])
+            .await
+            .err()
+    })
+    .await;
+    assert!(refused.contains("space"), "{refused}");
+    // Losing the lease now is to lose the registration: a new one is a write.
+    fleet.direct.lease_revoke(lease(&fleet, 0)).await.unwrap();
+    let state = fleet.users[0].serving.registration().unwrap();
+    until("the registration says why", || {
+        matches!(&*state.borrow(), RegistrationState::Waiting { cause } if cause.contains("space"))
+    })
+    .await;
+    let since = Instant::now();
+    etcd.make_room().await;
+    fleet.change().await;
+    fleet
+        .survives_since(since, "quota exceeded, then disarmed", History::Whole)
+        .await;
+}
