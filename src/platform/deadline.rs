@@ -20,6 +20,12 @@ pub async fn within<F: Future>(deadline: Instant, work: F) -> F::Output {
     DEADLINE.scope(deadline, work).await
 }
 
+/// As [`within`], for work that does not wait: one look at a stream, say.
+pub fn enter<T>(deadline: Instant, work: impl FnOnce() -> T) -> T {
+    let deadline = current().map_or(deadline, |outer| outer.min(deadline));
+    DEADLINE.sync_scope(deadline, work)
+}
+
 /// The deadline this task works under, if any.
 pub fn current() -> Option<Instant> {
     DEADLINE.try_with(|deadline| *deadline).ok()

@@ -67,6 +67,16 @@ pub enum Error {
         /// What is wrong with it; nothing of its content.
         cause: String,
     },
+    /// The collector of spans cannot be one.
+    #[error(
+        "telemetry to {endpoint}: {cause}. Give a URL such as http://127.0.0.1:4317, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+    )]
+    Telemetry {
+        /// The endpoint as it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A prefix is empty.
     #[error("{0}")]
     Prefix(#[from] fleet::EmptyPrefix),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::backoff::Backoff;
-use etcd::{Client, LeaseKeeper, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, LeaseState, Mirror, MirrorEvent, MirrorOptions};
 use fleet::drain;
 use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
@@ -19,7 +19,10 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-/// A whole fleet whose keys were deleted comes back spread over this.
+use crate::running::Running;
+use crate::spread::FleetSize;
+
+/// A fleet whose keys were deleted comes back spread over this at least; a large one over more.
 const SPREAD: Duration = Duration::from_millis(200);
 
 /// How often a name that another process holds is looked at again, beside being watched.
@@ -58,12 +61,13 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Starts to keep `record` under `key` on the keeper's lease. Must be called within a tokio runtime.
-    pub fn spawn(
+    /// Starts to keep `record` under `key` on this lease. Must be called within a tokio runtime.
+    pub(crate) fn spawn(
         client: Client,
-        keeper: &LeaseKeeper,
+        lease: watch::Receiver<LeaseState>,
         key: Key,
         record: InstanceRecord,
+        fleet: FleetSize,
     ) -> Registration {
         let (publish, state) = watch::channel(RegistrationState::Waiting {
             cause: "no lease yet".into(),
@@ -72,6 +76,7 @@ impl Registration {
             client,
             key,
             record,
+            fleet,
             leases: VecDeque::new(),
             publish,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
@@ -79,7 +84,7 @@ impl Registration {
         };
         Registration {
             state,
-            _task: AbortOnDropHandle::new(tokio::spawn(task.run(keeper.state()))),
+            _task: AbortOnDropHandle::new(tokio::spawn(task.run(lease))),
         }
     }
 
@@ -152,6 +157,7 @@ struct Task {
     client: Client,
     key: Key,
     record: InstanceRecord,
+    fleet: FleetSize,
     /// This process's leases, the newest last.
     leases: VecDeque<LeaseId>,
     publish: watch::Sender<RegistrationState>,
@@ -172,23 +178,28 @@ impl Task {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
+        let _running = Running::new("registration");
         let (_mirror, mut events) =
             Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         loop {
             let state = lease.borrow_and_update().clone();
-            let held = state.id();
-            let next = match state {
+            let next = match &state {
                 LeaseState::Held { id, .. } => {
-                    self.remember(id);
-                    self.reconcile(id).await
+                    if self.leases.back().is_some_and(|last| last != id) {
+                        // What took the last lease may have taken everyone's.
+                        tokio::time::sleep(self.fleet.moment(Duration::ZERO)).await;
+                    }
+                    self.remember(*id);
+                    self.reconcile(*id).await
                 }
                 LeaseState::Lost { cause, .. } => {
+                    let cause = cause.clone();
                     self.tell(RegistrationState::Waiting { cause });
                     Next::Event
                 }
             };
             if self
-                .woken(&mut lease, &mut events, held, next)
+                .woken(&mut lease, &mut events, &state, next)
                 .await
                 .is_none()
             {
@@ -202,7 +213,7 @@ impl Task {
         &mut self,
         lease: &mut watch::Receiver<LeaseState>,
         events: &mut mpsc::Receiver<MirrorEvent>,
-        held: Option<LeaseId>,
+        known: &LeaseState,
         next: Next,
     ) -> Option<()> {
         let timer = async {
@@ -214,11 +225,10 @@ impl Task {
         tokio::pin!(timer);
         loop {
             tokio::select! {
-                changed = other_lease(lease, held) => return changed,
+                changed = lease_news(lease, known) => return changed,
                 event = events.recv() => {
                     if self.concerns(&event?) {
-                        let spread = rand::rng().random_range(Duration::ZERO..SPREAD);
-                        tokio::time::sleep(spread).await;
+                        tokio::time::sleep(self.fleet.moment(SPREAD)).await;
                         return Some(());
                     }
                 }
@@ -363,14 +373,15 @@ impl Task {
     }
 }
 
-/// Ends when another lease than `held` is held, or none. Each keepalive moves the deadline, which
-/// is no news. `None` when the keeper has ended.
-async fn other_lease(lease: &mut watch::Receiver<LeaseState>, held: Option<LeaseId>) -> Option<()> {
-    lease
-        .wait_for(|state| state.id() != held)
-        .await
-        .ok()
-        .map(drop)
+/// Ends when another lease is held than is known, or none, or none for another reason: after a loss
+/// comes why no new one is granted. Each keepalive moves the deadline, which is no news. `None` when
+/// the keeper has ended.
+async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState) -> Option<()> {
+    let is_news = |state: &LeaseState| match (state, known) {
+        (LeaseState::Lost { cause, .. }, LeaseState::Lost { cause: known, .. }) => cause != known,
+        _ => state.id() != known.id(),
+    };
+    lease.wait_for(is_news).await.ok().map(drop)
 }
 
 #[cfg(test)]

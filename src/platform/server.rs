@@ -24,6 +24,7 @@ mod reflection;
 mod route;
 mod stage;
 mod tls;
+mod trace;
 
 use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -63,14 +64,15 @@ pub use self::{
 pub(crate) use self::{
     call::{Answered, Outcome},
     dispatch::inner as inner_stack,
+    metrics::Upkeep,
     route::{Api, Routing},
 };
 pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
 
-/// Installs the process's recorder, for what counts before the first server is bound.
-pub(crate) fn install_metrics() {
-    metrics::recorder();
+/// Installs the process's recorder, for what counts before the first server is bound, and keeps it small.
+pub(crate) fn install_metrics() -> Option<Upkeep> {
+    metrics::Upkeep::start()
 }
 
 /// A request's way through the layers.
@@ -473,9 +475,9 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         Schema::from_descriptor_set(&files.set()).map_err(|cause| ServerError::Descriptors {
             cause: cause.to_string(),
         })?;
-    let in_flight = observe::InFlight::default();
     // Installed before the first request, so that nothing goes uncounted.
-    metrics::recorder();
+    let upkeep = metrics::Upkeep::start();
+    let in_flight = observe::InFlight::new();
 
     let mut routes = service.routes;
     routes
@@ -534,6 +536,7 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),
+        _upkeep: upkeep,
     };
     Ok((
         Stack::new(observed),

@@ -174,7 +174,10 @@ fn call(home: &std::path::Path, runtime: &tokio::runtime::Runtime) {
     .unwrap();
     assert!(described.success());
     let proxy = runtime.block_on(Proxy::start(near.parse().unwrap()));
-    proxy.set(Mode::Delay(ONE_WAY));
+    proxy.set(Mode::Delay {
+        each_way: ONE_WAY,
+        jitter: Duration::ZERO,
+    });
     let far = proxy.endpoint();
     let etcd = started["etcd"].as_str().unwrap();
     calls(

@@ -67,7 +67,7 @@ impl<'w> Demo<'w> {
 }
 
 /// The processes whose parent is this one.
-fn children_of(parent: u32) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     let listed = Command::new("ps")
         .args(["-o", "pid=", "--ppid", &parent.to_string()])
         .output()
@@ -78,7 +78,7 @@ fn children_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-fn alive(pid: u32) -> bool {
+pub(crate) fn alive(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "tests"
 )]
 
@@ -13,9 +14,12 @@ mod config;
 mod config_canary;
 mod config_changes;
 mod config_docs;
+mod config_edit;
+mod config_effects;
 mod config_faults;
 mod config_race;
 mod config_rollout;
+mod config_secrets;
 mod config_trees;
 mod console;
 mod demo;

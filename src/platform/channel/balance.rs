@@ -1,91 +1,58 @@
 //! A channel's endpoints as one: the list follows discovery, a call gets a connected endpoint or
-//! the reason why there is none. Deliberately absent: sending (`channel.rs` does).
+//! the reason why there is none. Deliberately absent: sending (`call.rs` does), and which endpoint
+//! is best (`members.rs` says).
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use metrics::{Counter, Gauge, counter, gauge};
+use fleet::Instance;
+use http::Uri;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::breaker::{Admission, Role, Turn, Verdict};
 use super::budget::Budget;
-use super::node::{Node, Phase};
+use super::hedge::Lateness;
+use super::members::{Members, Nothing};
+use super::meters::{Meters, Shown};
+use super::node::Node;
 use super::options::ChannelOptions;
-use super::pick::{Candidate as _, Picked, pick};
-use super::subset::subset;
-use super::{Source, Target};
+use super::stay::Stay;
+use super::subset::near_first;
+use super::target::{Source, Target};
+use super::zone::Side;
 use crate::discover::Knowledge;
+
+/// Changes of a long list that come within this time are taken in as one, so that a rollout of
+/// thousands of instances does not cost a look at thousands of instances for each of them…
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// …while a list of so many is looked at in no time.
+const SHORT: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Balance {
     pub(super) service: Arc<str>,
     pub(super) options: ChannelOptions,
-    pub(super) budget: Budget,
     pub(super) meters: Meters,
+    budget: Budget,
+    lateness: Lateness,
     epoch: Instant,
     members: ArcSwap<Members>,
     changed: watch::Sender<()>,
 }
 
-/// What discovery says, as connections.
-#[derive(Debug, Default)]
-struct Members {
-    all: Vec<Arc<Node>>,
-    /// Those of the client's own zone; empty when it names none.
-    near: Vec<Arc<Node>>,
-    /// How many instances are registered, whether or not they can be called.
-    registered: usize,
-    knowledge: Knowledge,
-}
-
-#[derive(Debug)]
-pub(super) struct Meters {
-    pub(super) calls: Counter,
-    pub(super) failures: Counter,
-    pub(super) retries: Counter,
-    pub(super) refused: Counter,
-    ejections: Counter,
-    endpoints: Gauge,
-}
-
-/// Why a call got no endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Nothing {
-    /// Something is about to be known or connected: wait for a change.
-    Yet,
-    /// Nothing can take a call; the text says what is known.
-    Ready(String),
-}
-
-/// A call's stay at its endpoint; dropping it ends the stay with nothing learnt.
-#[derive(Debug)]
-pub(super) struct Stay {
-    pub(super) node: Arc<Node>,
-    balance: Arc<Balance>,
-    role: Role,
-    begun: u64,
-    over: bool,
-}
-
 impl Balance {
     pub(super) fn new(service: Arc<str>, options: ChannelOptions) -> Balance {
-        let labels = [("service", service.to_string())];
         Balance {
-            meters: Meters {
-                calls: counter!("platform_channel_calls_total", &labels),
-                failures: counter!("platform_channel_failures_total", &labels),
-                retries: counter!("platform_channel_retries_total", &labels),
-                refused: counter!("platform_channel_unavailable_total", &labels),
-                ejections: counter!("platform_channel_ejections_total", &labels),
-                endpoints: gauge!("platform_channel_endpoints", &labels),
-            },
+            meters: Meters::of(&service),
             service,
-            options,
             budget: Budget::default(),
+            lateness: Lateness::of(&options),
+            options,
             epoch: Instant::now(),
             members: ArcSwap::default(),
             changed: watch::Sender::new(()),
@@ -107,6 +74,40 @@ impl Balance {
         self.changed.subscribe()
     }
 
+    /// A call begins, and pays for others to be repeated.
+    pub(super) fn begin(&self) {
+        self.meters.calls.increment(1);
+        if let Some(level) = self.budget.deposit() {
+            self.meters.budget.set(level);
+        }
+    }
+
+    /// Pays for an attempt beyond the first, where there is enough left for it.
+    pub(super) fn afford_one_more(&self) -> bool {
+        let is_paid = self.budget.withdraw(self.now());
+        if !is_paid {
+            self.meters.denied.increment(1);
+        }
+        self.meters.budget.set(self.budget.level());
+        is_paid
+    }
+
+    /// Whether a call may be repeated although its first attempt may have had its effect.
+    pub(super) fn is_idempotent(&self, uri: &Uri) -> bool {
+        self.options.idempotent.contains(uri.path())
+    }
+
+    /// How long a call's first attempt has before a second one runs beside it.
+    pub(super) fn patience(&self, uri: &Uri) -> Option<Duration> {
+        let patience = self.lateness.of_method(uri.path())?;
+        self.is_idempotent(uri).then_some(patience)
+    }
+
+    /// How long the first attempt of a call took.
+    pub(super) fn learn(&self, uri: &Uri, took: u64) {
+        self.lateness.learn(uri.path(), Duration::from_nanos(took));
+    }
+
     /// An endpoint for one call, near ones first.
     pub(super) fn choose(self: &Arc<Balance>) -> Result<Stay, Nothing> {
         // Looked at again when an endpoint became free between the choice and the look at why
@@ -114,20 +115,39 @@ impl Balance {
         loop {
             let members = self.members.load();
             let now = self.now();
-            if let Some((node, role)) = members.choose(now) {
-                node.load.begin();
-                return Ok(Stay {
-                    node,
-                    balance: self.clone(),
-                    role,
-                    begun: now,
-                    over: false,
-                });
+            if let Some(stay) = self.take(&members, now) {
+                return Ok(stay);
             }
             if !members.any_free(now) {
                 return Err(members.nothing(&self.service, now));
             }
         }
+    }
+
+    /// An endpoint other than `one` that can take a call now.
+    pub(super) fn choose_beside(self: &Arc<Balance>, one: &Arc<Node>) -> Option<Stay> {
+        // The choice is by lot: the same one may come again while it is not the dearest of all.
+        const DRAWS: usize = 4;
+        let members = self.members.load();
+        (0..DRAWS)
+            .filter_map(|_| self.take(&members, self.now()))
+            .find(|stay| !Arc::ptr_eq(&stay.node, one) && !stay.is_probe())
+    }
+
+    fn take(self: &Arc<Balance>, members: &Members, now: u64) -> Option<Stay> {
+        let (node, role, side) = members.choose(now)?;
+        if self.options.zone.is_some() {
+            match side {
+                Side::Near => self.meters.near.increment(1),
+                Side::Far => self.meters.far.increment(1),
+            }
+        }
+        Some(Stay::begin(self.clone(), node, role, now))
+    }
+
+    /// The reason given when the wait for discovery or a connection was too long.
+    pub(super) fn reason(&self) -> String {
+        self.members.load().reason(&self.service, self.now())
     }
 
     /// Follows discovery until dropped; dropping it ends all connection attempts.
@@ -140,12 +160,12 @@ impl Balance {
             }
             Source::Discovered(mut views) => loop {
                 let view = views.borrow_and_update().clone();
-                let targets: Vec<Target> = view
-                    .instances
-                    .iter()
-                    .filter_map(|one| Target::of(one))
-                    .collect();
-                self.adopt(&targets, view.knowledge.clone(), &mut keepers);
+                let callable = |one: &&Arc<Instance>| one.record.grpc().is_some();
+                let instances: Vec<_> = view.instances.iter().filter(callable).collect();
+                self.adopt(&instances, view.knowledge.clone(), &mut keepers);
+                if view.instances.len() > SHORT {
+                    sleep(SETTLE).await;
+                }
                 if views.changed().await.is_err() {
                     // Discovery ended with its platform: the last list stays in use.
                     std::future::pending::<()>().await;
@@ -156,181 +176,168 @@ impl Balance {
 
     fn adopt(
         self: &Arc<Balance>,
-        targets: &[Target],
+        listed: &[impl Listed],
         knowledge: Knowledge,
-        keepers: &mut HashMap<Target, (Arc<Node>, AbortOnDropHandle<()>)>,
+        keepers: &mut HashMap<Target, Kept>,
     ) {
-        let registered = targets.len();
+        let registered = listed.len();
         // Who was drained by hand, by a weight of 0, gets no new call while there is another.
-        let others = targets.iter().any(|target| target.weight > 0);
-        let targets: Vec<&Target> = targets
+        let others = listed.iter().any(|one| one.weight() > 0);
+        let listed: Vec<_> = listed
             .iter()
-            .filter(|target| target.weight > 0 || !others)
+            .filter(|one| one.weight() > 0 || !others)
             .collect();
-        let ids = targets.iter().map(|target| &*target.id);
-        let chosen = subset(&self.options.client, ids, self.options.subset);
+        let zone = self.options.zone.as_deref();
+        let is_near = |of: Option<&str>| zone.is_some() && of == zone;
+        let members = listed.iter().map(|one| (one.id(), is_near(one.zone())));
+        let chosen = near_first(&self.options.client, members, self.options.subset);
         let mut kept = HashMap::with_capacity(chosen.len());
-        let mut all = Vec::with_capacity(chosen.len());
-        for target in chosen.into_iter().map(|index| targets[index]) {
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for one in chosen.into_iter().map(|index| listed[index]) {
+            let Some(target) = one.target() else { continue };
             // The same instance at the same address keeps its connection and history.
-            let (node, keeper) = match keepers.remove(target) {
-                Some(known) => known,
-                None => {
-                    let Some(node) = Node::new(target.clone(), self) else {
-                        tracing::warn!(service = %self.service, endpoint = %target.endpoint, "an address that cannot be called is left out");
-                        continue;
-                    };
-                    let node = Arc::new(node);
-                    let keeper = tokio::spawn(node.clone().keep_connected(self.clone()));
-                    (node, AbortOnDropHandle::new(keeper))
-                }
+            let Some(mut one) = keepers.remove(&target).or_else(|| self.keep(&target)) else {
+                tracing::warn!(service = %self.service, endpoint = %target.endpoint, "an address that cannot be called is left out");
+                continue;
             };
-            node.load.set_weight(target.weight);
-            all.push(node.clone());
-            kept.insert(target.clone(), (node, keeper));
+            one.node.load.set_weight(target.weight);
+            let is_near = is_near(target.zone.as_deref());
+            one.near.show(is_near);
+            let side = if is_near { &mut near } else { &mut far };
+            side.push(one.node.clone());
+            kept.insert(target, one);
         }
         let gone = std::mem::replace(keepers, kept);
-        let near = match &self.options.zone {
-            Some(zone) => all
-                .iter()
-                .filter(|node| node.target.zone.as_ref() == Some(zone))
-                .cloned()
-                .collect(),
-            None => Vec::new(),
-        };
-        self.meters.endpoints.set(all.len() as f64);
         // First out of the list, then closed: no call is sent to a closed node meanwhile.
         self.members.store(Arc::new(Members {
-            all,
             near,
+            far,
             registered,
             knowledge,
         }));
-        gone.into_values().for_each(|(node, _)| node.close());
+        gone.into_values().for_each(|one| one.node.close());
         self.changed();
     }
-}
 
-impl Members {
-    fn choose(&self, now: u64) -> Option<(Arc<Node>, Role)> {
-        let random: u64 = rand::random();
-        [&self.near, &self.all]
-            .into_iter()
-            .find_map(|nodes| match pick(nodes, now, random)? {
-                Picked::Ordinary(index) => Some((nodes[index].clone(), Role::Ordinary)),
-                Picked::Probe(index) => Some((nodes[index].clone(), Role::Probe)),
-            })
-    }
-
-    fn any_free(&self, now: u64) -> bool {
-        self.all
-            .iter()
-            .any(|node| node.admission(now) != Admission::Open)
-    }
-
-    fn nothing(&self, service: &str, now: u64) -> Nothing {
-        let connecting = self.all.iter().any(|node| node.is_connecting());
-        if connecting || (self.all.is_empty() && self.knowledge.is_waiting()) {
-            return Nothing::Yet;
-        }
-        Nothing::Ready(self.reason(service, now))
-    }
-
-    /// What is known, for people: `no instance of user: 2 registered, 2 ejected (last error: …)`.
-    fn reason(&self, service: &str, now: u64) -> String {
-        let mut ejected = 0;
-        let mut unreachable = 0;
-        let mut last = None;
-        for node in &self.all {
-            let state = node.state();
-            match state.phase {
-                Phase::Ready if node.breaker.admission(now) == Admission::Closed => {}
-                Phase::Ready => ejected += 1,
-                Phase::Connecting | Phase::Failed => unreachable += 1,
-            }
-            if let Some(error) = state.error {
-                last = Some(format!("{}: {error}", node.target.endpoint.address));
-            }
-        }
-        let mut text = format!("no instance of {service}: {} registered", self.registered);
-        for (count, what) in [(ejected, "ejected"), (unreachable, "unreachable")] {
-            if count > 0 {
-                text.push_str(&format!(", {count} {what}"));
-            }
-        }
-        if let Some(error) = last {
-            text.push_str(&format!(" (last error: {error})"));
-        }
-        if let Some(doubt) = self.knowledge.doubt() {
-            text.push_str(&format!("; {doubt}"));
-        }
-        text
+    fn keep(self: &Arc<Balance>, target: &Target) -> Option<Kept> {
+        let node = Arc::new(Node::new(target.clone(), self)?);
+        let keeper = tokio::spawn(node.clone().keep_connected(self.clone()));
+        let mut counted = Shown::of(&self.meters.endpoints);
+        counted.show(true);
+        Some(Kept {
+            node,
+            near: Shown::of(&self.meters.near_endpoints),
+            _counted: counted,
+            _keeper: AbortOnDropHandle::new(keeper),
+        })
     }
 }
 
-impl Balance {
-    /// The reason given when the wait for discovery or a connection was too long.
-    pub(super) fn reason(&self) -> String {
-        self.members.load().reason(&self.service, self.now())
+/// An endpoint that is kept connected. Dropping it ends that.
+#[derive(Debug)]
+struct Kept {
+    node: Arc<Node>,
+    near: Shown,
+    _counted: Shown,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+/// What the choice of endpoints wants to know of each in a list. Targets are made of the chosen
+/// alone: a list may hold thousands.
+trait Listed {
+    fn id(&self) -> &str;
+    fn zone(&self) -> Option<&str>;
+    fn weight(&self) -> u32;
+    fn target(&self) -> Option<Target>;
+}
+
+impl Listed for Target {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
+    }
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+    fn target(&self) -> Option<Target> {
+        Some(self.clone())
     }
 }
 
-impl Stay {
-    /// Nanoseconds since the call was given to the endpoint.
-    pub(super) fn elapsed(&self) -> u64 {
-        self.balance.now().saturating_sub(self.begun)
+impl Listed for &Arc<Instance> {
+    fn id(&self) -> &str {
+        self.record.id.as_str()
     }
-
-    /// The head of an answer is here: its time counts, and it proves the endpoint of a probe.
-    pub(super) fn answered(&mut self) {
-        let now = self.balance.now();
-        self.node.load.measure(now, now.saturating_sub(self.begun));
-        if self.role == Role::Probe {
-            self.report(now, Verdict::Success);
-            self.role = Role::Ordinary;
-        }
+    fn zone(&self) -> Option<&str> {
+        self.record.zone()
     }
-
-    /// The call is over. Failures count as slow answers and towards ejection.
-    pub(super) fn end(mut self, verdict: Verdict, error: &str) {
-        let now = self.balance.now();
-        if verdict == Verdict::Failure {
-            self.balance.meters.failures.increment(1);
-            self.node.load.penalise(now, now.saturating_sub(self.begun));
-            self.node.note(error);
-        }
-        self.report(now, verdict);
-        self.over = true;
-        self.node.load.end();
+    fn weight(&self) -> u32 {
+        self.record.weight
     }
-
-    fn report(&self, now: u64, verdict: Verdict) {
-        match self
-            .node
-            .breaker
-            .report(now, self.role, verdict, rand::random())
-        {
-            Turn::None => {}
-            Turn::Ejected { until } => {
-                let endpoint = &self.node.target.endpoint;
-                let millis = until.saturating_sub(now) / 1_000_000;
-                let error = self.node.state().error.unwrap_or_default();
-                tracing::warn!(service = %self.balance.service, %endpoint, millis, %error, "endpoint ejected");
-                self.balance.meters.ejections.increment(1);
-            }
-            Turn::Readmitted => {
-                self.node.load.forget(now);
-                tracing::info!(service = %self.balance.service, endpoint = %self.node.target.endpoint, "endpoint back in use");
-            }
-        }
+    fn target(&self) -> Option<Target> {
+        Target::of(self)
     }
 }
 
-impl Drop for Stay {
-    fn drop(&mut self) {
-        if !self.over {
-            self.report(self.balance.now(), Verdict::Neutral);
-            self.node.load.end();
+#[cfg(test)]
+mod tests {
+    use fleet::{Format, InstanceId, InstanceRecord, Revision, ServiceName};
+
+    use super::*;
+    use crate::discover::ServiceView;
+
+    fn view(revision: i64) -> Arc<ServiceView> {
+        let service = ServiceName::new("user").unwrap();
+        let id = InstanceId::new("u-1").unwrap();
+        let instance = Arc::new(Instance {
+            key: "/services/user/u-1".into(),
+            // Without an endpoint: nothing is connected.
+            record: InstanceRecord::new(service.clone(), id),
+            lease: None,
+            mod_revision: Revision(1),
+            create_revision: Revision(1),
+            format: Format::Native,
+        });
+        Arc::new(ServiceView {
+            service,
+            instances: std::iter::once(instance).collect(),
+            quarantined: 0,
+            knowledge: Knowledge::Fresh {
+                revision: Revision(revision),
+            },
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_changes_is_taken_in_by_few_looks_and_the_last_one_counts() {
+        let balance = Arc::new(Balance::new("user".into(), ChannelOptions::default()));
+        let (change, views) = watch::channel(view(0));
+        let following = balance.clone().follow(Source::Discovered(views));
+        let following = AbortOnDropHandle::new(tokio::spawn(following));
+        let mut looks = balance.changes();
+        let counting = tokio::spawn(async move {
+            let mut count = 0;
+            while tokio::time::timeout(Duration::from_secs(60), looks.changed())
+                .await
+                .is_ok_and(|changed| changed.is_ok())
+            {
+                count += 1;
+            }
+            count
+        });
+        for revision in 1..=1_000 {
+            change.send_replace(view(revision));
+            sleep(Duration::from_millis(1)).await;
         }
+        let looks = counting.await.unwrap();
+        assert!((10..=22).contains(&looks), "{looks} looks at 1000 changes");
+        let last = balance.members.load().knowledge.clone();
+        assert!(
+            matches!(&last, Knowledge::Fresh { revision } if revision.0 == 1_000),
+            "{last:?}"
+        );
+        drop(following);
     }
 }

@@ -54,6 +54,9 @@ pub enum Verdict {
     Success,
     /// The endpoint did not.
     Failure,
+    /// The endpoint answers, but would not do this: it is busy, or this caller asks too much of it.
+    /// No reason to leave it out: a limit per caller is met at every endpoint alike.
+    Busy,
     /// Nothing is known of the endpoint: the caller went away.
     Neutral,
 }
@@ -121,6 +124,11 @@ impl Breaker {
         }
     }
 
+    /// Whether its endpoint is left out, or about to be tried.
+    pub fn is_open(&self) -> bool {
+        self.gate.load(Ordering::Acquire) != CLOSED
+    }
+
     /// Takes the probe: exactly one caller gets `true` per ejection. The winner must report with
     /// [`Role::Probe`], even if its call is dropped.
     pub fn claim(&self, now: u64) -> bool {
@@ -138,7 +146,7 @@ impl Breaker {
     pub fn report(&self, now: u64, role: Role, verdict: Verdict, jitter: f64) -> Turn {
         let mut record = self.record();
         match (role, verdict) {
-            (Role::Probe, Verdict::Success) => {
+            (Role::Probe, Verdict::Success | Verdict::Busy) => {
                 *record = Record::default();
                 self.gate.store(CLOSED, Ordering::Release);
                 Turn::Readmitted
@@ -151,7 +159,7 @@ impl Breaker {
             }
             // Calls that were under way when it opened say nothing new.
             (Role::Ordinary, _) if self.gate.load(Ordering::Acquire) != CLOSED => Turn::None,
-            (Role::Ordinary, Verdict::Neutral) => Turn::None,
+            (Role::Ordinary, Verdict::Neutral | Verdict::Busy) => Turn::None,
             (Role::Ordinary, Verdict::Success) => {
                 record.consecutive = 0;
                 record.window.bucket(now, self.policy.window).0 += 1;

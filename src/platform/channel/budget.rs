@@ -11,6 +11,8 @@ const DEPOSIT: i64 = 200;
 const PER_SECOND: i64 = 2 * PRICE;
 /// The most that can be saved.
 const CEILING: i64 = 100 * PRICE;
+/// The level is told when it has risen by so much.
+const NEWS: i64 = 5 * PRICE;
 /// What a new channel may spend.
 const OPENING: i64 = 10 * PRICE;
 
@@ -32,9 +34,16 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A first attempt was made.
-    pub fn deposit(&self) {
-        self.pay(DEPOSIT);
+    /// A first attempt was made. Says how many more are affordable, once in a while: as often as is
+    /// good for a gauge.
+    pub fn deposit(&self) -> Option<f64> {
+        let before = self.pay(DEPOSIT)?;
+        (before / NEWS != (before + DEPOSIT) / NEWS).then(|| self.level())
+    }
+
+    /// How many attempts are affordable now, apart from what time has yet to pay in.
+    pub fn level(&self) -> f64 {
+        (self.balance.load(Ordering::Relaxed) / PRICE) as f64
     }
 
     /// Whether one more attempt is affordable at `now`; it is paid for if so.
@@ -61,11 +70,11 @@ impl Budget {
         }
     }
 
-    fn pay(&self, amount: i64) {
+    /// What there was before; `None` when nothing more can be saved.
+    fn pay(&self, amount: i64) -> Option<i64> {
         // Over the ceiling by a few under contention is harmless.
-        if self.balance.load(Ordering::Relaxed) < CEILING {
-            self.balance.fetch_add(amount, Ordering::Relaxed);
-        }
+        (self.balance.load(Ordering::Relaxed) < CEILING)
+            .then(|| self.balance.fetch_add(amount, Ordering::Relaxed))
     }
 }
 
@@ -83,7 +92,7 @@ mod tests {
     fn an_outage_is_not_multiplied() {
         let budget = Budget::default();
         assert_eq!(spend(&budget, 0), 10, "the opening balance");
-        (0..100).for_each(|_| budget.deposit());
+        (0..100).for_each(|_| _ = budget.deposit());
         assert_eq!(spend(&budget, 0), 20, "a fifth of the calls");
         assert_eq!(spend(&budget, 0), 0);
     }
@@ -98,7 +107,7 @@ mod tests {
     #[test]
     fn savings_are_bounded() {
         let budget = Budget::default();
-        (0..1_000_000).for_each(|_| budget.deposit());
+        (0..1_000_000).for_each(|_| _ = budget.deposit());
         assert!(
             spend(&budget, u64::MAX / 2) <= 201,
             "calls and time together stay bounded"

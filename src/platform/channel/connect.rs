@@ -4,7 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::TlsSettings;
@@ -15,20 +15,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::replay::Replay;
+use super::trust::{TlsFiles, Trust};
 use crate::Error;
 
 /// The way to hand a request to a connection.
 pub(super) type Sender = http2::SendRequest<Replay>;
 
-/// How connections are made. Clones share the TLS configuration.
+/// How connections are made. Clones share trust and identity.
 #[derive(Clone)]
 pub struct Connector {
-    tls: Option<Arc<ClientConfig>>,
+    trust: Trust,
     server_name: Option<Arc<str>>,
     ping_every: Option<Duration>,
     ping_timeout: Duration,
@@ -37,7 +36,7 @@ pub struct Connector {
 impl Default for Connector {
     fn default() -> Connector {
         Connector {
-            tls: None,
+            trust: Trust::System,
             server_name: None,
             ping_every: Some(Duration::from_secs(10)),
             ping_timeout: Duration::from_secs(3),
@@ -48,7 +47,7 @@ impl Default for Connector {
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connector")
-            .field("tls", &self.tls.is_some())
+            .field("trust", &self.trust)
             .field("server_name", &self.server_name)
             .field("ping_every", &self.ping_every)
             .finish()
@@ -91,8 +90,20 @@ impl Connector {
     /// # Errors
     /// [`Error::Tls`] when a certificate or key cannot be read.
     pub fn tls(mut self, settings: &TlsSettings) -> Result<Connector, Error> {
-        self.tls = Some(Arc::new(client_config(settings)?));
+        self.trust = Trust::given(settings)?;
         self.server_name = settings.server_name.as_deref().map(Into::into);
+        Ok(self)
+    }
+
+    /// As [`Connector::tls`], with trust and identity from files, which are read now and looked at
+    /// again for every connection: renewed ones are in use from the next one on. Ones that cannot
+    /// be used leave the last good ones in use; that is logged and counted.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] when a certificate or key cannot be read.
+    pub fn tls_files(mut self, files: TlsFiles) -> Result<Connector, Error> {
+        self.server_name = files.server_name.as_deref().map(Into::into);
+        self.trust = Trust::files(files)?;
         Ok(self)
     }
 
@@ -157,10 +168,7 @@ impl Connector {
         endpoint: &Endpoint,
         stream: TcpStream,
     ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>> {
-        let config = match &self.tls {
-            Some(config) => config.clone(),
-            None => system_tls()?,
-        };
+        let config = self.trust.now().await?;
         let host = match &self.server_name {
             Some(name) => name,
             None => host_of(&endpoint.address),
@@ -175,63 +183,6 @@ impl Connector {
             ));
         }
         Ok(stream)
-    }
-}
-
-/// Trust in what the system trusts, read when it is first needed.
-fn system_tls() -> io::Result<Arc<ClientConfig>> {
-    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = SYSTEM.get() {
-        return Ok(config.clone());
-    }
-    let config = client_config(&TlsSettings::default()).map_err(io::Error::other)?;
-    Ok(SYSTEM.get_or_init(|| Arc::new(config)).clone())
-}
-
-pub(crate) fn client_config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
-    let tls = |what: &'static str| move |cause: String| Error::Tls { what, cause };
-    let mut roots = RootCertStore::empty();
-    match &settings.ca {
-        Some(pem) => {
-            for certificate in certificates(pem).map_err(tls("the CA certificates"))? {
-                let added = roots.add(certificate).map_err(|error| error.to_string());
-                added.map_err(tls("the CA certificates"))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                let next = "there are none; install ca-certificates, or give a CA file".to_owned();
-                return Err(tls("the system's trusted certificates")(next));
-            }
-        }
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let trusting = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| tls("TLS")(error.to_string()))?
-        .with_root_certificates(roots);
-    let mut config = match &settings.identity {
-        Some((certificate, key)) => {
-            let chain = certificates(certificate).map_err(tls("the client certificate"))?;
-            // Nothing of a key's content may get into an error.
-            let key = PrivateKeyDer::from_pem_slice(key);
-            let key = key.map_err(|_| tls("the client key")("it is no PEM private key".into()))?;
-            let config = trusting.with_client_auth_cert(chain, key);
-            config.map_err(|error| tls("the client certificate")(error.to_string()))?
-        }
-        None => trusting.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err("there is no PEM certificate in it".into()),
-        Ok(found) => Ok(found),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -10,11 +10,13 @@ use etcd::backoff::Backoff;
 use http::uri::{Authority, Scheme};
 use tokio::time::timeout;
 
-use super::Target;
 use super::balance::Balance;
 use super::breaker::{Admission, Breaker};
 use super::connect::{Sender, reason};
+use super::meters::Shown;
 use super::pick::{Candidate, Load};
+use super::target::Target;
+use super::zone::{Distant, FAR_LEAST};
 
 /// A connection that lasted less than this counts as a failed attempt, so that a peer that accepts
 /// and hangs up is not called in a hot loop.
@@ -32,6 +34,14 @@ pub(super) struct Node {
     /// The number of the connection that takes calls; [`NONE`] while there is none.
     connected: AtomicU64,
     state: Mutex<State>,
+    shown: Mutex<Standing>,
+}
+
+/// What the gauges say of a node.
+#[derive(Debug)]
+struct Standing {
+    ready: Shown,
+    ejected: Shown,
 }
 
 /// One connection of a node.
@@ -83,6 +93,10 @@ impl Node {
                 phase: Phase::Connecting,
                 error: None,
             }),
+            shown: Mutex::new(Standing {
+                ready: Shown::of(&balance.meters.ready),
+                ejected: Shown::of(&balance.meters.ejected),
+            }),
             target,
         })
     }
@@ -100,6 +114,7 @@ impl Node {
                 .compare_exchange(link.number, NONE, Ordering::AcqRel, Ordering::Relaxed);
         if ours.is_ok() {
             self.lock().phase = Phase::Connecting;
+            self.show();
         }
     }
 
@@ -107,6 +122,17 @@ impl Node {
     pub(super) fn close(&self) {
         self.connected.store(NONE, Ordering::Release);
         self.link.store(None);
+        self.show();
+    }
+
+    /// The gauges follow what is so now.
+    pub(super) fn show(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: who comes last has seen what the others did.
+        let connected = self.connected.load(Ordering::Acquire) != NONE;
+        let ejected = self.breaker.is_open();
+        shown.ready.show(connected && !ejected);
+        shown.ejected.show(connected && ejected);
     }
 
     /// Whether it may be connected in a moment: no attempt has failed since it last was.
@@ -192,6 +218,7 @@ impl Node {
                 state.error = error;
             }
         }
+        self.show();
         balance.changed();
     }
 
@@ -215,5 +242,11 @@ impl Candidate for Arc<Node> {
 
     fn cost(&self, now: u64) -> f64 {
         self.load.cost(now)
+    }
+}
+
+impl Distant for Arc<Node> {
+    fn cost_from_afar(&self, now: u64) -> f64 {
+        self.load.cost_at_least(now, FAR_LEAST)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::breaker::Policy;
 use super::connect::Connector;
+use super::hedge::Hedge;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -28,13 +29,19 @@ pub struct ChannelOptions {
     /// Calls of these paths (`/pkg.Service/Method`) may be repeated although the first attempt may
     /// have had its effect. A call that provably never reached a server is always repeated.
     pub idempotent: Arc<BTreeSet<String>>,
+    /// Sends a call of these paths a second time, to another instance, when its answer is late; the
+    /// answer that comes first counts, and the other attempt is cancelled. Paid from the budget of
+    /// retries; `None` never does. Streams of requests are not sent twice.
+    pub hedge_after: Option<Hedge>,
     /// At most so many attempts for one call.
     pub attempts: u32,
-    /// At most so many connections to one service, chosen by hash; 0 means all instances.
+    /// At most so many connections to one service, chosen by hash, those of the own zone first; 0
+    /// means all instances.
     pub subset: usize,
     /// Who this client is, for the choice of the subset.
     pub client: Arc<str>,
-    /// Instances of this zone (their metadata's `zone`) are preferred while one of them is usable.
+    /// Instances of this zone (their metadata's `zone`) are preferred while one of them is usable and
+    /// does not answer much more slowly than others would.
     pub zone: Option<Arc<str>>,
     /// Sent as `:authority` in place of the endpoint's address.
     pub authority: Option<Arc<str>>,
@@ -51,6 +58,7 @@ impl Default for ChannelOptions {
             connector: Connector::default(),
             breaker: Policy::default(),
             idempotent: Arc::default(),
+            hedge_after: None,
             attempts: 3,
             subset: 64,
             client: "".into(),

@@ -70,7 +70,7 @@ fn admit<C: Candidate>(candidate: &C, now: u64) -> Option<Admission> {
 }
 
 /// Two different indexes below `count` (at least 2) out of one random number.
-fn two_of(count: usize, random: u64) -> (usize, usize) {
+pub(super) fn two_of(count: usize, random: u64) -> (usize, usize) {
     let scale = |bits: u64, below: usize| (((bits & 0xffff_ffff) * below as u64) >> 32) as usize;
     let first = scale(random, count);
     let second = scale(random >> 32, count - 1);
@@ -140,6 +140,22 @@ impl Load {
         let decayed = rtt * decay(now.saturating_sub(measured));
         // One nanosecond at least, so that the calls held still count when all is forgotten.
         decayed.max(1.0) * (pending + 1.0) * 100.0 / weight * self.coldness(now)
+    }
+
+    /// As [`Load::cost`], with an answer time of at least `least`, which is also assumed where
+    /// nothing was measured.
+    pub fn cost_at_least(&self, now: u64, least: Duration) -> f64 {
+        let pending = f64::from(self.pending.load(Ordering::Relaxed));
+        let weight = f64::from(self.weight.load(Ordering::Relaxed));
+        let least = least.as_nanos() as f64;
+        let answer = match self.measured.load(Ordering::Relaxed) {
+            NEVER => least,
+            measured => {
+                let rtt = f64::from_bits(self.rtt.load(Ordering::Relaxed));
+                least.max(rtt * decay(now.saturating_sub(measured)))
+            }
+        };
+        answer * (pending + 1.0) * 100.0 / weight * self.coldness(now)
     }
 
     /// A call begins.

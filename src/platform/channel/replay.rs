@@ -57,6 +57,12 @@ pub(super) fn replay(body: tonic::body::Body) -> (Replay, Replayer) {
 }
 
 impl Replayer {
+    /// Whether the newest attempt has read the body to its end, and all of it is kept.
+    pub(super) fn is_complete(&self) -> bool {
+        let source = lock(&self.0);
+        !source.lost && (source.ended || source.body.is_end_stream())
+    }
+
     /// The body from its start; `None` when part of it is gone.
     pub(super) fn again(&self) -> Option<Replay> {
         let mut source = lock(&self.0);

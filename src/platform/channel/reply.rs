@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tonic::{Code, Status};
 
-use super::balance::Stay;
 use super::breaker::Verdict;
 use super::connect::reason;
+use super::stay::Stay;
+use crate::telemetry::Span;
 
 /// A deadline that shorter than this says more of the caller's patience than of the endpoint.
 const PATIENCE: u64 = 250_000_000;
@@ -24,6 +25,8 @@ pub struct ReplyBody {
     incoming: Option<Incoming>,
     stay: Option<Stay>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Of the whole call, for a collector; boxed, as there mostly is none.
+    span: Option<Box<Span>>,
 }
 
 impl ReplyBody {
@@ -37,10 +40,19 @@ impl ReplyBody {
             incoming: Some(incoming),
             stay,
             deadline,
+            span: None,
         }
     }
 
-    fn end(&mut self, verdict: Verdict, error: &str) {
+    /// Ends the span of the call with the answer.
+    pub(super) fn carry(&mut self, span: Option<Span>) {
+        self.span = span.map(Box::new);
+    }
+
+    fn end(&mut self, code: Code, verdict: Verdict, error: &str) {
+        if let Some(mut span) = self.span.take() {
+            span.end(code);
+        }
         if let Some(stay) = self.stay.take() {
             stay.end(verdict, error);
         }
@@ -55,12 +67,13 @@ pub(super) fn status_of(headers: &HeaderMap) -> Option<Code> {
         .map(|value| Code::from_bytes(value.as_bytes()))
 }
 
-/// What a status says of the endpoint. Only what a broken or overloaded process answers counts: an
+/// What a status says of the endpoint. Only what a broken process answers counts against it: an
 /// application error (even INTERNAL) is the same on every instance, and ejecting all of them for
 /// one method's bug would take the others down with it.
 pub(super) fn verdict_of(code: Code, elapsed: u64) -> Verdict {
     match code {
-        Code::Unavailable | Code::ResourceExhausted => Verdict::Failure,
+        Code::Unavailable => Verdict::Failure,
+        Code::ResourceExhausted => Verdict::Busy,
         Code::DeadlineExceeded if elapsed >= PATIENCE => Verdict::Failure,
         Code::Cancelled | Code::DeadlineExceeded => Verdict::Neutral,
         _ => Verdict::Success,
@@ -84,7 +97,7 @@ impl Body for ReplyBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = status_of(trailers).unwrap_or(Code::Unknown);
                     let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
-                    this.end(verdict_of(code, elapsed), code.description());
+                    this.end(code, verdict_of(code, elapsed), code.description());
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -95,7 +108,7 @@ impl Body for ReplyBody {
                     .as_ref()
                     .map(|stay| stay.node.target.endpoint.address.clone());
                 this.incoming = None;
-                this.end(Verdict::Failure, &text);
+                this.end(Code::Unavailable, Verdict::Failure, &text);
                 let whence = address.as_deref().unwrap_or("the server");
                 Poll::Ready(Some(Err(Status::unavailable(format!(
                     "{whence}: the answer broke off: {text}"
@@ -103,7 +116,7 @@ impl Body for ReplyBody {
             }
             Poll::Ready(None) => {
                 this.incoming = None;
-                this.end(Verdict::Success, "");
+                this.end(Code::Unknown, Verdict::Success, "");
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -114,6 +127,7 @@ impl Body for ReplyBody {
                     this.incoming = None;
                     let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
                     this.end(
+                        Code::DeadlineExceeded,
                         verdict_of(Code::DeadlineExceeded, elapsed),
                         "the deadline passed",
                     );
@@ -143,13 +157,13 @@ mod tests {
 
     #[test]
     fn only_what_a_broken_endpoint_answers_counts_as_failure() {
-        use Verdict::{Failure, Neutral, Success};
+        use Verdict::{Busy, Failure, Neutral, Success};
         for (code, millis, verdict) in [
             (Code::Ok, 1, Success),
             (Code::NotFound, 1, Success),
             (Code::Internal, 1, Success),
             (Code::Unavailable, 1, Failure),
-            (Code::ResourceExhausted, 1, Failure),
+            (Code::ResourceExhausted, 1, Busy),
             (Code::DeadlineExceeded, 20, Neutral),
             (Code::DeadlineExceeded, 300, Failure),
             (Code::Cancelled, 300, Neutral),

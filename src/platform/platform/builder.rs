@@ -14,13 +14,16 @@ use serde::Serialize;
 use serde_yaml::Value;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::OneLease;
 use super::{Inner, Platform, Times};
 use crate::channel::ChannelOptions;
 use crate::config::schema::{Described, describe};
-use crate::config::{Config, Local, follow, publish};
+use crate::config::{Config, Local, WAITING, file, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
+use crate::spread::FleetSize;
+use crate::telemetry::Exporter;
 
 /// How long a start gives etcd to say what the config is, where it answers at all: enough for a
 /// healthy one, and nothing anybody notices.
@@ -48,6 +51,7 @@ pub struct Builder {
     drain: Duration,
     hang: Duration,
     options: ChannelOptions,
+    telemetry: Option<Exporter>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl Builder {
             drain: Duration::from_secs(20),
             hang: Duration::from_secs(3),
             options: ChannelOptions::default(),
+            telemetry: None,
         }
     }
 
@@ -247,6 +252,13 @@ impl Builder {
         self
     }
 
+    /// The spans of this process end with it: the last ones are sent at the end of the drain, for
+    /// which the collector has 2 s.
+    pub fn telemetry(mut self, exporter: Exporter) -> Builder {
+        self.telemetry = Some(exporter);
+        self
+    }
+
     /// Starts: local config is read, etcd is asked in the background. Waits at most 300 ms for
     /// etcd's config, so that a service starts on the present one where etcd answers. Must be called within a tokio runtime.
     ///
@@ -254,7 +266,7 @@ impl Builder {
     /// Settings that cannot be used: names, the config file, endpoints.
     pub async fn start(self) -> Result<Platform, Error> {
         // Counters made before there is a recorder would count into nothing.
-        crate::server::install_metrics();
+        let upkeep = crate::server::install_metrics();
         let service = ServiceName::new(&self.service).map_err(|cause| Error::Name {
             what: "the service's name",
             cause,
@@ -284,13 +296,16 @@ impl Builder {
                 Cache::Off => None,
             },
             environment: self.environment.unwrap_or_else(process_environment),
+            doubt: client.as_ref().map(|_| WAITING.to_owned()),
             ..self.local
         };
         let (config, file) = Config::local(service.clone(), local)?;
         let follower = client.clone().map(|client| {
-            let task = follow::follow(config.clone(), client, self.prefixes.config.clone(), file);
+            let task = follow::follow(config.clone(), client, self.prefixes.config.clone());
             AbortOnDropHandle::new(tokio::spawn(task))
         });
+        let file_follower = file
+            .map(|file| AbortOnDropHandle::new(tokio::spawn(file::follow(config.clone(), file))));
         let publisher = client.clone().zip(schema).map(|(client, schema)| {
             let key = self.prefixes.schema.join(service.as_str());
             let task = publish::publish(client, key, schema, config.standing());
@@ -328,6 +343,8 @@ impl Builder {
             discovery: client
                 .clone()
                 .map(|client| Discovery::new(client, self.prefixes.services.clone())),
+            lease: OneLease::default(),
+            fleet: FleetSize::default(),
             prefixes: self.prefixes,
             config,
             client,
@@ -336,7 +353,10 @@ impl Builder {
             options,
             service,
             _follower: follower,
+            _file_follower: file_follower,
             _publisher: publisher,
+            telemetry: self.telemetry,
+            _upkeep: upkeep,
         })))
     }
 }
@@ -344,8 +364,7 @@ impl Builder {
 /// Waits until etcd said what the config is, or is known to be away, or took too long.
 async fn first_word(config: &Config) {
     let mut standing = config.standing();
-    let heard =
-        standing.wait_for(|standing| standing.stale.as_deref() != Some(crate::config::WAITING));
+    let heard = standing.wait_for(|standing| standing.stale.as_deref() != Some(WAITING));
     match tokio::time::timeout(FIRST_WORD, heard).await {
         Ok(Ok(standing)) => match &standing.stale {
             None => tracing::info!(revision = standing.applied.0, "config from etcd"),

@@ -87,6 +87,7 @@ where
                 Ok(Ok(response)) => Ok(response.map(|body| {
                     Body::new(Timed {
                         body,
+                        deadline,
                         over: Box::pin(sleep_until(deadline)),
                         ended: false,
                     })
@@ -132,6 +133,7 @@ fn requested(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 
 struct Timed {
     body: Body,
+    deadline: Instant,
     over: Pin<Box<Sleep>>,
     ended: bool,
 }
@@ -147,12 +149,18 @@ impl http_body::Body for Timed {
         if self.ended {
             return Poll::Ready(None);
         }
-        // What is ready is still delivered; only waiting is bounded. A flood that never lets it wait is bounded
-        // by the caller, who stops reading.
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            return Poll::Ready(frame);
+        let this = &mut *self;
+        // The clock is read first: a stream that always has more would never let the timer be asked.
+        if Instant::now() < this.deadline {
+            // Handlers make their streams here, and the calls that they make for them inherit the deadline.
+            let polled = deadline::enter(this.deadline.into_std(), || {
+                Pin::new(&mut this.body).poll_frame(cx)
+            });
+            if polled.is_ready() {
+                return polled;
+            }
+            std::task::ready!(this.over.as_mut().poll(cx));
         }
-        std::task::ready!(self.over.as_mut().poll(cx));
         self.ended = true;
         // The handler's stream is dropped here, not when the caller lets go of the answer.
         self.body = Body::empty();

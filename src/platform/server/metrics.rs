@@ -1,20 +1,53 @@
 //! `/metrics`: one Prometheus recorder for the process, installed with the first server. Everything in this
 //! library counts with the `metrics` macros and knows nothing of it.
 
-use std::sync::OnceLock;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Upper bounds of the latency buckets, seconds: from a cached answer to a lost one.
 const LATENCY: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// How often samples of histograms are summed up. Until then each takes memory of its own.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// The process's recorder; `None` when the process has installed another one, whose business it is then.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
+}
+
+/// Sums up the samples of histograms while it, or a clone, is kept, so that memory does not grow where nobody
+/// asks for `/metrics`. Several in one process do no harm.
+#[derive(Clone, Debug)]
+pub(crate) struct Upkeep {
+    _task: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Upkeep {
+    /// `None` outside of a runtime, and where the recorder is not ours.
+    pub(crate) fn start() -> Option<Self> {
+        let recorder = recorder()?;
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let task = runtime.spawn(async {
+            let rounds = metrics::counter!("server_metrics_upkeeps_total");
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                recorder.run_upkeep();
+                rounds.increment(1);
+            }
+        });
+        Some(Self {
+            _task: Arc::new(AbortOnDropHandle::new(task)),
+        })
+    }
 }
 
 fn install() -> Option<PrometheusHandle> {
@@ -35,32 +68,27 @@ fn install() -> Option<PrometheusHandle> {
         );
         return None;
     }
-    metrics::describe_counter!(
-        "server_requests_total",
-        "Answered requests by method, protocol and status code"
-    );
-    metrics::describe_histogram!(
-        "server_request_seconds",
-        metrics::Unit::Seconds,
-        "Time from request to the end of its answer"
-    );
-    metrics::describe_counter!("server_panics_total", "Calls that panicked");
-    metrics::describe_gauge!("server_connections", "Open connections");
-    metrics::describe_counter!(
-        "server_shed_total",
-        "Calls refused because there were too many, by reason"
-    );
-    metrics::describe_counter!(
-        "server_tls_handshake_failures_total",
-        "Connections that ended before their first request"
-    );
-    metrics::describe_counter!(
-        "server_tls_reload_failures_total",
-        "Changed certificates that could not be used; the last good ones stay"
-    );
-    metrics::describe_counter!(
-        "server_jwks_failures_total",
-        "Failed attempts to fetch the keys of tokens; the last good ones stay for a day"
-    );
+    describe(TABLE);
     Some(handle)
+}
+
+/// Every metric with its kind and what it says, as people read it.
+const TABLE: &str = include_str!("../../../docs/metrics.md");
+
+/// The table's rows as help texts.
+fn describe(table: &'static str) {
+    for row in table.lines() {
+        let mut cells = row.split('|').skip(1).map(str::trim);
+        let (Some(name), Some(kind), Some(says)) = (cells.next(), cells.next(), cells.next())
+        else {
+            continue;
+        };
+        let name = name.trim_matches('`').split('{').next().unwrap_or_default();
+        match kind {
+            "counter" => metrics::describe_counter!(name, says),
+            "gauge" => metrics::describe_gauge!(name, says),
+            "histogram" => metrics::describe_histogram!(name, metrics::Unit::Seconds, says),
+            _ => {}
+        }
+    }
 }

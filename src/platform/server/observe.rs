@@ -1,8 +1,9 @@
 //! The outermost layer: works out what a request is for, counts and times it per method, and writes the access
-//! log when its answer has ended. Neither queries, headers nor bodies are logged: they may hold secrets.
+//! log when its answer has ended, with the ids of its trace. Neither queries, headers nor bodies are logged: they may hold secrets.
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
@@ -21,18 +22,41 @@ use tower::Service;
 
 use super::{
     call::{self, Answered, Call, Outcome, Protocol, Surface},
+    metrics::Upkeep,
     port::Peer,
     route::Routing,
     stage::{Draining, Life},
+    trace::Traced,
 };
 
 /// How many requests are being answered. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    count: Arc<AtomicUsize>,
+    gauge: ::metrics::Gauge,
+}
 
 impl InFlight {
+    /// The recorder must be there: gauges made before it count into nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            count: Arc::default(),
+            gauge: ::metrics::gauge!("server_requests_in_flight"),
+        }
+    }
+
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.gauge.increment(1.0);
+    }
+
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.decrement(1.0);
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -43,6 +67,8 @@ pub(crate) struct Observe<S> {
     pub(crate) routing: Arc<Routing>,
     pub(crate) life: Life,
     pub(crate) in_flight: InFlight,
+    /// What is counted here is summed up as long as there is somebody to count.
+    pub(crate) _upkeep: Option<Upkeep>,
 }
 
 impl<S> Service<Request<Body>> for Observe<S>
@@ -60,16 +86,17 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let (call, target) = self.routing.load().resolve(&request);
-        let record = Record::begin(call.clone(), &request, self.in_flight.clone());
+        let traced = Traced::begin(&call, request.headers());
+        let mut record = Record::begin(call.clone(), &request, self.in_flight.clone(), traced);
         let extensions = request.extensions_mut();
         extensions.insert(call);
         extensions.insert(target);
         extensions.insert(Draining(self.life.watch()));
-        let answer = self.inner.call(request);
+        let answer = record.traced.enter(|| self.inner.call(request));
         Box::pin(async move {
             // Should the caller go away first, dropping the record logs that.
-            let mut record = record;
-            let response = answer.await?;
+            let mut answer = std::pin::pin!(answer);
+            let response = poll_fn(|cx| record.traced.enter(|| answer.as_mut().poll(cx))).await?;
             record.headers(&response);
             Ok(response.map(|body| Body::new(Observed { body, record })))
         })
@@ -88,11 +115,12 @@ struct Record {
     http_status: u16,
     sent: u64,
     in_flight: InFlight,
+    traced: Traced,
 }
 
 impl Record {
-    fn begin(call: Call, request: &Request<Body>, in_flight: InFlight) -> Self {
-        in_flight.0.fetch_add(1, Ordering::Relaxed);
+    fn begin(call: Call, request: &Request<Body>, in_flight: InFlight, traced: Traced) -> Self {
+        in_flight.begin();
         Self {
             call,
             verb: request.method().clone(),
@@ -104,6 +132,7 @@ impl Record {
             http_status: 0,
             sent: 0,
             in_flight,
+            traced,
         }
     }
 
@@ -124,7 +153,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.end();
         // An answer that ends without a code was given up by its caller.
         let code = match &self.outcome {
             Some(outcome) => outcome.get(),
@@ -137,23 +166,30 @@ impl Drop for Record {
             Protocol::Http => "http",
         };
         let code_name = name_of(code);
-        let method = metrics::SharedString::from(self.call.method_label());
+        let method = ::metrics::SharedString::from(self.call.method_label());
         let labels = [
-            metrics::Label::new("method", method),
-            metrics::Label::from_static_parts("protocol", protocol),
-            metrics::Label::from_static_parts("code", code_name),
+            ::metrics::Label::new("method", method),
+            ::metrics::Label::from_static_parts("protocol", protocol),
+            ::metrics::Label::from_static_parts("code", code_name),
         ];
-        metrics::counter!("server_requests_total", labels[..].iter()).increment(1);
-        metrics::histogram!("server_request_seconds", labels[..2].iter())
+        ::metrics::counter!("server_requests_total", labels[..].iter()).increment(1);
+        ::metrics::histogram!("server_request_seconds", labels[..2].iter())
             .record(took.as_secs_f64());
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (method, peer) = (self.call.method(), self.peer.map(|peer| peer.0));
         let (verb, path) = (&self.verb, &self.path);
+        let over_http =
+            (self.call.protocol() == Protocol::Http).then_some((&self.verb, self.http_status));
+        self.traced.end(code, over_http);
+        let (trace_id, span_id) = (
+            self.traced.context.trace_id(),
+            self.traced.context.span_id(),
+        );
         // Probes come every few seconds for ever; they would drown the calls.
         if self.call.surface() == Surface::Api {
-            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer);
+            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
         } else {
-            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer);
+            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
         }
     }
 }
@@ -195,7 +231,9 @@ impl http_body::Body for Observed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Self { body, record } = &mut *self;
+        let polled = record.traced.enter(|| Pin::new(body).poll_frame(cx));
+        let frame = std::task::ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use etcd::TlsSettings;
 use fleet::{Endpoint, Format, Instance, InstanceId, InstanceRecord, Revision, ServiceName};
-use platform::channel::Connector;
 use platform::channel::breaker::Policy;
+use platform::channel::{Connector, Hedge, TlsFiles};
 use platform::discover::{Knowledge, ServiceView};
 use platform::{Channel, ChannelOptions, Server, Service, deadline};
 use tests::proxy::{Mode, Proxy};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tonic::Code;
 
 use crate::peer::{Manner, Peer, at};
-use crate::world::{check, check_within, until};
+use crate::world::{check, check_named, check_within, until};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -166,6 +166,27 @@ async fn a_failing_endpoint_is_ejected_and_comes_back_by_one_probe() {
     peer.behave(Manner::Well);
     crate::world::eventually("it is back", || async { check(&channel).await.ok() }).await;
     assert_eq!(peer.calls(), 7, "the next probe is the call that succeeds");
+    check(&channel).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_this_caller_ejects_nobody() {
+    let peers = [Peer::start(), Peer::start()];
+    let channel = channel(&[&peers[0], &peers[1]], options());
+    ready(&channel).await;
+    for peer in &peers {
+        peer.behave(Manner::With(Code::ResourceExhausted));
+    }
+    for _ in 0..50 {
+        let status = check(&channel).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    }
+    peers[0].behave(Manner::Well);
+    until("the one that is not busy is preferred", || {
+        peers[0].calls() > 50
+    })
+    .await_with(&channel, &mut 0)
+    .await;
     check(&channel).await.unwrap();
 }
 
@@ -509,13 +530,160 @@ async fn the_own_zone_is_preferred_and_others_stand_in_for_it() {
     for _ in 0..100 {
         check(&channel).await.unwrap();
     }
-    assert_eq!(far.calls(), before);
+    // A busy machine may make the near one look overloaded for a call or two.
+    assert!(far.calls() < before + 20, "{} of 100", far.calls() - before);
     near.kill();
     crate::world::eventually("the far one stands in", || async {
         check(&channel).await.ok()
     })
     .await;
     assert!(far.calls() > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overloaded_zone_spills_over() {
+    let (near, far) = (Peer::start(), Peer::start());
+    let (_keep, views) = watch::channel(view(&[("a", &near), ("b", &far)]));
+    let zoned = ChannelOptions {
+        zone: Some("a".into()),
+        ..options()
+    };
+    let channel = Channel::discovered("user", views, zoned);
+    until("the near one is called", || near.calls() > 0)
+        .await_with(&channel, &mut 0)
+        .await;
+    near.behave(Manner::After(Duration::from_millis(400)));
+    let before = (near.calls(), far.calls());
+    let load = Load::start(&channel);
+    load.calls(2_000).await;
+    assert_eq!(load.end().await.len(), 0);
+    let (near, far) = (near.calls() - before.0, far.calls() - before.1);
+    assert!(far > near * 4, "{near} of 2000 stayed, {far} went away");
+}
+
+/// The quantile of some times, in milliseconds.
+fn millis(times: &mut [Duration], quantile: f64) -> f64 {
+    times.sort_unstable();
+    let index = ((times.len() - 1) as f64 * quantile) as usize;
+    times[index].as_secs_f64() * 1e3
+}
+
+/// One of three is slow for the hundredth call or so: no balance can foresee that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_call_is_sent_twice_where_that_is_allowed_and_the_first_answer_counts() {
+    let peers = [Peer::start(), Peer::start(), Peer::start()];
+    let all = [&peers[0], &peers[1], &peers[2]];
+    let slow = Duration::from_millis(700);
+    let figures = async |idempotent: &[&str]| {
+        let options = ChannelOptions {
+            hedge_after: Some(Hedge::After(Duration::from_millis(60))),
+            idempotent: Arc::new(idempotent.iter().map(|&path| path.into()).collect()),
+            ..options()
+        };
+        let channel = channel(&all, options);
+        ready(&channel).await;
+        let before: u64 = peers.iter().map(Peer::named).sum();
+        let mut times = Vec::new();
+        for number in 0..200 {
+            let manner = if number % 20 == 0 {
+                Manner::OnceAfter(slow)
+            } else {
+                Manner::Well
+            };
+            peers[number % 3].behave(manner);
+            let begun = Instant::now();
+            check_named(&channel).await.unwrap();
+            times.push(begun.elapsed());
+        }
+        let after: u64 = peers.iter().map(Peer::named).sum();
+        (millis(&mut times, 0.99), after - before)
+    };
+    let (without, calls) = figures(&[]).await;
+    assert_eq!(calls, 200, "what is not idempotent is never sent twice");
+    let (with, calls) = figures(&[CHECK]).await;
+    println!("p99 {without:.0} ms, hedged {with:.0} ms with {calls} attempts for 200 calls");
+    assert!(calls > 200 && calls < 300, "{calls}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_attempts_the_loser_is_cancelled() {
+    let peers = [Peer::start(), Peer::start()];
+    for peer in &peers {
+        peer.behave(Manner::OnceAfter(Duration::from_secs(3_600)));
+    }
+    let idempotent = Arc::new(BTreeSet::from([CHECK.to_owned()]));
+    let options = ChannelOptions {
+        hedge_after: Some(Hedge::After(Duration::from_millis(20))),
+        idempotent,
+        timeout: None,
+        ..options()
+    };
+    let channel = channel(&[&peers[0], &peers[1]], options);
+    ready(&channel).await;
+    // The first two attempts hang; a second pair is needed for an answer.
+    let first = tokio::spawn({
+        let channel = channel.clone();
+        async move { check(&channel).await }
+    });
+    until("both hang", || peers.iter().all(|peer| peer.calls() == 1)).await;
+    assert_eq!(peers.iter().map(Peer::hanging).sum::<u64>(), 2);
+    first.abort();
+    until("both are cancelled", || {
+        peers.iter().all(|peer| peer.hanging() == 0)
+    })
+    .await;
+    peers[0].behave(Manner::OnceAfter(Duration::from_secs(3_600)));
+    peers[1].behave(Manner::Well);
+    until("one hung and was outrun", || peers[0].calls() > 1)
+        .await_with(&channel, &mut 0)
+        .await;
+    until("the loser is cancelled", || peers[0].hanging() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_files_are_in_use_from_the_next_connection_on() {
+    let make = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (old, new) = (make(), make());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.crt");
+    std::fs::write(&ca, old.cert.pem()).unwrap();
+    let files = TlsFiles {
+        ca: Some(ca.clone()),
+        ..TlsFiles::default()
+    };
+    let connector = Connector::default().tls_files(files).unwrap();
+    let mut peer = Peer::start_secure(old.cert.pem(), old.signing_key.serialize_pem());
+    let address = peer.address();
+    let options = ChannelOptions {
+        connector,
+        ..options()
+    };
+    let channel = Channel::fixed("user", [endpoint("grpcs", &peer)], options);
+    ready(&channel).await;
+    check(&channel).await.unwrap();
+    peer.kill();
+    let peer = Peer::start_secure_at(address, new.cert.pem(), new.signing_key.serialize_pem());
+    crate::world::eventually("the new server is not trusted yet", || async {
+        let status = check(&channel).await.unwrap_err();
+        status.message().contains("certificate").then_some(())
+    })
+    .await;
+    // A half written file is no reason to trust nobody, and the next one is.
+    std::fs::write(&ca, "-----BEGIN").unwrap();
+    check(&channel).await.unwrap_err();
+    std::fs::write(&ca, new.cert.pem()).unwrap();
+    ready(&channel).await;
+    check(&channel).await.unwrap();
+    assert_eq!(peer.calls(), 1);
+    let missing = TlsFiles {
+        ca: Some(folder.path().join("nowhere.crt")),
+        ..TlsFiles::default()
+    };
+    let error = Connector::default()
+        .tls_files(missing)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("nowhere.crt"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

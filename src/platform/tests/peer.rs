@@ -20,6 +20,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 pub(crate) enum Manner {
     Well,
     After(Duration),
+    /// The next call alone; those after it are answered well.
+    OnceAfter(Duration),
     With(Code),
     Never,
 }
@@ -30,6 +32,27 @@ struct Api {
     calls: Arc<AtomicU64>,
     /// The `grpc-timeout` of the last call.
     timeout: Arc<Mutex<Option<String>>>,
+    /// Calls that hang now.
+    hanging: Arc<AtomicU64>,
+    /// Calls that name a service, which those of strayed channels do not: ports are used again.
+    named: Arc<AtomicU64>,
+}
+
+/// Counts a call that hangs until it is answered or given up.
+struct Hanging(Arc<AtomicU64>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Api {
+    async fn hang<T>(&self, until: impl Future<Output = T>) -> T {
+        self.hanging.fetch_add(1, Ordering::Relaxed);
+        let _hanging = Hanging(self.hanging.clone());
+        until.await
+    }
 }
 
 #[derive(Debug)]
@@ -46,6 +69,10 @@ impl Health for Api {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.named.fetch_add(
+            u64::from(!request.get_ref().service.is_empty()),
+            Ordering::Relaxed,
+        );
         let timeout = request
             .metadata()
             .get("grpc-timeout")
@@ -54,9 +81,13 @@ impl Health for Api {
         let manner = *self.manner.lock().unwrap();
         match manner {
             Manner::Well => {}
-            Manner::After(wait) => tokio::time::sleep(wait).await,
+            Manner::After(wait) => self.hang(tokio::time::sleep(wait)).await,
+            Manner::OnceAfter(wait) => {
+                *self.manner.lock().unwrap() = Manner::Well;
+                self.hang(tokio::time::sleep(wait)).await;
+            }
             Manner::With(code) => return Err(Status::new(code, "as told")),
-            Manner::Never => std::future::pending().await,
+            Manner::Never => self.hang(std::future::pending()).await,
         }
         Ok(Response::new(HealthCheckResponse { status: 1 }))
     }
@@ -78,10 +109,14 @@ impl Peer {
 
     /// A peer that speaks TLS with this certificate and key.
     pub(crate) fn start_secure(certificate: String, key: String) -> Peer {
+        Peer::start_secure_at("127.0.0.1:0".parse().unwrap(), certificate, key)
+    }
+
+    pub(crate) fn start_secure_at(address: SocketAddr, certificate: String, key: String) -> Peer {
         let identity = Identity::from_pem(certificate, key);
         let tls = ServerTlsConfig::new().identity(identity);
         let server = Server::builder().tls_config(tls).unwrap();
-        Peer::run("127.0.0.1:0".parse().unwrap(), server)
+        Peer::run(address, server)
     }
 
     pub(crate) fn start_at(address: SocketAddr) -> Peer {
@@ -93,6 +128,8 @@ impl Peer {
             manner: Arc::new(Mutex::new(Manner::Well)),
             calls: Arc::default(),
             timeout: Arc::default(),
+            hanging: Arc::default(),
+            named: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -133,6 +170,16 @@ impl Peer {
     /// Calls taken so far.
     pub(crate) fn calls(&self) -> u64 {
         self.api.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls that named a service so far.
+    pub(crate) fn named(&self) -> u64 {
+        self.api.named.load(Ordering::Relaxed)
+    }
+
+    /// Calls that hang now.
+    pub(crate) fn hanging(&self) -> u64 {
+        self.api.hanging.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_timeout(&self) -> Option<String> {

@@ -83,6 +83,16 @@ pub(crate) async fn check(channel: &Channel) -> Result<Response<HealthCheckRespo
         .await
 }
 
+/// One call that can be told from others.
+pub(crate) async fn check_named(
+    channel: &Channel,
+) -> Result<Response<HealthCheckResponse>, Status> {
+    let service = "named".into();
+    HealthClient::new(channel.clone())
+        .check(HealthCheckRequest { service })
+        .await
+}
+
 /// One call that may take so long.
 pub(crate) async fn check_within(
     channel: &Channel,

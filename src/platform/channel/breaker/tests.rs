@@ -122,6 +122,19 @@ fn a_probe_that_was_dropped_frees_its_place() {
 }
 
 #[test]
+fn an_endpoint_that_is_busy_is_neither_left_out_nor_kept_out() {
+    let one = breaker();
+    for call in 0..100 {
+        let turn = one.report(call, Role::Ordinary, Verdict::Busy, 0.0);
+        assert_eq!(turn, Turn::None);
+    }
+    fail(&one, 100, 5);
+    assert!(one.claim(2 * SECOND));
+    let turn = one.report(2 * SECOND, Role::Probe, Verdict::Busy, 0.0);
+    assert_eq!(turn, Turn::Readmitted);
+}
+
+#[test]
 fn calls_that_were_under_way_neither_close_nor_prolong_it() {
     let one = breaker();
     fail(&one, 0, 5);

@@ -163,6 +163,25 @@ impl Echo {
             }
             "Hang" => std::future::pending().await,
             "Stall" => sent(vec![message]).chain(stream::pending()).boxed(),
+            // Always has more, and is looked at first when its caller's deadline is over.
+            "Flood" => {
+                let frames = (0..100).map(move |number| {
+                    if number == 0 {
+                        std::thread::sleep(Duration::from_millis(60));
+                    }
+                    Ok(Frame::data(framed(&message)))
+                });
+                stream::iter(frames).chain(end(&Status::ok(""))).boxed()
+            }
+            // Says in mid-stream whether calls made there would inherit a deadline.
+            "Inherit" => {
+                let said = stream::once(async {
+                    tokio::task::yield_now().await;
+                    let heir = platform::deadline::current().is_some();
+                    stream_end(if heir { "inherited" } else { "alone" })
+                });
+                sent(vec![message]).chain(said).boxed()
+            }
             "Wait" => {
                 self.waiting.notified().await;
                 sent(vec![message]).chain(end(&Status::ok(""))).boxed()
@@ -213,6 +232,12 @@ fn end(status: &Status) -> Items {
     status.add_header(&mut trailers).unwrap();
     trailers.insert("cost", HeaderValue::from_static("3"));
     stream::iter([Ok(Frame::trailers(trailers))]).boxed()
+}
+
+fn stream_end(message: &'static str) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    Status::new(Code::Ok, message).add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
 }
 
 /// A message in gRPC's framing.

@@ -87,6 +87,25 @@ async fn a_deadline_ends_calls_of_both_protocols() {
 }
 
 #[tokio::test]
+async fn a_deadline_ends_a_stream_that_always_has_more() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let called = soon(grpc.call("Flood", &All::default(), &[("grpc-timeout", "30m")])).await;
+    assert_eq!(called.code, Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn calls_made_while_a_stream_is_produced_inherit_its_deadline() {
+    let world = World::new().await;
+    let grpc = world.grpc().await;
+    let timeout = [("grpc-timeout", "60S")];
+    let called = soon(grpc.call("Inherit", &All::default(), &timeout)).await;
+    assert_eq!(called.message, "inherited");
+    let called = soon(grpc.call("Inherit", &All::default(), &[])).await;
+    assert_eq!(called.message, "alone");
+}
+
+#[tokio::test]
 async fn a_default_timeout_is_for_callers_that_set_none() {
     let world = World::with(|service| service.default_timeout(Duration::from_millis(30))).await;
     let called = soon(world.grpc().await.call("Hang", &All::default(), &[])).await;

@@ -18,6 +18,7 @@ mod head;
 mod hostile;
 mod json;
 mod load;
+mod observed;
 mod pages;
 mod probes;
 mod raw;

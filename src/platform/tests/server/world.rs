@@ -204,6 +204,21 @@ impl Grpc {
     }
 }
 
+/// Asks until there is an answer, for at most a minute.
+pub async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            if let Some(it) = found().await {
+                return it;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    waited
+        .await
+        .unwrap_or_else(|_| panic!("not within a minute: {what}"))
+}
+
 /// Fails a test that would hang.
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work)
