@@ -116,7 +116,9 @@ impl Book {
                     self.put(&entry.key, entry.mod_revision, entry.value);
                 }
             }
-            MirrorEvent::Changed { revision, changes, .. } => {
+            MirrorEvent::Changed {
+                revision, changes, ..
+            } => {
                 let before = self.last.replace(revision);
                 if before.is_none_or(|before| before >= revision) && !self.broken {
                     self.wrongs.push(format!("{revision} after {before:?}"));
