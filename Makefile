@@ -6,11 +6,10 @@ CARGO ?= cargo
 # Most tests wait for processes and deadlines: more of them than there are cores go on at once.
 export RUST_TEST_THREADS ?= 6
 
-.PHONY: demo test check bench screens release etcd36 conformance deny need-build need-test
+.PHONY: demo test check bench faults soak screens release etcd36 conformance deny need-build need-test
 
 demo: need-build ## build and open the console over an embedded etcd with four demo instances
-	$(CARGO) build -p msctl
-	./target/debug/msctl demo
+	$(CARGO) run --quiet -p msctl -- demo
 
 test: need-test check ## everything that must hold, over the embedded etcd and a real one
 	$(CARGO) test --workspace
@@ -21,6 +20,16 @@ check: need-build ## format and lints, warnings denied
 
 bench: need-test ## the benchmarks, each as a ratio to its peer
 	$(CARGO) bench --workspace
+
+faults: need-test ## the fault suite alone, with the times it took to converge
+	$(CARGO) test -p platform --test faults -- --nocapture
+
+# How long, and the seed by which faults are drawn; without one it is drawn, too.
+TIME ?= 10m
+SEED ?=
+
+soak: need-test ## faults at random for TIME=10m by SEED=n, and a table at the end
+	$(CARGO) run -p platform --example soak -- $(TIME) $(SEED)
 
 screens: need-build ## draw the README's pictures from real frames
 	$(CARGO) run -p msctl --example screens -- docs/screens

@@ -45,6 +45,25 @@ async fn read(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     buffer
 }
 
+/// Nor one that reached the listener just before it closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_through_once_it_refuses() {
+    let target = echo().await;
+    for round in 0..300 {
+        let proxy = Proxy::start(target).await;
+        proxy.set(Mode::Refuse);
+        let Ok(mut stream) = TcpStream::connect(proxy.address()).await else {
+            continue;
+        };
+        let exchange = async {
+            stream.write_all(b"x").await?;
+            stream.read_exact(&mut [0]).await
+        };
+        let exchange = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+        exchange.expect_err(&format!("round {round}: it was let through"));
+    }
+}
+
 /// A hundred messages at 100 ms each way: one after another they would take 20 s.
 #[tokio::test]
 async fn a_delay_keeps_the_order_and_does_not_add_up() {

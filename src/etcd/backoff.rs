@@ -54,6 +54,12 @@ impl Backoff {
         full.mul_f64(self.rng.random_range(0.5..=1.0))
     }
 
+    /// A wait drawn evenly from nothing to `over`, for what many have to do after the same fault. It
+    /// is no step of the sequence.
+    pub fn spread(&mut self, over: Duration) -> Duration {
+        over.mul_f64(self.rng.random_range(0.0..=1.0))
+    }
+
     /// Sleeps for the next wait. Cancelling it still counts as a step.
     pub async fn wait(&mut self) {
         let wait = self.next_wait();
@@ -111,6 +117,26 @@ mod tests {
     fn a_base_of_nothing_is_still_no_hot_loop() {
         let mut backoff = Backoff::seeded(Duration::ZERO, Duration::ZERO, 4);
         assert!((0..100).all(|_| backoff.next_wait() >= Duration::from_millis(1)));
+    }
+
+    /// A thousand clients that lost something at the same moment: no tenth of the time sees more
+    /// than its share, give or take a half.
+    #[test]
+    fn many_that_lost_the_same_come_back_evenly() {
+        for over in [Duration::from_secs(1), Duration::from_secs(30)] {
+            let mut tenths = [0; 10];
+            for seed in 0..1_000 {
+                let wait = backoff(seed).spread(over);
+                assert!(wait <= over, "{wait:?}");
+                let tenth = wait.as_nanos() * 10 / (over.as_nanos() + 1);
+                tenths[usize::try_from(tenth).unwrap()] += 1;
+            }
+            assert!(
+                tenths.iter().all(|count| (50..=150).contains(count)),
+                "{tenths:?}"
+            );
+        }
+        assert_eq!(backoff(1).spread(Duration::ZERO), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

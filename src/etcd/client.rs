@@ -12,6 +12,7 @@ pub mod leases;
 pub(crate) mod link;
 pub(crate) mod member;
 pub mod range;
+pub(crate) mod secure;
 pub mod state;
 pub(crate) mod stream;
 
@@ -46,8 +47,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the cluster that the settings name. No network, never blocks: the first call
-    /// connects.
+    /// A client of the cluster that the settings name. No network: the first call connects. Reads
+    /// the TLS files where there are any, and does not block beyond that.
     ///
     /// # Errors
     /// [`Error::Settings`] when an endpoint or a certificate cannot be read.
@@ -62,6 +63,9 @@ impl Client {
             .iter()
             .map(|endpoint| Dial::parse(&settings, endpoint))
             .collect::<Result<Vec<_>, _>>()?;
+        for (_, dial) in &dials {
+            dial.check()?;
+        }
         Ok(Self {
             link: Arc::new(Link::new(settings, dials)),
         })

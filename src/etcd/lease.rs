@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::client::call;
 use crate::client::stream::{End, Stream};
+use crate::figures;
 
 /// How a lease is kept.
 #[derive(Debug, Clone)]
@@ -24,6 +25,10 @@ pub struct LeaseOptions {
     pub ttl: Duration,
     /// The longest wait between two attempts to get the lease back.
     pub retry_ceiling: Duration,
+    /// A lease that was lost is granted anew after a wait drawn from nothing to this: a fault of
+    /// etcd's takes the leases of a whole fleet at once, and etcd grants a few thousand a second
+    /// beside its other work. A second for every thousand instances is enough.
+    pub regrant_spread: Duration,
 }
 
 impl LeaseOptions {
@@ -33,6 +38,7 @@ impl LeaseOptions {
         Self {
             ttl,
             retry_ceiling: Duration::from_secs(5),
+            regrant_spread: Duration::from_secs(1),
         }
     }
 }
@@ -201,6 +207,7 @@ impl Task {
             let asked = Clock::now();
             match self.client.lease_grant(self.options.ttl).await {
                 Ok(granted) => {
+                    figures::lease_granted();
                     let mut holding = Holding {
                         id: granted.id,
                         ttl: granted.ttl.max(Duration::from_secs(1)),
@@ -209,16 +216,23 @@ impl Task {
                     self.show(&holding);
                     let cause = self.keep(&mut holding).await;
                     tracing::warn!(lease = %holding.id, %cause, "lease lost");
+                    figures::lease_lost();
                     self.lose(cause);
+                    // After a fault of etcd's, a whole fleet comes by here at once.
+                    let spread = self.backoff.spread(self.options.regrant_spread);
+                    tokio::time::sleep(spread).await;
                 }
-                Err(error) => self.lose(error.to_string()),
+                Err(error) => {
+                    figures::lease_refused();
+                    self.lose(error.to_string());
+                }
             }
-            // With jitter: after a fault of etcd's, a whole fleet comes back here at once.
             self.backoff.wait().await;
         }
     }
 
     fn show(&self, holding: &Holding) {
+        figures::lease_held(holding.deadline.duration_since(Clock::now()));
         self.state.send_replace(LeaseState::Held {
             id: holding.id,
             deadline: holding.deadline.into_std(),
@@ -289,6 +303,8 @@ impl Task {
         let mut waiting = true;
         loop {
             tokio::select! {
+                // An answer that lies unread is none that is missing.
+                biased;
                 response = stream.next() => match response {
                     Ok(response) if response.ttl <= 0 => {
                         return Pause::Lost("it expired or was revoked".to_owned());
@@ -307,7 +323,7 @@ impl Task {
                     }
                 },
                 () = self.gate.closed() => return Pause::Closed,
-                () = tokio::time::sleep_until(sent + holding.ttl / 3) => {
+                () = tokio::time::sleep_until(sent + pace(holding.ttl, waiting)) => {
                     if waiting || !stream.send(keep_alive) {
                         stream.suspect();
                         let cause = format!("{}: no answer to a keepalive", stream.endpoint());
@@ -319,4 +335,10 @@ impl Task {
             }
         }
     }
+}
+
+/// How long after a keepalive was sent the next is due, or, while its answer is awaited, when that
+/// is overdue. A member that is far away takes its time; what is left lets another one be asked.
+fn pace(ttl: Duration, waiting: bool) -> Duration {
+    ttl / if waiting { 2 } else { 3 }
 }

@@ -8,6 +8,7 @@
 mod batch;
 mod held;
 mod history;
+mod listing;
 mod merge;
 mod proof;
 mod scope;

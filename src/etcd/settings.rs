@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::tls::TlsFiles;
+
 /// How to reach a cluster. Made by [`Settings::new`]; every field has a default but the endpoints.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub user: Option<Credentials>,
     /// Trust and identity for `https`; an endpoint without a scheme is `https` when this is set.
     pub tls: Option<TlsSettings>,
+    /// The same from files that are read anew for every connection; takes the place of `tls`.
+    pub tls_files: Option<TlsFiles>,
     /// How long one call may take, all its attempts together.
     pub request_timeout: Duration,
     /// How long one member may take to accept a connection.
@@ -40,6 +44,7 @@ impl Settings {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             user: None,
             tls: None,
+            tls_files: None,
             request_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
             hedge_after: Duration::from_millis(500),
@@ -48,6 +53,12 @@ impl Settings {
             trusted_silence: Duration::from_secs(3),
             max_response: 64 << 20,
         }
+    }
+
+    /// Whether an endpoint without a scheme is `https`.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.tls_files.is_some()
     }
 }
 

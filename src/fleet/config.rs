@@ -18,10 +18,13 @@ pub mod canary;
 pub mod conflict;
 pub mod diff;
 pub mod edit;
+pub mod effect;
 mod environment;
 pub mod explain;
 pub mod import;
 mod key;
+mod published;
+mod refresh;
 pub mod schema;
 pub mod secret;
 pub mod tree;
@@ -29,6 +32,7 @@ pub mod value;
 
 pub use environment::{environment_path, environment_prefix};
 pub use key::{ConfigKey, ConfigKeyError, Scope, check_path};
+pub use published::Published;
 
 /// Where values come from, the lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,7 +201,7 @@ impl Layers {
     #[must_use]
     pub fn alone(&self, layer: Layer) -> Effective {
         let mut effective = Effective::default();
-        effective.lay_over(&self.layers[layer as usize], &BTreeSet::new());
+        effective.lay_over(self.layers[layer as usize].iter(), None);
         effective
     }
 
@@ -205,15 +209,15 @@ impl Layers {
     #[must_use]
     pub fn effective(&self) -> Effective {
         let mut effective = Effective::default();
-        let none = BTreeSet::new();
         for layer in Layer::ALL {
-            let hidden = match layer {
-                Layer::Service => &self.hidden,
-                _ => &none,
-            };
-            effective.lay_over(&self.layers[layer as usize], hidden);
+            let sources = self.layers[layer as usize].iter();
+            effective.lay_over(sources, self.hidden_in(layer));
         }
         effective
+    }
+
+    fn hidden_in(&self, layer: Layer) -> Option<&BTreeSet<Arc<str>>> {
+        (layer == Layer::Service).then_some(&self.hidden)
     }
 
     /// What each layer says of a path, the highest first; the first one counts unless a layer
@@ -279,10 +283,13 @@ impl Effective {
     }
 
     /// Lays the keys of one layer over what is there, the shorter keys first.
-    fn lay_over(&mut self, sources: &BTreeMap<Arc<str>, Source>, hidden: &BTreeSet<Arc<str>>) {
+    fn lay_over<'a>(
+        &mut self,
+        sources: impl Iterator<Item = (&'a Arc<str>, &'a Source)>,
+        hidden: Option<&BTreeSet<Arc<str>>>,
+    ) {
         let mut by_length: Vec<_> = sources
-            .iter()
-            .filter(|(path, _)| !hidden.contains(*path))
+            .filter(|(path, _)| hidden.is_none_or(|hidden| !hidden.contains(*path)))
             .collect();
         by_length.sort_by_key(|(path, _)| path.split('.').count());
         for (path, source) in by_length {

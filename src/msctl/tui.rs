@@ -85,6 +85,7 @@ fn context_of(session: &Session) -> Context {
     let context = session.context();
     Context {
         name: context.name.to_string(),
+        author: session.author(),
         prefixes: context.prefixes.clone(),
         access: context.access,
         stage: context.stage,

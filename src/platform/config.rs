@@ -19,15 +19,19 @@ use tokio::sync::watch;
 use crate::Error;
 use cache::Cached;
 use file::ConfigFile;
+use live::guarded;
 use schema::{Described, SchemaWatcher};
+use secrets::Secrets;
 use state::{Edit, State, Step};
 
 mod cache;
-mod file;
+mod feed;
+pub(crate) mod file;
 pub(crate) mod follow;
 pub mod live;
 pub(crate) mod publish;
 pub(crate) mod schema;
+mod secrets;
 mod snapshot;
 mod state;
 
@@ -44,8 +48,9 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     changed: watch::Sender<Arc<Snapshot>>,
     standing: watch::Sender<Standing>,
-    /// Who this process is, once it knows: canaries name instances.
-    instance: watch::Sender<Option<InstanceId>>,
+    /// Who this process is, once it knows: canaries name instances. It may be several.
+    instances: watch::Sender<Vec<InstanceId>>,
+    secrets: Secrets,
     cache: Option<PathBuf>,
 }
 
@@ -78,6 +83,8 @@ pub(crate) struct Local {
     pub(crate) file: Option<PathBuf>,
     pub(crate) cache: Option<PathBuf>,
     pub(crate) environment: Vec<(String, String)>,
+    /// Why the local layers alone may not be all; `None` where there is no etcd to be asked.
+    pub(crate) doubt: Option<String>,
 }
 
 /// The doubt of a config that etcd has not said anything to yet.
@@ -96,7 +103,9 @@ impl Config {
         service: ServiceName,
         local: Local,
     ) -> Result<(Config, Option<ConfigFile>), Error> {
-        let mut state = State::new(service.as_str());
+        let schema = local.described.as_ref().map(|of| of.schema.clone());
+        let secrets = Secrets::new(schema);
+        let mut state = State::new(service.as_str(), secrets.clone());
         // What is set by name goes over what the schema's type says.
         let described = local.described.as_ref().map(|of| of.defaults.clone());
         let defaults = described
@@ -111,7 +120,7 @@ impl Config {
                 path: file.path().into(),
                 cause,
             })?;
-            let edits = file.edits(state.layers(), document);
+            let edits = file.edits(&state, document);
             state.step(Layer::File, edits);
         }
         if let Some(path) = &local.cache {
@@ -149,18 +158,21 @@ impl Config {
                 watched.map_err(|(origin, cause)| bad(&service, &path, origin, cause))?;
             }
         }
-        let snapshot = Arc::new(Snapshot::default().next(state.effective()));
+        state.tell();
+        let snapshot = Arc::new(Snapshot::default().next(state.effective(), state.version()));
         let config = Config(Arc::new(Shared {
             service,
             snapshot: ArcSwap::new(snapshot.clone()),
             changed: watch::Sender::new(snapshot),
             standing: watch::Sender::new(Standing {
-                stale: Some(WAITING.into()),
+                stale: local.doubt,
+                rejected: state.rejected(),
                 overridden: state.overridden(),
                 ..Standing::default()
             }),
             state: Mutex::new(state),
-            instance: watch::Sender::new(None),
+            instances: watch::Sender::new(Vec::new()),
+            secrets,
             cache: local.cache,
         }));
         Ok((config, file))
@@ -200,7 +212,7 @@ impl Config {
         let path: Arc<str> = key.into();
         let mut state = self.state();
         // The lowest readable value is only a start; watching publishes the one in force.
-        let readable = |found: Resolved| T::read(&found.value).ok();
+        let readable = |found: Resolved| guarded(|| T::read(&found.value)).ok();
         let start = match state.effective().get(key) {
             None => default.clone(),
             Some(found) => readable(found).or_else(|| {
@@ -216,7 +228,8 @@ impl Config {
             // Say what is wrong with the value where there is one.
             return Err(match state.effective().get(key) {
                 Some(found) => {
-                    let cause = T::read(&found.value).err().unwrap_or_default();
+                    let read = guarded(|| T::read(&found.value));
+                    let cause = self.shown(key, &found, read.err().unwrap_or_default());
                     self.bad(key, found.origin, cause)
                 }
                 None => Error::NoValue {
@@ -229,8 +242,13 @@ impl Config {
         let step = state
             .watch(&path, live.watcher())
             .map_err(|(origin, cause)| self.bad(key, origin, cause))?;
-        self.publish(&state, &step);
+        self.publish(&state, &step, |_| {});
         Ok(live)
+    }
+
+    fn shown(&self, path: &str, found: &Resolved, error: String) -> String {
+        let value = Some(&found.value);
+        self.0.secrets.shown(path, &found.key, value, error)
     }
 
     fn bad(&self, key: &str, origin: Origin, cause: String) -> Error {
@@ -291,9 +309,10 @@ impl Config {
     /// As [`Config::duration`].
     pub fn read<T: ConfigValue>(&self, key: &str) -> Result<T, Error> {
         match self.snapshot().get(key) {
-            Some(found) => {
-                T::read(&found.value).map_err(|cause| self.bad(key, found.origin, cause))
-            }
+            Some(found) => T::read(&found.value).map_err(|cause| {
+                let cause = self.shown(key, &found, cause);
+                self.bad(key, found.origin, cause)
+            }),
             None => Err(Error::NoValue {
                 service: self.0.service.to_string(),
                 key: key.into(),
@@ -322,13 +341,12 @@ impl Config {
                 }
                 Ok(value)
             }
-            None => Err(self.bad(
-                key,
-                leaf.resolved.origin.clone(),
-                read_as(kind)(&leaf.resolved.value)
-                    .err()
-                    .unwrap_or_default(),
-            )),
+            None => {
+                let found = &leaf.resolved;
+                let cause = read_as(kind)(&found.value).err().unwrap_or_default();
+                let cause = self.shown(key, found, cause);
+                Err(self.bad(key, found.origin.clone(), cause))
+            }
         }
     }
 
@@ -338,7 +356,7 @@ impl Config {
         let mut state = self.state();
         // It was readable a moment ago; should it just have changed, the next step judges it.
         if let Ok(step) = state.watch(&key.into(), Box::new(live::KindWatcher(read_as(kind)))) {
-            self.publish(&state, &step);
+            self.publish(&state, &step, |_| {});
         }
     }
 
@@ -365,34 +383,41 @@ impl Config {
 
     /// Tells who this process is. Until then a canary is another's.
     pub(crate) fn name_instance(&self, id: InstanceId) {
-        self.0.instance.send_replace(Some(id));
+        self.0.instances.send_modify(|known| known.push(id));
     }
 
     /// Takes in edits of one layer as one step.
+    #[cfg(test)]
     fn step(&self, layer: Layer, edits: Vec<(Arc<str>, Edit)>) {
         let mut state = self.state();
         let step = state.step(layer, edits);
-        self.publish(&state, &step);
+        self.publish(&state, &step, |_| {});
     }
 
-    /// Makes the state visible. Called with the state locked, so that snapshots come in order.
-    fn publish(&self, state: &State, step: &Step) {
+    /// Makes the state visible, and what `stand` says of how it stands with etcd. Called with the
+    /// state locked, so that snapshots come in order.
+    fn publish(&self, state: &State, step: &Step, stand: impl FnOnce(&mut Standing)) {
         for one in &step.refused {
             tracing::warn!(key = %one.key, revision = one.revision, error = %one.error, "config value refused; the last good one stays");
             counter!("platform_config_rejected_total").increment(1);
         }
         let before = self.0.snapshot.load();
-        if before.effective() != state.effective() {
-            let next = Arc::new(before.next(state.effective()));
+        if before.version() != state.version() {
+            let next = Arc::new(before.next(state.effective(), state.version()));
             self.0.snapshot.store(next.clone());
             self.0.changed.send_replace(next);
         }
-        let (rejected, overridden) = (state.rejected(), state.overridden());
+        let rejected = state.rejected();
         gauge!("platform_config_rejected").set(rejected.len() as f64);
         self.0.standing.send_if_modified(|standing| {
-            let differs = standing.rejected != rejected || standing.overridden != overridden;
-            standing.rejected = rejected;
-            standing.overridden = overridden;
+            let mut now = Standing {
+                rejected,
+                overridden: state.overridden(),
+                ..standing.clone()
+            };
+            stand(&mut now);
+            let differs = *standing != now;
+            *standing = now;
             differs
         });
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::backoff::Backoff;
-use etcd::{Client, LeaseKeeper, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use fleet::drain;
 use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
     Seen, Write,
@@ -18,7 +19,10 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-/// A whole fleet whose keys were deleted comes back spread over this.
+use crate::running::Running;
+use crate::spread::FleetSize;
+
+/// A fleet whose keys were deleted comes back spread over this at least; a large one over more.
 const SPREAD: Duration = Duration::from_millis(200);
 
 /// How often a name that another process holds is looked at again, beside being watched.
@@ -57,12 +61,13 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Starts to keep `record` under `key` on the keeper's lease. Must be called within a tokio runtime.
-    pub fn spawn(
+    /// Starts to keep `record` under `key` on this lease. Must be called within a tokio runtime.
+    pub(crate) fn spawn(
         client: Client,
-        keeper: &LeaseKeeper,
+        lease: watch::Receiver<LeaseState>,
         key: Key,
         record: InstanceRecord,
+        fleet: FleetSize,
     ) -> Registration {
         let (publish, state) = watch::channel(RegistrationState::Waiting {
             cause: "no lease yet".into(),
@@ -71,13 +76,15 @@ impl Registration {
             client,
             key,
             record,
+            fleet,
             leases: VecDeque::new(),
             publish,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+            drained: false,
         };
         Registration {
             state,
-            _task: AbortOnDropHandle::new(tokio::spawn(task.run(keeper.state()))),
+            _task: AbortOnDropHandle::new(tokio::spawn(task.run(lease))),
         }
     }
 
@@ -90,7 +97,7 @@ impl Registration {
 /// What is to be done about the record as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Move {
-    /// It is as it should be.
+    /// It is as it should be, or an operator's drain of it.
     Keep,
     /// It is to be written; nothing or our own stands there.
     Put,
@@ -112,7 +119,8 @@ fn decide(
     let Some(found) = found else {
         return Move::Put;
     };
-    if found.lease == Some(lease) && *found.value == *value {
+    let drained = || drain::is_own_drained(record, &found.value);
+    if found.lease == Some(lease) && (*found.value == *value || drained()) {
         return Move::Keep;
     }
     if found
@@ -149,10 +157,13 @@ struct Task {
     client: Client,
     key: Key,
     record: InstanceRecord,
+    fleet: FleetSize,
     /// This process's leases, the newest last.
     leases: VecDeque<LeaseId>,
     publish: watch::Sender<RegistrationState>,
     backoff: Backoff,
+    /// An operator has drained it: what is put anew says so too.
+    drained: bool,
 }
 
 /// When to look again without being told.
@@ -167,23 +178,28 @@ impl Task {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
+        let _running = Running::new("registration");
         let (_mirror, mut events) =
             Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         loop {
             let state = lease.borrow_and_update().clone();
-            let held = state.id();
-            let next = match state {
+            let next = match &state {
                 LeaseState::Held { id, .. } => {
-                    self.remember(id);
-                    self.reconcile(id).await
+                    if self.leases.back().is_some_and(|last| last != id) {
+                        // What took the last lease may have taken everyone's.
+                        tokio::time::sleep(self.fleet.moment(Duration::ZERO)).await;
+                    }
+                    self.remember(*id);
+                    self.reconcile(*id).await
                 }
                 LeaseState::Lost { cause, .. } => {
+                    let cause = cause.clone();
                     self.tell(RegistrationState::Waiting { cause });
                     Next::Event
                 }
             };
             if self
-                .woken(&mut lease, &mut events, held, next)
+                .woken(&mut lease, &mut events, &state, next)
                 .await
                 .is_none()
             {
@@ -194,10 +210,10 @@ impl Task {
 
     /// Waits for a reason to look again; `None` when the keeper or the mirror has ended.
     async fn woken(
-        &self,
+        &mut self,
         lease: &mut watch::Receiver<LeaseState>,
         events: &mut mpsc::Receiver<MirrorEvent>,
-        held: Option<LeaseId>,
+        known: &LeaseState,
         next: Next,
     ) -> Option<()> {
         let timer = async {
@@ -209,11 +225,10 @@ impl Task {
         tokio::pin!(timer);
         loop {
             tokio::select! {
-                changed = other_lease(lease, held) => return changed,
+                changed = lease_news(lease, known) => return changed,
                 event = events.recv() => {
                     if self.concerns(&event?) {
-                        let spread = rand::rng().random_range(Duration::ZERO..SPREAD);
-                        tokio::time::sleep(spread).await;
+                        tokio::time::sleep(self.fleet.moment(SPREAD)).await;
                         return Some(());
                     }
                 }
@@ -223,21 +238,35 @@ impl Task {
     }
 
     /// Whether an event means that the record may not be as it should.
-    fn concerns(&self, event: &MirrorEvent) -> bool {
+    fn concerns(&mut self, event: &MirrorEvent) -> bool {
         let MirrorEvent::Changed { changes, .. } = event else {
             return false;
         };
-        changes.iter().filter(|change| *change.key() == self.key).any(|change| match change {
-            Change::Put(entry) => entry.lease != self.leases.back().copied() || !self.is_wanted(&entry.value),
-            Change::Delete { .. } => {
-                tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
-                true
-            }
-        })
+        let mut concerned = false;
+        let key = self.key.clone();
+        for change in changes.iter().filter(|change| *change.key() == key) {
+            concerned |= match change {
+                Change::Put(entry) => {
+                    entry.lease != self.leases.back().copied() || !self.knows(&entry.value)
+                }
+                Change::Delete { .. } => {
+                    tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
+                    true
+                }
+            };
+        }
+        concerned
     }
 
-    fn is_wanted(&self, value: &[u8]) -> bool {
-        self.record.to_json().is_ok_and(|wanted| wanted == value)
+    /// Whether a value under one of our leases is this process's record, as it is or drained. Which
+    /// of them is remembered; any other hand's edit is no drain.
+    fn knows(&mut self, value: &[u8]) -> bool {
+        let drained = drain::is_own_drained(&self.record, value);
+        if self.drained != drained {
+            self.drained = drained;
+            tracing::warn!(key = %self.key, drained, "an operator turned calls away from this instance, or back");
+        }
+        drained || self.record.to_json().is_ok_and(|wanted| wanted == value)
     }
 
     async fn reconcile(&mut self, lease: LeaseId) -> Next {
@@ -253,12 +282,21 @@ impl Task {
     }
 
     async fn attempt(&mut self, lease: LeaseId) -> Result<Next, String> {
-        let value = self.record.to_json().map_err(|error| error.to_string())?;
         let (found, _) = self
             .client
             .get(&self.key)
             .await
             .map_err(|error| error.to_string())?;
+        if let Some(found) = &found
+            && found.lease == Some(lease)
+        {
+            self.knows(&found.value);
+        }
+        let value = match self.drained {
+            true => drain::drained(&self.record).to_json(),
+            false => self.record.to_json(),
+        }
+        .map_err(|error| error.to_string())?;
         let step = decide(&self.record, &value, lease, &self.leases, found.as_ref());
         let revoke = match step {
             Move::Keep => {
@@ -335,14 +373,15 @@ impl Task {
     }
 }
 
-/// Ends when another lease than `held` is held, or none. Each keepalive moves the deadline, which
-/// is no news. `None` when the keeper has ended.
-async fn other_lease(lease: &mut watch::Receiver<LeaseState>, held: Option<LeaseId>) -> Option<()> {
-    lease
-        .wait_for(|state| state.id() != held)
-        .await
-        .ok()
-        .map(drop)
+/// Ends when another lease is held than is known, or none, or none for another reason: after a loss
+/// comes why no new one is granted. Each keepalive moves the deadline, which is no news. `None` when
+/// the keeper has ended.
+async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState) -> Option<()> {
+    let is_news = |state: &LeaseState| match (state, known) {
+        (LeaseState::Lost { cause, .. }, LeaseState::Lost { cause: known, .. }) => cause != known,
+        _ => state.id() != known.id(),
+    };
+    lease.wait_for(is_news).await.ok().map(drop)
 }
 
 #[cfg(test)]
@@ -398,6 +437,12 @@ mod tests {
             check(Some(entry(value.clone(), 0))),
             Move::TakeOver(None),
             "our lease was detached by hand"
+        );
+        let out = drain::drained(&ours).to_json().unwrap();
+        assert_eq!(
+            check(Some(entry(out, 7))),
+            Move::Keep,
+            "drained by an operator"
         );
         let same_place = json(record(1, EARLIER));
         assert_eq!(

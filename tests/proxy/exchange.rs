@@ -98,7 +98,14 @@ pub(crate) async fn exchange(
     orders: watch::Receiver<Orders>,
     listen: impl Fn(&[u8]) + Send + Sync,
 ) {
-    let generation = orders.borrow().generation;
+    let Orders {
+        mode, generation, ..
+    } = *orders.borrow();
+    // Taken in while the listener was about to close: it is of the newest generation, and nothing
+    // would end it.
+    if mode == Mode::Refuse {
+        return;
+    }
     let mut ordered = orders.clone();
     let ended = async move {
         let ended = ordered.wait_for(|orders| orders.generation != generation);

@@ -10,6 +10,7 @@ use super::call::{self, Method};
 use super::link::{Call, Link, MAX_REQUEST, Repeat};
 use super::member::{Connection, Member};
 use crate::error::{Error, Subject, Verdict, judge};
+use crate::figures;
 
 /// How an attempt failed.
 pub(crate) struct Failure {
@@ -74,6 +75,9 @@ impl Link {
                         limit: MAX_REQUEST,
                     },
                 );
+                if matches!(error, Error::NoSpace { .. }) {
+                    figures::no_space();
+                }
                 let verdict = self.auth.consider(verdict, &pass);
                 Err(Failure {
                     error,

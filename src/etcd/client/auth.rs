@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::call::Token;
 use super::link::Link;
 use crate::error::{Error, Verdict};
+use crate::figures;
 use crate::settings::Credentials;
 
 /// What a call carries, and which generation of token that is.
@@ -135,6 +136,9 @@ impl Auth {
                 generation: held.generation,
             }
         };
+        if pass.token.is_some() {
+            figures::authenticated();
+        }
         self.generation.send_replace(pass.generation);
         pass
     }

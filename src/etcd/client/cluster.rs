@@ -116,7 +116,7 @@ impl Client {
         let settings = self.settings();
         let mut failure = None;
         for url in &member.client_urls {
-            let url = advertised(url, settings.tls.is_some());
+            let url = advertised(url, settings.is_secure());
             match Dial::parse(settings, &url) {
                 Ok((name, dial)) => match self.status_of(&name, &dial).await {
                     Ok(status) if member.id == 0 || status.id == member.id => return Ok(status),

@@ -13,6 +13,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tower::ServiceExt;
 use tower::util::BoxCloneService;
 
+use super::secure::Secure;
 use crate::error::{Error, root_cause};
 use crate::settings::{Settings, TlsSettings};
 
@@ -67,6 +68,7 @@ impl std::fmt::Debug for Transport {
 /// How to come by a transport.
 pub(crate) enum Dial {
     Address(Box<Endpoint>),
+    Secure(Box<Secure>),
     Fixed(Transport),
 }
 
@@ -76,7 +78,7 @@ impl Dial {
         let trimmed = endpoint.trim().trim_end_matches('/');
         let wrong = |why: &str| Error::Settings(format!("endpoint {trimmed:?}: {why}"));
         let (secure, address) = match trimmed.split_once("://") {
-            None => (settings.tls.is_some(), trimmed),
+            None => (settings.is_secure(), trimmed),
             Some(("http", address)) => (false, address),
             Some(("https", address)) => (true, address),
             Some(_) => return Err(wrong("the scheme is neither http nor https")),
@@ -103,37 +105,62 @@ impl Dial {
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20);
         if secure {
-            let tls = settings.tls.clone().unwrap_or_default();
-            // A file without a certificate would be taken as trust in nobody: no server could be
-            // reached, and each would seem to be at fault.
-            if tls.ca.as_ref().is_some_and(|ca| !holds_certificate(ca)) {
-                return Err(wrong(
-                    "TLS: the certificate authority's file holds no certificate in PEM",
-                ));
+            let handshake = settings.connect_timeout;
+            if let Some(files) = &settings.tls_files {
+                let secure = Secure::new(dial, files.clone(), handshake);
+                return Ok((trimmed.into(), Self::Secure(Box::new(secure))));
             }
-            dial = dial
-                .tls_config(tls_config(tls, settings.connect_timeout))
-                .map_err(|error| wrong(&format!("TLS: {}", root_cause(&error))))?;
+            let tls = settings.tls.clone().unwrap_or_default();
+            dial =
+                with_tls(dial, tls, handshake).map_err(|cause| wrong(&format!("TLS: {cause}")))?;
         }
         Ok((trimmed.into(), Self::Address(Box::new(dial))))
     }
 
     /// Connects, within the connect timeout. In process there is nothing to connect.
     pub(crate) async fn connect(&self, within: Duration) -> Result<Transport, String> {
+        let connecting = async {
+            let channel = match self {
+                Self::Fixed(transport) => return Ok(transport.clone()),
+                Self::Address(endpoint) => endpoint.connect().await,
+                Self::Secure(secure) => secure.endpoint().await?.connect().await,
+            };
+            channel
+                .map(Transport::new)
+                .map_err(|error| root_cause(&error))
+        };
+        let connected = tokio::time::timeout(within, connecting).await;
+        connected.unwrap_or_else(|_| {
+            Err(format!(
+                "no answer to the connection within {:.1} s",
+                within.as_secs_f64()
+            ))
+        })
+    }
+
+    /// Looks that what it takes to connect can be read; blocks for as long as the disk does.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Fixed(transport) => Ok(transport.clone()),
-            Self::Address(endpoint) => {
-                match tokio::time::timeout(within, endpoint.connect()).await {
-                    Ok(Ok(channel)) => Ok(Transport::new(channel)),
-                    Ok(Err(error)) => Err(root_cause(&error)),
-                    Err(_) => Err(format!(
-                        "no answer to the connection within {:.1} s",
-                        within.as_secs_f64()
-                    )),
-                }
-            }
+            Self::Secure(secure) => secure.check(),
+            Self::Address(_) | Self::Fixed(_) => Ok(()),
         }
     }
+}
+
+/// An endpoint that speaks TLS.
+pub(crate) fn with_tls(
+    endpoint: Endpoint,
+    tls: TlsSettings,
+    handshake: Duration,
+) -> Result<Endpoint, String> {
+    // A file without a certificate would be taken as trust in nobody: no server could be reached,
+    // and each would seem to be at fault.
+    if tls.ca.as_ref().is_some_and(|ca| !holds_certificate(ca)) {
+        return Err("the certificate authority's file holds no certificate in PEM".to_owned());
+    }
+    endpoint
+        .tls_config(tls_config(tls, handshake))
+        .map_err(|error| root_cause(&error))
 }
 
 fn holds_certificate(pem: &[u8]) -> bool {

@@ -22,6 +22,7 @@ use super::member::{Connection, Member, Rank};
 use super::state::{Condition, LinkState, MemberState};
 use crate::backoff::Backoff;
 use crate::error::{Error, Verdict};
+use crate::figures;
 use crate::settings::Settings;
 
 /// etcd's default `--max-request-bytes`.
@@ -144,9 +145,11 @@ impl Link {
     fn prefer(&self, index: usize) {
         self.preferred.store(index, Ordering::Relaxed);
         self.state.send_if_modified(|state| {
-            let changed = state.current != Some(index);
-            state.current = Some(index);
-            changed
+            let before = state.current.replace(index);
+            if before.is_some_and(|before| before != index) {
+                figures::failed_over();
+            }
+            before != Some(index)
         });
     }
 

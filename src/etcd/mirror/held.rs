@@ -14,6 +14,7 @@ use super::History;
 /// hold the same key at the same revision, but hardly with the same lease, history and value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
+    created: Revision,
     modified: Revision,
     print: u64,
 }
@@ -22,9 +23,10 @@ impl Mark {
     fn of(entry: &Entry) -> Self {
         let mut print = DefaultHasher::new();
         let lease = entry.lease.map_or(0, fleet::LeaseId::get);
-        (entry.create_revision.0, entry.version, lease).hash(&mut print);
+        (entry.version, lease).hash(&mut print);
         entry.value.hash(&mut print);
         Self {
+            created: entry.create_revision,
             modified: entry.mod_revision,
             print: print.finish(),
         }
@@ -67,6 +69,14 @@ impl Held {
     /// Whether this very entry was told.
     pub(super) fn knows(&self, entry: &Entry) -> bool {
         self.keys.get(&entry.key) == Some(&Mark::of(entry))
+    }
+
+    /// Whether an entry of the same store, read later, can be what was told or what became of it.
+    pub(super) fn knows_or_knew(&self, entry: &Entry) -> bool {
+        let now = Mark::of(entry);
+        self.keys.get(&entry.key).is_some_and(|then| {
+            *then == now || (then.created == now.created && then.modified < now.modified)
+        })
     }
 
     /// The keys written first and last, by which a store shows that it still is the one we know:
@@ -165,6 +175,16 @@ mod tests {
         for other in [leased, changed, entry("/a", 3), entry("/b", 2)] {
             assert!(!held.knows(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_written_since_is_known_by_its_creation() {
+        let held = Held::of(&[entry("/a", 2)]);
+        let mut later = entry("/a", 9);
+        assert!(held.knows_or_knew(&later) && held.knows_or_knew(&entry("/a", 2)));
+        later.create_revision = Revision(9);
+        assert!(!held.knows_or_knew(&later), "deleted and made anew");
+        assert!(!held.knows_or_knew(&entry("/a", 1)), "from before");
     }
 
     #[test]

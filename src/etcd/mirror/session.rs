@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::client::Client;
 use crate::client::stream::End;
 use crate::error::Error;
+use crate::figures;
 use crate::wire;
 
 /// How much may wait for the other half of its revision; beyond it all is listed again.
@@ -34,23 +35,26 @@ pub(super) struct Track {
 }
 
 pub(super) struct Session {
-    client: Client,
-    options: MirrorOptions,
+    pub(super) client: Client,
+    pub(super) options: MirrorOptions,
     events: mpsc::Sender<MirrorEvent>,
-    tracks: Vec<Track>,
+    pub(super) figures: figures::Watch,
+    pub(super) tracks: Vec<Track>,
     /// The first listing was given.
-    listed: bool,
+    pub(super) listed: bool,
     /// The cluster that was listed.
-    cluster: u64,
+    pub(super) cluster: u64,
     /// The reader was told that its data may be out of date.
     stale: bool,
     /// The next connection has to list, for this reason.
-    relist: Option<Relist>,
+    pub(super) relist: Option<Relist>,
     avoid: Option<usize>,
+    /// The last watch was refused, and a new token was asked for.
+    denied: bool,
 }
 
 /// Why a stretch of mirroring ended.
-enum Stop {
+pub(super) enum Stop {
     /// Nobody reads any more.
     Unread,
     /// To be tried again, after a wait.
@@ -90,12 +94,14 @@ impl Session {
             client,
             options,
             events,
+            figures: figures::Watch::of(scope),
             tracks: tracks.collect(),
             listed: false,
             cluster: 0,
             stale: false,
             relist: None,
             avoid: None,
+            denied: false,
         }
     }
 
@@ -114,6 +120,8 @@ impl Session {
                 Stop::Again => {}
                 Stop::Failed(cause) => {
                     tracing::debug!(scope = %self.scope(), %cause, "mirror interrupted");
+                    self.figures.interrupted();
+                    self.figures.stale();
                     if !self.stale {
                         self.stale = true;
                         if self.give(MirrorEvent::Stale { cause }).await.is_err() {
@@ -130,7 +138,7 @@ impl Session {
         }
     }
 
-    fn scope(&self) -> String {
+    pub(super) fn scope(&self) -> String {
         let prefixes = self.tracks.iter().map(|track| track.prefix.to_string());
         prefixes.collect::<Vec<_>>().join(", ")
     }
@@ -141,7 +149,7 @@ impl Session {
         positions.max().unwrap_or(Revision::ZERO)
     }
 
-    async fn give(&self, event: MirrorEvent) -> Result<(), Stop> {
+    pub(super) async fn give(&self, event: MirrorEvent) -> Result<(), Stop> {
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
 
@@ -157,6 +165,10 @@ impl Session {
             }
             match self.relist {
                 Some(reason) => self.list_again(reason).await,
+                None if resuming => {
+                    self.figures.resumed();
+                    Ok(())
+                }
                 None => Ok(()),
             }
         };
@@ -171,71 +183,6 @@ impl Session {
             Ok(never) => match never {},
             Err(stop) => stop,
         }
-    }
-
-    async fn list(&self) -> Result<(Vec<Vec<fleet::Entry>>, Revision), Error> {
-        let prefixes: Vec<Prefix> = self.tracks.iter().map(|one| one.prefix.clone()).collect();
-        let page = self.options.page;
-        self.client.list_together(&prefixes, page).await
-    }
-
-    async fn list_first(&mut self) -> Result<(), Stop> {
-        let (listed, revision) = self.list().await?;
-        for (track, entries) in self.tracks.iter_mut().zip(&listed) {
-            track.held = Held::of(entries);
-            track.position = revision;
-        }
-        self.listed = true;
-        self.relist = None;
-        let entries = listed.into_iter().flatten().collect();
-        self.give(MirrorEvent::Listed { revision, entries }).await
-    }
-
-    async fn list_again(&mut self, reason: Relist) -> Result<(), Stop> {
-        let (listed, revision) = self.list().await?;
-        let history = self.judge(reason, &listed);
-        let mut changes = Vec::new();
-        for (track, entries) in self.tracks.iter_mut().zip(listed) {
-            changes.extend(track.held.replace(entries, revision, history));
-            track.position = revision;
-        }
-        self.relist = None;
-        if history == History::Another {
-            self.cluster = 0;
-            let certain = reason == Relist::Another;
-            tracing::warn!(scope = %self.scope(), %revision, certain, "etcd was wiped or replaced");
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let changed = MirrorEvent::Changed {
-            revision,
-            changes,
-            history,
-        };
-        self.give(changed).await
-    }
-
-    /// A store whose history is compacted is taken for the one we left by what is left in it.
-    fn judge(&self, reason: Relist, listed: &[Vec<fleet::Entry>]) -> History {
-        let mut both = self.tracks.iter().zip(listed);
-        let held_any = self.tracks.iter().any(|track| track.held.len() > 0);
-        let knows_one =
-            both.any(|(track, entries)| entries.iter().any(|one| track.held.knows(one)));
-        match reason {
-            Relist::Gap => History::Same,
-            Relist::Unsure if !held_any || knows_one => History::Same,
-            Relist::Unsure | Relist::Another => History::Another,
-        }
-    }
-
-    /// Whether the store we come back to is the one we left, seen at our position. A store that
-    /// was wiped and has grown past it again would otherwise be followed as if nothing had been.
-    async fn compare_history(&self) -> Result<Option<Relist>, Stop> {
-        let compared = self.tracks.iter();
-        let compared = compared.map(|track| history::compare(&self.client, track));
-        let reasons = futures::future::try_join_all(compared).await?;
-        Ok(reasons.into_iter().flatten().max())
     }
 
     async fn watch(&mut self, proven: &mut bool) -> Result<std::convert::Infallible, Stop> {
@@ -288,6 +235,7 @@ impl Session {
                 continue;
             }
             *proven = true;
+            self.denied = false;
             self.take(&mut stretch, response).await?;
             stretch.proof.heard(&self.options);
         }
@@ -326,7 +274,9 @@ impl Session {
             self.give_whole(stretch).await?;
         }
         self.avoid = None;
+        self.denied = false;
         self.stale = false;
+        self.figures.fresh();
         self.give(MirrorEvent::Fresh { revision }).await?;
         stretch.proof = Proof::given(&self.options);
         self.settle(stretch).await
@@ -379,6 +329,8 @@ impl Session {
                 history: History::Same,
             };
             self.give(changed).await?;
+            let unread = self.events.max_capacity() - self.events.capacity();
+            self.figures.given(revision, unread);
         }
         Ok(())
     }
@@ -422,6 +374,7 @@ impl Session {
             });
             let untouched = match futures::future::try_join_all(asked).await {
                 Err(Error::Compacted { .. }) => {
+                    self.figures.compacted();
                     self.relist = Some(Relist::Gap);
                     return Err(Stop::Again);
                 }
@@ -456,11 +409,16 @@ impl Session {
 
     fn canceled(&mut self, watching: &Watching, response: &pb::PbWatchResponse) -> Stop {
         if response.compact_revision != 0 {
+            self.figures.compacted();
             self.relist = Some(Relist::Gap);
             return Stop::Again;
         }
-        // etcd gives one reason for a stale token and for a missing right.
-        watching.refuse_pass();
+        // etcd gives one reason for a stale token and for a missing right. A new token is tried
+        // once: each has all streams of the client opened again.
+        if !self.denied {
+            self.denied = true;
+            watching.refuse_pass();
+        }
         let scope = watching
             .place(response)
             .and_then(|place| self.tracks.get(place))

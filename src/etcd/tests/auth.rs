@@ -1,11 +1,13 @@
 //! etcd's own authentication: a token fetched once, renewed when etcd forgets it, streams included.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use etcd::{Client, Credentials, Error, Settings};
 use fleet::LeaseRule;
 use tests::realetcd::RealEtcd;
 
 use crate::observer::Observer;
-use crate::world::{PATIENCE, prefix, put, until};
+use crate::world::{PATIENCE, begun, prefix, put, until};
 
 fn user(etcd: &RealEtcd, name: &str, password: &str) -> Client {
     let mut settings = Settings::new([etcd.endpoint()]);
@@ -121,17 +123,6 @@ async fn a_lease_is_kept_across_a_renewal() {
     assert_eq!(state.borrow().id(), id);
 }
 
-/// How many calls of a method etcd has begun.
-async fn begun(etcd: &RealEtcd, method: &str) -> u64 {
-    let metrics = etcd.http("/metrics").await.unwrap_or_default();
-    metrics
-        .lines()
-        .filter(|line| line.starts_with("grpc_server_started_total"))
-        .filter(|line| line.contains(&format!("grpc_method=\"{method}\"")))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_many_calls_fetches_the_token_and_streams_follow_it() {
     let etcd = guarded().await;
@@ -161,4 +152,132 @@ async fn one_of_many_calls_fetches_the_token_and_streams_follow_it() {
     let written = put(&root, "/a/a", "2", LeaseRule::None).await;
     seen.until_at(written).await;
     assert_eq!(seen.stale, [""; 0]);
+}
+
+/// Tokens that carry the revision of the users' store and an end of their own, as JWTs do.
+async fn guarded_by_jwt(directory: &std::path::Path, ttl: &str) -> RealEtcd {
+    let key = directory.join("key");
+    std::fs::write(&key, "a secret of the members").unwrap();
+    let token = format!(
+        "--auth-token=jwt,sign-method=HS256,priv-key={},ttl={ttl}",
+        key.display()
+    );
+    let etcd = RealEtcd::start_with(&["--bcrypt-cost=4", &token]).await;
+    etcd.turn_auth_on("secret").await;
+    etcd
+}
+
+/// Tokens that end every two seconds, under calls that go on without one failing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_ends_is_renewed_under_the_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = guarded_by_jwt(directory.path(), "2s").await;
+    let root = user(&etcd, "root", "secret");
+    let mut seen = Observer::new(&root, &prefix("/a/"));
+    seen.until_fresh().await;
+    let tokens = begun(&etcd, "Authenticate").await;
+    let mut written = Vec::new();
+    until("three tokens have ended", async || {
+        let value = written.len().to_string();
+        written.push(put(&root, "/a/a", &value, LeaseRule::None).await);
+        begun(&etcd, "Authenticate").await >= tokens + 3
+    })
+    .await;
+    seen.until_at(*written.last().unwrap()).await;
+    let given: Vec<_> = seen.batches.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(given, written);
+    assert_eq!(seen.stale, [""; 0], "a renewal is no loss");
+}
+
+/// A change of any role or user makes every token old that says which users it was made of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_a_role_under_a_watch_and_a_lease_is_survived() {
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = guarded_by_jwt(directory.path(), "10m").await;
+    let root = user(&etcd, "root", "secret");
+    let mut seen = Observer::new(&root, &prefix("/a/"));
+    seen.until_fresh().await;
+    let options = etcd::LeaseOptions::new(std::time::Duration::from_secs(60));
+    let keeper = etcd::LeaseKeeper::spawn(root.clone(), options, etcd::Gate::Open);
+    let mut lease = keeper.state();
+    let held = tokio::time::timeout(PATIENCE, lease.wait_for(|state| state.id().is_some()));
+    let id = held.await.unwrap().unwrap().id();
+    let tokens = begun(&etcd, "Authenticate").await;
+    let mut written = Vec::new();
+    for round in 0..3 {
+        let role = format!("role{round}");
+        etcd.etcdctl(&["--user=root:secret", "role", "add", &role])
+            .await;
+        written.push(put(&root, "/a/a", &role, LeaseRule::None).await);
+        root.get(&"/a/a".into()).await.unwrap();
+    }
+    seen.until_at(*written.last().unwrap()).await;
+    let given: Vec<_> = seen.batches.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(given, written);
+    seen.until_fresh().await;
+    assert!(
+        begun(&etcd, "Authenticate").await >= tokens + 3,
+        "never old"
+    );
+    assert_eq!(lease.borrow().id(), id);
+}
+
+/// etcd's own tokens end some seconds after their last use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_ended_for_want_of_use_is_fetched_anew() {
+    let etcd = RealEtcd::start_with(&["--bcrypt-cost=4", "--auth-token-ttl=1"]).await;
+    etcd.turn_auth_on("secret").await;
+    let root = user(&etcd, "root", "secret");
+    put(&root, "/a/a", "1", LeaseRule::None).await;
+    let tokens = begun(&etcd, "Authenticate").await;
+    // Nothing tells when etcd drops a token that nobody uses: it is left alone for longer and
+    // longer, until the next call costs another one.
+    let mut idle = std::time::Duration::from_secs(1);
+    until("another token", async || {
+        idle *= 2;
+        tokio::time::sleep(idle).await;
+        root.get(&"/a/a".into()).await.unwrap();
+        begun(&etcd, "Authenticate").await > tokens
+    })
+    .await;
+}
+
+/// Authentication is turned on under a client that has a password and needed none so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authentication_may_be_turned_on_while_connected() {
+    let etcd = RealEtcd::start_with(&["--bcrypt-cost=4"]).await;
+    let root = user(&etcd, "root", "secret");
+    let mut seen = Observer::new(&root, &prefix("/a/"));
+    let first = put(&root, "/a/a", "before", LeaseRule::None).await;
+    seen.until_at(first).await;
+    etcd.turn_auth_on("secret").await;
+    let second = put(&root, "/a/a", "after", LeaseRule::None).await;
+    seen.until_at(second).await;
+    let third = put(&root, "/a/a", "again", LeaseRule::None).await;
+    seen.until_at(third).await;
+    seen.until_fresh().await;
+    etcd.turn_auth_off("secret").await;
+    let last = put(&root, "/a/a", "off", LeaseRule::None).await;
+    seen.until_at(last).await;
+    assert_eq!(seen.value("/a/a"), Some("off"));
+}
+
+/// A new token has all streams of the client opened again: a right that is missing must not cost one
+/// for every attempt.
+#[tokio::test]
+async fn a_missing_right_to_watch_costs_one_token_and_no_more() {
+    let (_server, client, [watches, tokens]) = crate::interposer::without_the_right_to_watch();
+    let options = etcd::MirrorOptions {
+        retry_ceiling: std::time::Duration::from_millis(100),
+        ..etcd::MirrorOptions::default()
+    };
+    let mut seen = Observer::with(&client, &prefix("/a/"), options);
+    seen.until("refused", |seen| !seen.stale.is_empty()).await;
+    assert!(
+        seen.stale[0].contains("permission denied"),
+        "{:?}",
+        seen.stale
+    );
+    until("several attempts", async || watches.load(Relaxed) >= 6).await;
+    assert_eq!(tokens.load(Relaxed), 2, "the first, and one to be sure");
 }

@@ -8,7 +8,7 @@ use tests::proxy::Mode;
 use tokio::sync::watch;
 
 use crate::observer::Observer;
-use crate::world::{PATIENCE, World, keys_of, prefix, put, until};
+use crate::world::{PATIENCE, Server, World, begun, keys_of, prefix, put, until};
 
 crate::on_both!(
     a_lease_is_kept_beyond_its_time,
@@ -228,4 +228,43 @@ async fn a_wiped_store_gives_a_new_lease(mut world: World) {
     let id = held(&mut state).await;
     world.wipe().await;
     another(&mut state, id).await;
+}
+
+/// etcd serves a keepalive stream in order, and one slow lease would hold up the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_lease_is_kept_on_one_stream_of_its_own() {
+    let world = World::real().await;
+    let Server::Real(etcd) = &world.server else {
+        unreachable!()
+    };
+    let keepers = [2, 2, 2].map(|seconds| keep(&world, seconds, Gate::Open));
+    for keeper in &keepers {
+        let mut state = keeper.state();
+        held(&mut state).await;
+        let first = deadline(&state);
+        let later = |state: &LeaseState| matches!(state, LeaseState::Held { deadline, .. } if *deadline > first + Duration::from_secs(3));
+        tokio::time::timeout(PATIENCE, state.wait_for(later))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    assert_eq!(begun(etcd, "LeaseKeepAlive").await, 3);
+}
+
+/// A new leader does not know when a lease was last kept alive: each gets its whole time again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_gives_a_lease_its_whole_time_again() {
+    let cluster = tests::realetcd::Cluster::start().await;
+    let client = crate::world::patient(&cluster.endpoints());
+    let lease = client.lease_grant(Duration::from_secs(60)).await.unwrap();
+    let left = async || {
+        let info = client.lease_ttl(lease.id, etcd::LeaseKeys::Omitted).await;
+        info.unwrap().ttl.unwrap()
+    };
+    until("some of it has passed", async || left().await <= 52).await;
+    let leader = cluster.leader().await;
+    cluster.members[leader].kill();
+    cluster.leader_beside(&[leader]).await;
+    until("all of it is left", async || left().await >= 54).await;
+    client.lease_revoke(lease.id).await.unwrap();
 }

@@ -14,6 +14,7 @@ mod auth;
 mod client;
 mod commit;
 mod failover;
+mod figures;
 mod interposer;
 mod lease;
 mod mirror;

@@ -7,7 +7,7 @@ use fleet::{Edit, Revision};
 use tests::proxy::Mode;
 
 use crate::observer::Observer;
-use crate::world::{Server, World, applied, create, prefix, until};
+use crate::world::{Server, World, applied, begun, create, prefix, until};
 
 crate::on_both!(
     a_mirror_lists_and_follows,
@@ -22,6 +22,7 @@ crate::on_both!(
     a_slow_reader_gets_everything,
     a_reader_slower_than_a_proof_is_no_loss,
     a_large_revision_arrives_whole,
+    a_reader_that_stalls_past_a_compaction_gets_the_truth,
     freshness_is_proved_again_and_again,
     a_dropped_mirror_ends,
 );
@@ -269,7 +270,52 @@ async fn a_dropped_mirror_ends(world: World) {
     drop(mirror);
 }
 
-/// How many watches a real etcd serves: each mirror is one.
+/// Whatever waits in buffers when the reader goes on, and whatever was compacted under it.
+async fn a_reader_that_stalls_past_a_compaction_gets_the_truth(world: World) {
+    let options = MirrorOptions {
+        capacity: 1,
+        ..MirrorOptions::default()
+    };
+    let mut seen = Observer::with(&world.client, &prefix(PREFIX), options);
+    seen.until_fresh().await;
+    // More than the stream's window holds.
+    let value = "x".repeat(100_000);
+    for step in 0..100 {
+        world
+            .put(&format!("/m/{}", step % 7), &format!("{step}{value}"))
+            .await;
+    }
+    world.delete("/m/3").await;
+    world.compact().await;
+    let last = world.put("/m/last", "1").await;
+    seen.until_at(last).await;
+    seen.agrees_with(&world.direct, &prefix(PREFIX)).await;
+    assert_eq!(seen.others, 0);
+    let after = world.put("/m/after", "1").await;
+    seen.until_at(after).await;
+}
+
+/// Hundreds of watches starve etcd: a prefix costs one, and the prefixes of a scope share a stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_prefix_is_one_watch_and_each_mirror_one_stream() {
+    let world = World::real().await;
+    let Server::Real(etcd) = &world.server else {
+        unreachable!()
+    };
+    let scope = etcd::Scope::new(prefix("/m/"), [prefix("/n/"), prefix("/m/within/")]);
+    let mut seen = Observer::over(&world.client, scope, MirrorOptions::default());
+    seen.until_fresh().await;
+    let mut other = Observer::new(&world.client, &prefix("/o/"));
+    other.until_fresh().await;
+    for key in ["/m/a", "/n/a", "/m/within/a"] {
+        let written = world.put(key, "1").await;
+        seen.until_at(written).await;
+    }
+    assert_eq!(watchers(etcd).await, 3);
+    assert_eq!(begun(etcd, "Watch").await, 2);
+}
+
+/// How many watches a real etcd serves: each prefix is one.
 async fn watchers(etcd: &tests::realetcd::RealEtcd) -> u64 {
     let metrics = etcd.http("/metrics").await.unwrap_or_default();
     metrics

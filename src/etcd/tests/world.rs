@@ -94,6 +94,11 @@ impl World {
                 *server = Some(lite(*address).await);
             }
         }
+        // An attempt to connect that began while nobody listened may still be under way.
+        until("the new store answers", async || {
+            self.direct.get(&Key::from("/")).await.is_ok()
+        })
+        .await;
     }
 
     pub(crate) async fn put(&self, key: &str, value: &str) -> Revision {
@@ -158,4 +163,15 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "never came about: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How many calls of a method etcd has begun.
+pub(crate) async fn begun(etcd: &RealEtcd, method: &str) -> u64 {
+    let metrics = etcd.http("/metrics").await.unwrap_or_default();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_started_total"))
+        .filter(|line| line.contains(&format!("grpc_method=\"{method}\"")))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }

@@ -1,20 +1,26 @@
-//! Who runs what, for many keys at once: what instances say is put in order once, and each key is
-//! counted without asking them one by one. It agrees with [`super::rollout`].
+//! Who runs what, for many keys at once: instances that say the same are counted together, so that a
+//! key is not asked of each of them. It agrees with [`super::rollout`].
 
-use crate::config::Scope;
+use std::collections::HashMap;
+
+use super::{Answer, answer};
 use crate::kv::Revision;
-use crate::safe::escape;
 use crate::service::{Format, Instance, InstanceId};
-use crate::status::{Applied, StatusRecord};
+use crate::status::StatusRecord;
 
-/// What the instances of a scope say of its keys.
+/// What the instances of a scope say.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     total: usize,
-    /// The revisions that instances run, in order: of those that refused and override nothing.
-    runs: Vec<i64>,
-    /// The others, asked key by key.
-    special: Vec<(InstanceId, StatusRecord)>,
+    groups: Vec<Group>,
+}
+
+/// Instances that say the same of their config.
+#[derive(Debug, Clone)]
+struct Group {
+    said: StatusRecord,
+    first: InstanceId,
+    count: usize,
 }
 
 /// How many run a key's value.
@@ -24,102 +30,129 @@ pub struct Count {
     pub applied: usize,
     /// All that read it, also those that do not say.
     pub total: usize,
-    /// One that refused it, and why.
-    pub refused: Option<(InstanceId, String)>,
+    /// One that does not run it by its own word, refusals first, and what it says.
+    pub otherwise: Option<(InstanceId, Answer)>,
 }
 
 impl Tally {
-    /// Hears what instances say of the keys of a scope.
+    /// Hears what instances say.
     #[must_use]
     pub fn of<'a>(
-        scope: &Scope,
         instances: impl IntoIterator<Item = &'a Instance>,
         mut status: impl FnMut(&Instance) -> Option<&'a StatusRecord>,
     ) -> Self {
-        let scope = scope.to_string();
         let mut tally = Self::default();
+        // What differs in numbers is told apart without looking further.
+        let mut places: HashMap<_, Vec<usize>> = HashMap::new();
         for instance in instances {
             tally.total += 1;
-            let Some(record) = status(instance).filter(|_| instance.format == Format::Native)
-            else {
-                continue;
-            };
-            if record.rejected.is_empty() && record.overridden.is_empty() {
-                tally.runs.push(record.taken_of(&scope));
-            } else {
-                let special = (instance.record.id.clone(), record.clone());
-                tally.special.push(special);
+            let said = status(instance).filter(|_| instance.format == Format::Native);
+            let Some(said) = said else { continue };
+            let taken = (said.taken_of("global"), said.taken_of(""), said.canary);
+            let places = places.entry((said.revision, taken)).or_default();
+            let same = |at: &&usize| says_the_same(&tally.groups[**at].said, said);
+            match places.iter().find(same).copied() {
+                Some(at) => tally.groups[at].count += 1,
+                None => {
+                    places.push(tally.groups.len());
+                    tally.groups.push(Group {
+                        said: said.clone(),
+                        first: instance.record.id.clone(),
+                        count: 1,
+                    });
+                }
             }
         }
-        tally.runs.sort_unstable();
         tally
     }
 
-    /// How many run what this revision wrote to a key, named `order/timeout.write`; `None` where
+    /// How many run what this revision made of a key, named `order/timeout.write`; `None` where
     /// nobody says what it runs.
     #[must_use]
     pub fn count(&self, key: &str, revision: Revision) -> Option<Count> {
-        if self.runs.is_empty() && self.special.is_empty() {
+        if self.groups.is_empty() {
             return None;
         }
-        let behind = self.runs.partition_point(|runs| *runs < revision.0);
         let mut count = Count {
-            applied: self.runs.len() - behind,
+            applied: 0,
             total: self.total,
-            refused: None,
+            otherwise: None,
         };
-        for (instance, record) in &self.special {
-            match record.applied(key, revision.0) {
-                Applied::Yes => count.applied += 1,
-                Applied::Refused(why) => {
-                    count
-                        .refused
-                        .get_or_insert_with(|| (instance.clone(), escape(&why.error).into_owned()));
-                }
-                Applied::NotYet | Applied::Overridden(_) => {}
+        for group in &self.groups {
+            let answer = answer(&group.said, std::iter::once((key, revision.0)));
+            if answer == Answer::Applied {
+                count.applied += group.count;
+                continue;
+            }
+            let known = count.otherwise.as_ref();
+            if known.is_none_or(|(_, known)| weight(&answer) > weight(known)) {
+                count.otherwise = Some((group.first.clone(), answer));
             }
         }
         Some(count)
     }
 }
 
+fn says_the_same(one: &StatusRecord, other: &StatusRecord) -> bool {
+    (&one.rejected, &one.overridden, &one.liveness)
+        == (&other.rejected, &other.overridden, &other.liveness)
+        && one.watch.stale == other.watch.stale
+}
+
+fn weight(answer: &Answer) -> u8 {
+    match answer {
+        Answer::Applied => 0,
+        Answer::Silent => 1,
+        Answer::Waiting { .. } => 2,
+        Answer::Overridden { .. } => 3,
+        Answer::Refused { .. } => 4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
 
     use super::super::tests::{instance, status};
     use super::*;
     use crate::config::ConfigKey;
+    use crate::status::Overridden;
 
     proptest! {
         #[test]
         fn a_tally_counts_as_a_rollout_does(
-            fleet in prop::collection::btree_map("o-[a-h]", prop::option::of((805i64..815, prop::option::of(805i64..815))), 1..8),
-            revision in 805i64..815,
+            fleet in prop::collection::btree_map(
+                "o-[a-h]",
+                prop::option::of((810i64..814, prop::option::of(810i64..814), any::<bool>())),
+                1..8,
+            ),
+            revision in 810i64..814,
         ) {
             let key = "order/timeout.write";
-            let name = ConfigKey::parse(key).unwrap();
             let records: BTreeMap<_, _> = fleet
                 .iter()
                 .filter_map(|(id, said)| {
-                    let (runs, refused) = (*said)?;
+                    let (runs, refused, own) = (*said)?;
                     let refused: Vec<_> = refused.map(|of| (key, of)).into_iter().collect();
-                    Some((id.as_str(), status(runs, &refused)))
+                    let mut said = status(runs, &refused);
+                    said.overridden = own.then(|| Overridden { path: "timeout".into(), variable: None }).into_iter().collect();
+                    Some((id.as_str(), said))
                 })
                 .collect();
             let instances: Vec<_> = fleet.keys().map(|id| instance(id)).collect();
             let said = |instance: &Instance| records.get(instance.record.id.as_str());
-            let found = Tally::of(&name.scope, &instances, said).count(key, Revision(revision));
-            let asked = [(name, Revision(revision))];
-            let wanted = super::super::rollout(&asked, &instances, said);
+            let found = Tally::of(&instances, said).count(key, Revision(revision));
+            let changes = [(ConfigKey::parse(key).unwrap(), Revision(revision))];
+            let wanted = super::super::rollout(&changes, &instances, said);
             match found {
-                None => prop_assert_eq!(wanted.applied(), 0),
+                None => prop_assert!(records.is_empty()),
                 Some(count) => {
                     prop_assert_eq!(count.applied, wanted.applied());
                     prop_assert_eq!(count.total, wanted.instances.len());
-                    prop_assert_eq!(count.refused.is_some(), wanted.refused().next().is_some());
+                    let refused = matches!(count.otherwise, Some((_, Answer::Refused { .. })));
+                    prop_assert_eq!(refused, wanted.refused().next().is_some());
                 }
             }
         }

@@ -20,6 +20,10 @@ pub enum Scope {
     ConfigKeys,
     /// A config value being edited.
     ConfigValue,
+    /// The pending changes, read before they are saved, with the message being typed.
+    Review,
+    /// What changed the config.
+    History,
     /// A save that met someone else's change.
     Conflict,
     /// Methods.
@@ -96,7 +100,7 @@ pub struct Spec {
 
 actions! {
     // Name = palette name, footer title, footer place, scopes, keys, help.
-    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, Leases, Events, Keys], ["enter", "right"], "Go into what is under the cursor.";
+    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, History, Leases, Events, Keys], ["enter", "right"], "Go into what is under the cursor.";
     EditValue = "edit-value", "edit", 1, [ConfigKeys], ["enter", "i"], "Edit the value under the cursor; nothing is written before the save.";
     OpenMethod = "open-method", "edit request", 1, [Methods], ["enter", "right"], "Unfold a service, or edit the request of a method.";
     Back = "back", "back", 90, [Global, List, Reader], ["esc", "left"], "Go back, drop a filter, close what is open.";
@@ -106,20 +110,39 @@ actions! {
     ProbeNow = "probe-now", "probe", 14, [Services], ["p"], "Ask the health and the lease of what is shown, now.";
     Deregister = "deregister", "deregister", 13, [Instances], ["x"], "Delete the record of this instance, or of the marked ones, after asking.";
     RawRecord = "raw-record", "raw", 15, [Instances, Leases], ["v"], "Show the record as it stands in etcd.";
-    Save = "save", "save", 2, [ConfigKeys], ["ctrl-s"], "Save all pending changes in one guarded transaction.";
+    Save = "save", "save", 2, [ConfigKeys], ["ctrl-s"], "Read all pending changes, then save them in one guarded transaction.";
     NewKey = "new-key", "new", 3, [ConfigKeys], ["n"], "Add a key to this service.";
     Unset = "unset", "unset", 4, [ConfigKeys], ["x", "delete"], "Take the key away with the next save; the layer below shows through.";
-    Discard = "discard", "discard", 5, [ConfigKeys], ["u"], "Drop the pending change of this key.";
+    Discard = "discard", "undo", 5, [ConfigKeys], ["u"], "Drop the pending change of this key; after a save, take the save back.";
     Message = "message", "message", 6, [ConfigKeys], ["m"], "Say why: the message of the next save.";
     EditOutside = "edit-outside", "$EDITOR", 6, [ConfigKeys, ConfigValue, Request], ["ctrl-e"], "Edit the text in $VISUAL or $EDITOR.";
     Reveal = "reveal", "reveal", 7, [ConfigKeys], ["r"], "Show or mask values that look like secrets.";
     AcceptValue = "accept-value", "keep as pending", 1, [ConfigValue], ["enter", "ctrl-s"], "Check the value and keep it as a pending change.";
     BreakLine = "break-line", "new line", 2, [ConfigValue], ["alt-enter", "ctrl-j"], "Start a new line in the value.";
     LeaveValue = "leave-value", "cancel", 3, [ConfigValue], ["esc"], "Leave the value as it was.";
+    Complete = "complete", "complete", 4, [ConfigValue, Prompt], ["tab"], "Complete what is typed: a value the key may have, the name of a key or an instance.";
+    Commit = "commit", "save", 1, [Review], ["ctrl-s", "enter"], "Write the changes in one guarded transaction, with the message typed here.";
+    SideBySide = "side-by-side", "side by side", 2, [Review], ["tab"], "Lay what goes and what comes beside each other, or one above the other.";
+    TryOnSome = "try-on-some", "canary", 3, [Review], ["ctrl-t"], "Give the changes to chosen instances first.";
+    RevealReview = "reveal-review", "reveal", 4, [Review], ["ctrl-r"], "Show or mask values that look like secrets.";
+    LeaveReview = "leave-review", "back (drafts are kept)", 5, [Review], ["esc"], "Go back to the keys; changes and message are kept.";
+    ReviewDown = "review-down", "down", NEVER, [Review], ["down"], "One row down.";
+    ReviewUp = "review-up", "up", NEVER, [Review], ["up"], "One row up.";
+    ReviewPageDown = "review-page-down", "page down", NEVER, [Review], ["pagedown"], "A page down.";
+    ReviewPageUp = "review-page-up", "page up", NEVER, [Review], ["pageup"], "A page up.";
+    KeyHistory = "key-history", "history", 8, [ConfigKeys], ["h"], "What changed this key, when, by whom and why.";
+    ScopeHistory = "service-history", "history", 9, [ConfigKeys, ConfigScopes], ["H"], "What changed the config of this service.";
+    Explain = "explain", "why", 10, [ConfigKeys], ["w"], "Why this key has its value: every layer, who wrote it, what each instance runs.";
+    GoBackTo = "go-back-to", "back to here", 1, [History], ["b"], "Take back everything after this change: it becomes pending, to be read before it is saved.";
+    TakeBack = "take-back", "take back this one", 2, [History], ["o"], "Take back this change alone: it becomes pending, to be read before it is saved.";
+    Promote = "promote", "promote", 30, [ConfigKeys], ["P"], "Give the canary of this service to all its instances, after asking.";
+    AbortCanary = "abort-canary", "abort canary", 31, [ConfigKeys], ["A"], "End the canary of this service, after asking.";
+    WatchCanary = "watch-canary", "watch canary", 32, [ConfigKeys], ["W"], "Promote the canary by itself after a quiet minute, abort it at the first trouble; again: leave it.";
     TakeTheirs = "take-theirs", "take theirs", 1, [Conflict], ["t"], "For this key, take what the other one wrote.";
     TakeMine = "take-mine", "take mine", 2, [Conflict], ["m"], "For this key, write mine on top of theirs.";
-    Resolve = "resolve", "save again", 3, [Conflict], ["ctrl-s"], "Save again, guarded by what stands there now.";
-    LeaveConflict = "leave-conflict", "back to the draft", 4, [Conflict], ["esc"], "Keep the draft and write nothing.";
+    TakeBoth = "take-both", "keep both", 3, [Conflict], ["b"], "For this key, write both changes, where they are of different members of one mapping.";
+    Resolve = "resolve", "save again", 4, [Conflict], ["ctrl-s"], "Save again, guarded by what stands there now.";
+    LeaveConflict = "leave-conflict", "back to the draft", 5, [Conflict], ["esc"], "Keep the draft and write nothing.";
     Send = "send", "send", 2, [Methods, Request, Response], ["ctrl-enter", "alt-enter", "f5", "ctrl-j"], "Send the request.";
     SendShort = "send-now", "send", NEVER, [Methods, Response], ["s"], "Send the request as it is.";
     CancelCall = "cancel-call", "cancel call", 3, [Methods, Request, Response], ["ctrl-x"], "End the call that is running.";
@@ -161,7 +184,7 @@ actions! {
     Redraw = "redraw", "redraw", NEVER, [Global], ["ctrl-l"], "Draw the whole screen anew.";
     Suspend = "suspend", "suspend", NEVER, [Global, Filter, Palette, Question, Prompt], ["ctrl-z"], "Go to the background; fg comes back.";
     Quit = "quit", "quit", 98, [Global], ["q", "ctrl-c"], "End the console.";
-    Interrupt = "interrupt", "cancel", NEVER, [ConfigValue, Request, Filter, Palette, Question, Prompt], ["ctrl-c"], "Leave what is being typed.";
+    Interrupt = "interrupt", "cancel", NEVER, [ConfigValue, Review, Request, Filter, Palette, Question, Prompt], ["ctrl-c"], "Leave what is being typed.";
     KeepFilter = "keep-filter", "keep", 1, [Filter], ["enter", "down"], "Keep the filter and go back to the list.";
     DropFilter = "drop-filter", "drop", 2, [Filter], ["esc"], "Drop the filter.";
     PaletteRun = "palette-run", "run", 1, [Palette], ["enter"], "Run the entry.";
@@ -195,7 +218,12 @@ impl Scope {
     pub fn is_text(self) -> bool {
         matches!(
             self,
-            Self::ConfigValue | Self::Request | Self::Filter | Self::Palette | Self::Prompt
+            Self::ConfigValue
+                | Self::Review
+                | Self::Request
+                | Self::Filter
+                | Self::Palette
+                | Self::Prompt
         )
     }
 }

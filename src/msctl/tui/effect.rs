@@ -2,11 +2,16 @@
 //! that does it. An effect carries all it needs: it never sees state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use fleet::{Instance, Key, LeaseId, Plan, Revision, ServiceName};
+use fleet::config::canary::Standing;
+use fleet::config::{ConfigKey, Scope};
+use fleet::release::Action;
+use fleet::{Instance, InstanceId, Key, LeaseId, Plan, Revision, ServiceName};
 
 use super::event::Deed;
 use super::state::calls::Method;
+use crate::change::rollback::Target;
 
 pub mod run;
 
@@ -51,10 +56,39 @@ pub enum Effect {
         id: u64,
         /// What to write.
         plan: Plan,
+        /// What kind of change, for its record.
+        action: Action,
         /// Why.
         message: String,
         /// The newest revision that was seen: orders the record among the others.
         revision: Revision,
+    },
+    /// Watch a canary until it is plain what becomes of it.
+    WatchCanary {
+        /// Which.
+        standing: Box<Standing>,
+        /// How long it has to be without trouble.
+        quiet: Duration,
+        /// Instances that could not be reached before.
+        unreached: Vec<InstanceId>,
+    },
+    /// Watch no canary any longer.
+    LeaveCanary,
+    /// Read what changed a scope's config, or one key of it.
+    ReadHistory {
+        /// Whose.
+        scope: Scope,
+        /// Only of this key.
+        only: Option<ConfigKey>,
+    },
+    /// Read who wrote what stands in these scopes.
+    ReadRecords(Vec<Scope>),
+    /// Find the way back.
+    FindWayBack {
+        /// Whose.
+        scope: Scope,
+        /// How far.
+        target: Target,
     },
     /// Write anything else.
     Commit {

@@ -4,11 +4,17 @@
 
 use std::time::Duration;
 
+use fleet::config::canary::Standing;
+use fleet::config::{ConfigKey, Scope};
+use fleet::release::Recorded;
+use fleet::release::timeline::Happening;
+use fleet::rollout::Verdict;
 use fleet::{Change, Entry, Health, Key as EtcdKey, LeaseId, Outcome, Revision, ServiceName};
 use jiff::Timestamp;
 
 use super::key::{Key, Mouse};
 use super::state::calls::{Method, Progress};
+use super::state::config::past::WayBack;
 
 /// Time as the console knows it, handed in with every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +206,14 @@ pub enum Reply {
     Raw(EtcdKey, Result<Option<Entry>, String>),
     /// What came of a write.
     Written(Deed, Result<Outcome, String>),
+    /// What becomes of a canary that was watched.
+    Judged(Box<Standing>, Result<Verdict, String>),
+    /// What changed a scope's config, or one key of it, the newest first.
+    History(Scope, Option<ConfigKey>, Result<Vec<Happening>, String>),
+    /// Who wrote what stands in these scopes, by revision.
+    Records(Vec<Scope>, Result<Vec<Recorded>, String>),
+    /// A way back that was found.
+    WayBack(Scope, Result<WayBack, String>),
     /// What came of a lease's revocation.
     Revoked(LeaseId, Result<(), String>),
     /// A service's methods.

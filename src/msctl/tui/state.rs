@@ -109,6 +109,8 @@ impl View {
 pub struct Context {
     /// Its name.
     pub name: String,
+    /// Who changes it, for the history.
+    pub author: String,
     /// Where its keys lie.
     pub prefixes: Prefixes,
     /// Whether writes are possible.
@@ -323,6 +325,8 @@ impl State {
                 config::Pane::Scopes => &[S::ConfigScopes, S::List, S::Global],
                 config::Pane::Keys => &[S::ConfigKeys, S::List, S::Global],
                 config::Pane::Value => &[S::ConfigValue],
+                config::Pane::Review => &[S::Review],
+                config::Pane::History => &[S::History, S::List, S::Global],
                 config::Pane::Conflict => &[S::Conflict, S::Reader, S::Global],
             },
             View::Calls => match self.calls.pane {

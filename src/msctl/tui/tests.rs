@@ -39,6 +39,7 @@ pub(super) fn at(seconds: u64) -> Now {
 pub(super) fn blank(width: u16, height: u16) -> State {
     let context = Context {
         name: "demo".into(),
+        author: "tester".into(),
         prefixes: fleet::Prefixes::default(),
         access: Access::ReadWrite,
         stage: Stage::Ordinary,
@@ -228,6 +229,7 @@ pub(super) fn press(state: &mut State, keys: &str) -> Vec<Effect> {
                 | Effect::AskCluster
                 | Effect::ListLeases
                 | Effect::ListKeys
+                | Effect::ReadRecords(_)
         )
     });
     effects

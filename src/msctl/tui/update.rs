@@ -15,8 +15,10 @@ mod act;
 mod feed;
 mod mouse;
 mod palette;
+mod past;
 pub mod poll;
 mod reply;
+mod save;
 mod write;
 
 /// Takes an event in.
@@ -133,7 +135,7 @@ fn typed(state: &mut State) {
 }
 
 /// Runs something on the text that has the focus.
-fn with_editor<T>(
+pub(super) fn with_editor<T>(
     state: &mut State,
     run: impl FnOnce(&mut super::state::editor::Editor) -> T,
 ) -> Option<T> {
@@ -147,6 +149,8 @@ fn with_editor<T>(
                 editor
             } else if state.view == View::Config && state.config.pane == config::Pane::Value {
                 &mut state.config.editing.as_mut()?.editor
+            } else if state.view == View::Config && state.config.pane == config::Pane::Review {
+                &mut state.config.review.as_mut()?.message
             } else if state.view == View::Calls && state.calls.pane == calls::Pane::Request {
                 state.calls.request_mut()?
             } else {
@@ -168,6 +172,9 @@ pub(super) fn filter_text(state: &State) -> Option<&str> {
         View::Config if state.config.pane == config::Pane::Scopes => {
             state.config.scopes.filter_text()
         }
+        View::Config if state.config.pane == config::Pane::History => {
+            state.config.history.as_ref()?.list.filter_text()
+        }
         View::Config => state.config.keys.filter_text(),
         View::Calls => state.calls.tree.filter_text(),
         View::Leases => state.leases.list.filter_text(),
@@ -187,6 +194,11 @@ fn set_filter(state: &mut State, text: &str) {
         View::Services => state.services.instances.set_filter(text),
         View::Config if state.config.pane == config::Pane::Scopes => {
             state.config.scopes.set_filter(text);
+        }
+        View::Config if state.config.pane == config::Pane::History => {
+            if let Some(history) = &mut state.config.history {
+                history.list.set_filter(text);
+            }
         }
         View::Config => state.config.keys.set_filter(text),
         View::Calls => state.calls.tree.set_filter(text),

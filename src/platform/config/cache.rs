@@ -94,7 +94,8 @@ pub(super) fn load(path: &Path, service: &str) -> Result<Vec<Cached>, String> {
     Ok(file.keys)
 }
 
-/// Writes a cache; after a crash at any moment the old file or the new one is there, whole.
+/// Writes a cache, unless it says so already: what costs is to have it on disk for certain. After
+/// a crash at any moment the old file or the new one is there, whole.
 ///
 /// # Errors
 /// The I/O error.
@@ -106,6 +107,9 @@ pub(super) fn store(path: &Path, service: &str, keys: Vec<Cached>) -> io::Result
         keys,
     };
     let bytes = serde_json::to_vec_pretty(&file).map_err(io::Error::other)?;
+    if std::fs::read(path).is_ok_and(|now| now == bytes) {
+        return Ok(());
+    }
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -121,7 +125,8 @@ pub(super) fn store(path: &Path, service: &str, keys: Vec<Cached>) -> io::Result
 
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
+    // No two processes of two containers that share the folder, nor two of one process.
+    name.push(format!(".{}", uuid::Uuid::new_v4()));
     path.with_file_name(name)
 }
 
@@ -177,6 +182,27 @@ mod tests {
         assert_eq!(load(&path, "order").unwrap(), keys());
         let left = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(left, 1, "nothing is left beside it");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_it_says_already_is_not_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("order.json");
+        store(&path, "order", keys()).unwrap();
+        // Whoever writes puts another file in its place.
+        let opened = std::fs::File::open(&path).unwrap();
+        let is_same = || same_file(&opened, &path);
+        store(&path, "order", keys()).unwrap();
+        assert!(is_same());
+        store(&path, "order", Vec::new()).unwrap();
+        assert!(!is_same());
+    }
+
+    #[cfg(unix)]
+    fn same_file(opened: &std::fs::File, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        opened.metadata().unwrap().ino() == std::fs::metadata(path).unwrap().ino()
     }
 
     #[test]

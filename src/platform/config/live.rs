@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fleet::config::value;
+use metrics::counter;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
@@ -94,6 +96,7 @@ impl<T: ConfigValue> Live<T> {
     }
 
     /// Calls `act` with each new value, from a task of its own, until the subscription is dropped.
+    /// A call that panics is logged and counted, and the next value is called for all the same.
     /// Must be called within a tokio runtime.
     pub fn on_change(
         &self,
@@ -103,9 +106,16 @@ impl<T: ConfigValue> Live<T> {
         let inner = Arc::downgrade(&self.0);
         Subscription(AbortOnDropHandle::new(tokio::spawn(async move {
             while changed.changed().await.is_ok() {
-                match inner.upgrade() {
-                    Some(inner) => act(inner.cell.get()),
-                    None => return,
+                let Some(inner) = inner.upgrade() else {
+                    return;
+                };
+                let called = guarded(|| {
+                    act(inner.cell.get());
+                    Ok(())
+                });
+                if let Err(cause) = called {
+                    counter!("platform_config_panics_total").increment(1);
+                    tracing::error!(key = %inner.path, %cause, "a callback for a config value failed");
                 }
             }
         })))
@@ -138,13 +148,23 @@ impl<T: ConfigValue> Changes<T> {
 pub struct Subscription(AbortOnDropHandle<()>);
 
 impl Subscription {
-    /// Whether calls still come: a callback that panicked gets none.
+    /// Whether calls still come: not when the last handle is gone.
     pub fn is_active(&self) -> bool {
         !self.0.is_finished()
     }
 }
 
-/// What the config's state asks and tells of a path somebody uses.
+/// Runs code of the service's own, whose panic must not end the loop that it runs in.
+///
+/// # Errors
+/// Its own, or that it panicked. What it said then may quote the value and is left out.
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What a panic leaves half done is the service's own; of ours nothing is touched meanwhile.
+    std::panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err("the service's own code for it panicked".into()))
+}
+
+/// What the config's state asks and tells of a path somebody uses. Must not panic.
 pub(super) trait Watcher: Send + Sync {
     /// Whether the value may be published.
     fn check(&self, value: &Value) -> Result<(), String>;
@@ -158,25 +178,36 @@ pub(super) trait Watcher: Send + Sync {
 
 struct LiveWatcher<T: ConfigValue>(Weak<Inner<T>>);
 
+impl<T: ConfigValue> LiveWatcher<T> {
+    fn set(&self, value: impl FnOnce(&Inner<T>) -> Option<T>) {
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        let set = guarded(|| {
+            if let Some(value) = value(&inner) {
+                inner.cell.set(value);
+                inner.changed.send_replace(());
+            }
+            Ok(())
+        });
+        if let Err(cause) = set {
+            counter!("platform_config_panics_total").increment(1);
+            tracing::error!(key = %inner.path, %cause, "a config value is not handed on");
+        }
+    }
+}
+
 impl<T: ConfigValue> Watcher for LiveWatcher<T> {
     fn check(&self, value: &Value) -> Result<(), String> {
-        T::read(value).map(drop)
+        guarded(|| T::read(value).map(drop))
     }
 
     fn publish(&self, value: &Value) {
-        if let (Some(inner), Ok(value)) = (self.0.upgrade(), T::read(value)) {
-            inner.cell.set(value);
-            inner.changed.send_replace(());
-        }
+        self.set(|_| T::read(value).ok());
     }
 
     fn missing(&self) {
-        if let Some(inner) = self.0.upgrade()
-            && let Some(default) = inner.default.clone()
-        {
-            inner.cell.set(default);
-            inner.changed.send_replace(());
-        }
+        self.set(|inner| inner.default.clone());
     }
 
     fn alive(&self) -> bool {
@@ -448,6 +479,21 @@ mod tests {
         assert_eq!(told.recv().await, Some(2));
         drop(subscription);
         assert_eq!(told.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_callback_that_panics_is_called_again_for_the_next_value() {
+        let live = Live::new("a".into(), 1u64, None);
+        let (tell, mut told) = tokio::sync::mpsc::channel(8);
+        let subscription = live.on_change(move |value| {
+            assert!(tell.try_send(value).is_ok());
+            assert_ne!(value, 2, "the service's own fault");
+        });
+        for value in ["2", "3"] {
+            live.watcher().publish(&yaml(value));
+            assert_eq!(told.recv().await, yaml(value).as_u64());
+        }
+        assert!(subscription.is_active());
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use super::live::{ConfigValue, Size};
 pub struct Snapshot {
     leaves: HashMap<Arc<str>, Arc<Leaf>, BuildHasherDefault<PathHasher>>,
     effective: Effective,
+    /// Of the state that it shows.
+    version: u64,
 }
 
 /// Eight bytes at a time: half of a read by name would else be spent on hashing against attackers,
@@ -83,7 +85,7 @@ impl Leaf {
 
 impl Snapshot {
     /// The snapshot after this one; leaves that stayed are shared.
-    pub(super) fn next(&self, effective: &Effective) -> Snapshot {
+    pub(super) fn next(&self, effective: &Effective, version: u64) -> Snapshot {
         let leaves = effective
             .leaves()
             .map(|(path, resolved)| {
@@ -101,7 +103,13 @@ impl Snapshot {
         Snapshot {
             leaves,
             effective: effective.clone(),
+            version,
         }
+    }
+
+    /// The version of the state that it shows.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn leaf(&self, path: &str) -> Option<&Arc<Leaf>> {

@@ -1,18 +1,20 @@
-//! The rules of live config, pure: a step of edits to one layer is taken in as a whole, except for
-//! the keys whose values somebody cannot read. Those keep their last good value and are reported.
-//! The invariant: whatever is published passed the check of everyone who uses it.
+//! The rules of live config, pure: a step of edits is taken in as a whole, except for the keys whose
+//! values somebody cannot read. Those keep their last good value and are reported. The invariant:
+//! whatever is told passed the check of everyone who uses it. What a step costs depends on what it
+//! changes, not on how much there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use fleet::Revision;
-use fleet::config::secret::is_secret;
 use fleet::config::value::ValueError;
 use fleet::config::{Effective, Layer, Layers, Origin, Resolved};
 use fleet::status::{Overridden, Rejected};
 use serde_yaml::Value;
 
 use super::live::Watcher;
+use super::secrets::Secrets;
 
 /// What one key becomes.
 #[derive(Debug, Clone)]
@@ -25,8 +27,11 @@ pub(super) enum Edit {
     Hide,
 }
 
-/// A refused key: which layer, which path.
-type Refused = (Layer, Arc<str>);
+/// What becomes of keys, each in its layer.
+pub(super) type Edits = Vec<(Layer, Arc<str>, Edit)>;
+
+/// A key in its layer.
+type Place = (Layer, Arc<str>);
 
 /// See the module.
 #[derive(Default)]
@@ -34,14 +39,21 @@ pub(super) struct State {
     /// The accepted values.
     layers: Layers,
     effective: Effective,
-    rejected: BTreeMap<Refused, Rejected>,
+    rejected: BTreeMap<Place, Rejected>,
+    /// The whole file, where it cannot be read.
+    rejected_file: Option<Rejected>,
     watched: BTreeMap<Arc<str>, Vec<Watched>>,
+    /// The paths whose users have not been told yet.
+    untold: BTreeSet<Arc<str>>,
+    /// Another one each time that something was told.
+    version: u64,
     service: Arc<str>,
+    secrets: Secrets,
 }
 
 struct Watched {
     watcher: Box<dyn Watcher>,
-    /// What was published last.
+    /// What was told last.
     last: Option<Value>,
 }
 
@@ -53,9 +65,10 @@ pub(super) struct Step {
 }
 
 impl State {
-    pub(super) fn new(service: &str) -> State {
+    pub(super) fn new(service: &str, secrets: Secrets) -> State {
         State {
             service: service.into(),
+            secrets,
             ..State::default()
         }
     }
@@ -65,6 +78,11 @@ impl State {
         &self.effective
     }
 
+    /// Which state of the values in force this is.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The accepted values of all layers.
     pub(super) fn layers(&self) -> &Layers {
         &self.layers
@@ -72,7 +90,8 @@ impl State {
 
     /// What is refused now.
     pub(super) fn rejected(&self) -> Vec<Rejected> {
-        self.rejected.values().cloned().collect()
+        let keys = self.rejected.values();
+        keys.chain(&self.rejected_file).cloned().collect()
     }
 
     /// The paths that something above etcd's ordinary values gives, or takes away.
@@ -102,40 +121,56 @@ impl State {
             .filter_map(of_layer)
     }
 
-    /// Takes in edits of one layer as one step.
+    /// The file as a whole is refused, or no longer.
+    pub(super) fn refuse_file(&mut self, rejected: Option<Rejected>) {
+        self.rejected_file = rejected;
+    }
+
+    /// Takes in edits of one layer as one step, and tells those who use them.
     pub(super) fn step(&mut self, layer: Layer, edits: Vec<(Arc<str>, Edit)>) -> Step {
-        let mut undo: BTreeMap<Refused, Option<(Value, Origin)>> = BTreeMap::new();
-        let mut touched: Vec<Arc<str>> = Vec::new();
+        let edits = edits.into_iter().map(|(path, edit)| (layer, path, edit));
+        let step = self.take(edits.collect());
+        self.tell();
+        step
+    }
+
+    /// Takes in edits of any layers as one step. Nobody is told before [`State::tell`].
+    pub(super) fn take(&mut self, edits: Edits) -> Step {
+        let mut undo: BTreeMap<Place, Option<(Value, Origin)>> = BTreeMap::new();
+        let mut touched: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut step = Step::default();
-        for (path, edit) in edits {
+        for (layer, path, edit) in edits {
             let place = (layer, path.clone());
             self.rejected.remove(&place);
             match edit {
                 Edit::Put(Ok(value), origin) => {
-                    let before = self.accepted(layer, &path);
+                    let before = self.layers.value(layer, &path);
+                    let before = before.map(|(value, origin)| (value.clone(), origin.clone()));
                     self.layers.put(layer, &path, value, origin);
                     undo.insert(place, before);
-                    touched.push(path);
                 }
                 Edit::Put(Err(error), origin) => {
-                    self.refuse(place, &origin, &error.to_string(), &mut step);
+                    let error = self.secrets.shown(&path, &path, None, error.to_string());
+                    self.refuse(place, &origin, error, &mut step);
+                    continue;
                 }
                 Edit::Remove => {
                     self.layers.remove(layer, &path);
                     if layer == Layer::Canary {
                         self.layers.unhide(&path);
                     }
-                    touched.push(path);
                 }
                 Edit::Hide => {
                     self.layers.remove(layer, &path);
                     self.layers.hide(&path);
-                    touched.push(path);
                 }
             }
+            touched.insert(path);
         }
-        self.settle(&touched, &mut undo, &mut step);
-        self.publish();
+        for path in &touched {
+            self.layers.refresh(&mut self.effective, path);
+        }
+        self.settle(touched, &mut undo, &mut step);
         step
     }
 
@@ -154,11 +189,14 @@ impl State {
             let Err(error) = watcher.check(&found.value) else {
                 break;
             };
+            let value = Some(&found.value);
+            let error = self.secrets.shown(path, &found.key, value, error);
             match layer_of(&found.origin) {
                 Some(layer) => {
                     self.layers.remove(layer, &found.key);
-                    self.refuse((layer, found.key.clone()), &found.origin, &error, &mut step);
-                    self.effective = self.layers.effective();
+                    self.layers.refresh(&mut self.effective, &found.key);
+                    self.untold.insert(found.key.clone());
+                    self.refuse((layer, found.key), &found.origin, error, &mut step);
                 }
                 None => return Err((found.origin, error)),
             }
@@ -167,24 +205,32 @@ impl State {
             watcher,
             last: None,
         });
-        self.publish();
+        self.untold.insert(path.clone());
+        self.tell();
         Ok(step)
     }
 
-    /// Refuses what the watchers of touched paths cannot read, until the rest can stand.
+    /// Refuses what the users of touched paths cannot read, until the rest can stand.
     fn settle(
         &mut self,
-        touched: &[Arc<str>],
-        undo: &mut BTreeMap<Refused, Option<(Value, Origin)>>,
+        touched: BTreeSet<Arc<str>>,
+        undo: &mut BTreeMap<Place, Option<(Value, Origin)>>,
         step: &mut Step,
     ) {
-        self.effective = self.layers.effective();
-        while let Some((found, error)) = self.first_unreadable(touched) {
+        let mut due: BTreeSet<Arc<str>> = BTreeSet::new();
+        for path in &touched {
+            due.extend(self.users(path));
+        }
+        self.untold.extend(touched);
+        while let Some(path) = due.pop_first() {
+            let Some((found, error)) = self.unreadable(&path) else {
+                continue;
+            };
             // The key that gave the value is at fault; a part of a mapping may be any key of the
             // step below it, of which the newest is named.
             let Some(layer) = layer_of(&found.origin).or_else(|| local_layer_of(&found.origin))
             else {
-                break;
+                continue;
             };
             let place = (layer, found.key.clone());
             match undo.remove(&place).flatten() {
@@ -192,28 +238,53 @@ impl State {
                 // Nothing good below in this layer, or the last good one is bad as well.
                 None => self.layers.remove(layer, &found.key),
             }
-            self.refuse(place, &found.origin, &error, step);
-            self.effective = self.layers.effective();
+            self.layers.refresh(&mut self.effective, &found.key);
+            due.extend(self.users(&found.key));
+            due.insert(path.clone());
+            self.untold.insert(found.key.clone());
+            let error = self.shown(&path, &found, error);
+            self.refuse(place, &found.origin, error, step);
         }
     }
 
-    fn first_unreadable(&self, touched: &[Arc<str>]) -> Option<(Resolved, String)> {
-        self.watched
-            .iter()
-            .filter(|(path, _)| touched.iter().any(|one| related(one, path)))
-            .find_map(|(path, watched)| {
-                let found = self.effective.get(path)?;
-                let error = watched
-                    .iter()
-                    .find_map(|one| one.watcher.check(&found.value).err())?;
-                Some((found, error))
-            })
+    /// The watched paths of which a key's value may be a part, or which may be a part of it.
+    fn users(&self, key: &str) -> Vec<Arc<str>> {
+        let ends = key.match_indices('.').map(|(end, _)| end);
+        let above = ends.chain([key.len()]).map(|end| &key[..end]);
+        let above = above.filter_map(|path| self.watched.get_key_value(path));
+        let start = format!("{key}.");
+        let range = (Bound::Included(start.as_str()), Bound::Unbounded);
+        let below = self.watched.range::<str, _>(range);
+        let below = below.take_while(|(path, _)| path.starts_with(&start));
+        above.chain(below).map(|(path, _)| path.clone()).collect()
     }
 
-    fn publish(&mut self) {
-        for (path, watched) in &mut self.watched {
+    fn unreadable(&self, path: &str) -> Option<(Resolved, String)> {
+        let watched = self.watched.get(path)?;
+        let found = self.effective.get(path)?;
+        let mut errors = watched
+            .iter()
+            .filter(|one| one.watcher.alive())
+            .filter_map(|one| one.watcher.check(&found.value).err());
+        let error = errors.next()?;
+        Some((found, error))
+    }
+
+    /// Tells the users of everything that changed since the last time.
+    pub(super) fn tell(&mut self) {
+        let untold = std::mem::take(&mut self.untold);
+        self.version += u64::from(!untold.is_empty());
+        let paths: BTreeSet<Arc<str>> = untold.iter().flat_map(|key| self.users(key)).collect();
+        for path in paths {
+            let Some(watched) = self.watched.get_mut(&path) else {
+                continue;
+            };
             watched.retain(|one| one.watcher.alive());
-            let found = self.effective.get(path);
+            if watched.is_empty() {
+                self.watched.remove(&path);
+                continue;
+            }
+            let found = self.effective.get(&path);
             for one in watched {
                 match &found {
                     Some(found) if one.last.as_ref() != Some(&found.value) => {
@@ -228,24 +299,20 @@ impl State {
                 }
             }
         }
-        self.watched.retain(|_, watched| !watched.is_empty());
     }
 
-    fn accepted(&self, layer: Layer, path: &str) -> Option<(Value, Origin)> {
-        self.layers
-            .keys(layer)
-            .find(|(at, _, _)| &***at == path)
-            .map(|(_, value, origin)| (value.clone(), origin.clone()))
-    }
-
-    fn refuse(&mut self, place: Refused, origin: &Origin, error: &str, step: &mut Step) {
-        let (layer, path) = &place;
-        // The error quotes the value: never a secret's.
-        let error = if is_secret(path) {
-            "the value is refused (a secret: not shown)".into()
-        } else {
-            error.to_owned()
+    fn shown(&self, path: &str, found: &Resolved, error: String) -> String {
+        let error = match local_layer_of(&found.origin) {
+            // The key alone does not say where it stands.
+            Some(_) => format!("{}: {error}", found.origin),
+            None => error,
         };
+        self.secrets
+            .shown(path, &found.key, Some(&found.value), error)
+    }
+
+    fn refuse(&mut self, place: Place, origin: &Origin, error: String, step: &mut Step) {
+        let (layer, path) = &place;
         let scope = match layer {
             Layer::Global => "global",
             _ => &*self.service,
@@ -265,15 +332,6 @@ impl State {
         step.refused.push(rejected.clone());
         self.rejected.insert(place, rejected);
     }
-}
-
-/// Whether a change of one path can change what is read at the other.
-fn related(one: &str, other: &str) -> bool {
-    let within = |long: &str, short: &str| {
-        long.strip_prefix(short)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    within(one, other) || within(other, one)
 }
 
 /// The layer of a value that came through etcd.

@@ -135,3 +135,35 @@ fn a_handle_with_a_default_returns_to_it() {
     config.step(Layer::Service, vec![("limit".into(), Edit::Remove)]);
     assert_eq!(live.get(), 7);
 }
+
+#[test]
+fn what_the_schema_marks_as_a_secret_is_in_no_report_and_no_error() {
+    #[derive(serde::Serialize, schemars::JsonSchema, Default)]
+    struct Settings {
+        #[schemars(extend("x-secret" = true))]
+        dsn: String,
+    }
+    let described = schema::describe::<Settings>().unwrap();
+    let config = config(Local {
+        described: Some(described),
+        ..Local::default()
+    });
+    let put = |text: &[u8], revision| {
+        let origin = Origin::Service {
+            revision: Revision(revision),
+        };
+        let edit = Edit::Put(value::parse(text), origin);
+        config.step(Layer::Service, vec![("dsn".into(), edit)]);
+    };
+    put(b"5s", 5);
+    // Whoever reads it as a duration would quote what is none.
+    let _ttl = config.live::<Duration>("dsn").unwrap();
+    put(b"hunter2", 6);
+    let standing = config.standing().borrow().clone();
+    assert_eq!(standing.rejected.len(), 1);
+    assert!(!format!("{standing:?}").contains("hunter2"), "{standing:?}");
+    let error = config.bool("dsn").unwrap_err();
+    assert!(!error.to_string().contains("5s"), "{error}");
+    let error = config.live::<u64>("dsn").unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("5s"), "{error}");
+}

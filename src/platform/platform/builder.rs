@@ -14,13 +14,15 @@ use serde::Serialize;
 use serde_yaml::Value;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::OneLease;
 use super::{Inner, Platform, Times};
 use crate::channel::ChannelOptions;
 use crate::config::schema::{Described, describe};
-use crate::config::{Config, Local, follow, publish};
+use crate::config::{Config, Local, WAITING, file, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
+use crate::spread::FleetSize;
 use crate::telemetry::Exporter;
 
 /// How long a start gives etcd to say what the config is, where it answers at all: enough for a
@@ -294,13 +296,16 @@ impl Builder {
                 Cache::Off => None,
             },
             environment: self.environment.unwrap_or_else(process_environment),
+            doubt: client.as_ref().map(|_| WAITING.to_owned()),
             ..self.local
         };
         let (config, file) = Config::local(service.clone(), local)?;
         let follower = client.clone().map(|client| {
-            let task = follow::follow(config.clone(), client, self.prefixes.config.clone(), file);
+            let task = follow::follow(config.clone(), client, self.prefixes.config.clone());
             AbortOnDropHandle::new(tokio::spawn(task))
         });
+        let file_follower = file
+            .map(|file| AbortOnDropHandle::new(tokio::spawn(file::follow(config.clone(), file))));
         let publisher = client.clone().zip(schema).map(|(client, schema)| {
             let key = self.prefixes.schema.join(service.as_str());
             let task = publish::publish(client, key, schema, config.standing());
@@ -338,6 +343,8 @@ impl Builder {
             discovery: client
                 .clone()
                 .map(|client| Discovery::new(client, self.prefixes.services.clone())),
+            lease: OneLease::default(),
+            fleet: FleetSize::default(),
             prefixes: self.prefixes,
             config,
             client,
@@ -346,6 +353,7 @@ impl Builder {
             options,
             service,
             _follower: follower,
+            _file_follower: file_follower,
             _publisher: publisher,
             telemetry: self.telemetry,
             _upkeep: upkeep,
@@ -356,8 +364,7 @@ impl Builder {
 /// Waits until etcd said what the config is, or is known to be away, or took too long.
 async fn first_word(config: &Config) {
     let mut standing = config.standing();
-    let heard =
-        standing.wait_for(|standing| standing.stale.as_deref() != Some(crate::config::WAITING));
+    let heard = standing.wait_for(|standing| standing.stale.as_deref() != Some(WAITING));
     match tokio::time::timeout(FIRST_WORD, heard).await {
         Ok(Ok(standing)) => match &standing.stale {
             None => tracing::info!(revision = standing.applied.0, "config from etcd"),

@@ -1,9 +1,10 @@
 //! Live config against a real etcd.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fleet::status::{Applied, StatusRecord};
-use platform::Service;
+use platform::{Platform, Service};
 use tests::realetcd::RealEtcd;
 
 use crate::world::{builder, client, entry, get, until};
@@ -132,10 +133,9 @@ async fn what_the_environment_overrides_is_reported_with_what_was_taken_in_by_sc
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_keys_of_one_revision_change_together() {
-    let etcd = RealEtcd::start().await;
-    let platform = builder("order", &etcd.endpoint())
+/// Two keys written by one transaction fifty times, and no reader ever sees one without the other.
+async fn change_together(etcd: &str, keys: [&str; 2]) {
+    let platform = builder("order", etcd)
         .default("a", 0)
         .default("b", 0)
         .start()
@@ -143,10 +143,10 @@ async fn all_keys_of_one_revision_change_together() {
         .unwrap();
     let config = platform.config().clone();
     let mut snapshots = config.watch();
-    let client = client(&etcd.endpoint());
+    let client = client(etcd);
     let writes = async {
         for number in 1..=50 {
-            let edits = ["/config/order/a", "/config/order/b"].map(|key| {
+            let edits = keys.map(|key| {
                 let client = &client;
                 async move {
                     let seen = client.get(&key.into()).await.unwrap().0;
@@ -173,6 +173,22 @@ async fn all_keys_of_one_revision_change_together() {
     tokio::time::timeout(crate::world::PATIENCE, both)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_keys_of_one_revision_change_together() {
+    let etcd = RealEtcd::start().await;
+    change_together(&etcd.endpoint(), ["/config/order/a", "/config/order/b"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_global_key_and_one_of_the_services_own_change_together() {
+    let etcd = RealEtcd::start().await;
+    change_together(&etcd.endpoint(), ["/config/global/a", "/config/order/b"]).await;
+    let lite = etcdlite::Server::bind(([127, 0, 0, 1], 0).into(), etcdlite::Options::default());
+    let lite = lite.await.unwrap();
+    let endpoint = lite.local_addr().unwrap().to_string();
+    change_together(&endpoint, ["/config/global/a", "/config/order/b"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,27 +230,76 @@ async fn a_start_without_etcd_runs_on_the_last_good_cache() {
     until("the default", || timeout.get() == Duration::from_secs(1)).await;
 }
 
+async fn is_hot(platform: Platform, file: &Path) {
+    let timeout = platform.config().live::<Duration>("timeout.write").unwrap();
+    assert_eq!(timeout.get(), Duration::from_secs(2));
+    std::fs::write(file, "timeout: {write: 30s, read: 1s}").unwrap();
+    until("the new value", || timeout.get() == Duration::from_secs(30)).await;
+    std::fs::write(file, "timeout: {write: soon, read: 40s}").unwrap();
+    let rejected = || platform.config().standing().borrow().rejected.clone();
+    until("the refusal", || !rejected().is_empty()).await;
+    assert_eq!(timeout.get(), Duration::from_secs(30));
+    let read = platform.config().duration("timeout.read").unwrap();
+    assert_eq!(
+        read,
+        Duration::from_secs(40),
+        "one bad value of the file holds no other one back"
+    );
+    std::fs::write(file, "timeout: {write: 50s").unwrap();
+    let name = file.display().to_string();
+    until("the whole file is refused", || {
+        rejected().iter().any(|one| one.key == name)
+    })
+    .await;
+    assert_eq!(timeout.get(), Duration::from_secs(30));
+    std::fs::write(file, "timeout: {write: 50s}").unwrap();
+    until("mended", || timeout.get() == Duration::from_secs(50)).await;
+    assert!(rejected().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_local_file_is_hot_as_well() {
+async fn the_local_file_is_hot_while_etcd_is_away_and_where_there_is_none() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, "timeout: {write: 2s}").unwrap();
-    // etcd is not there: the file must not wait for it.
-    let platform = builder("order", "127.0.0.1:1")
+    let away = builder("order", "127.0.0.1:1").config_file(&file);
+    is_hot(away.start().await.unwrap(), &file).await;
+    std::fs::write(&file, "timeout: {write: 2s}").unwrap();
+    let alone = Platform::builder("order")
+        .environment([])
         .config_file(&file)
         .start()
         .await
         .unwrap();
-    let timeout = platform.config().live::<Duration>("timeout.write").unwrap();
-    assert_eq!(timeout.get(), Duration::from_secs(2));
-    std::fs::write(&file, "timeout: {write: 30s}").unwrap();
-    until("the new value", || timeout.get() == Duration::from_secs(30)).await;
-    std::fs::write(&file, "timeout: {write: soon}").unwrap();
-    until("the refusal", || {
-        !platform.config().standing().borrow().rejected.is_empty()
+    assert_eq!(
+        alone.config().standing().borrow().stale,
+        None,
+        "nobody is waited for"
+    );
+    is_hot(alone, &file).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_file_shows_in_the_instances_report() {
+    let etcd = RealEtcd::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, "a: 1").unwrap();
+    let platform = builder("order", &etcd.endpoint())
+        .instance_id("o-1")
+        .config_file(&file)
+        .start()
+        .await
+        .unwrap();
+    let _serving = platform.bind(Service::new()).await.unwrap();
+    std::fs::write(&file, "[a]").unwrap();
+    entry(&client(&etcd.endpoint()), "/status/order/o-1", |entry| {
+        StatusRecord::from_json(&entry.value).is_ok_and(|status| {
+            let mut rejected = status.rejected.iter();
+            rejected.any(|one| one.key == file.display().to_string())
+        })
     })
     .await;
-    assert_eq!(timeout.get(), Duration::from_secs(30));
 }
 
 #[tokio::test(flavor = "multi_thread")]

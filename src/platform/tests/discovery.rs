@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet::ServiceName;
 use platform::discover::Knowledge;
 use platform::{Channel, Platform, Service};
+use tests::proxy::{Mode, Proxy};
 use tests::realetcd::RealEtcd;
 
 use crate::peer::Peer;
@@ -156,6 +157,40 @@ async fn what_a_wiped_etcd_forgot_is_still_called_and_a_real_delete_is_honoured(
         views.borrow().instances.is_empty()
     })
     .await;
+}
+
+/// The wiped store has taken more writes than the old one by the time it is seen again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_etcd_that_has_overtaken_us_takes_nobody_away() {
+    let etcd = RealEtcd::start().await;
+    let proxy = Proxy::start(etcd.address()).await;
+    let peer = Peer::start();
+    etcd.etcdctl(&["put", "/services/user/a", &record("a", &peer)])
+        .await;
+    let order = builder("order", &proxy.endpoint()).start().await.unwrap();
+    let channel = order.channel("user");
+    calls(&channel).await;
+    let views = order.instances(&name("user")).unwrap();
+    proxy.set(Mode::Refuse);
+    until("the loss is seen", || {
+        matches!(views.borrow().knowledge, Knowledge::Stale { .. })
+    })
+    .await;
+    etcd.wipe().await;
+    for number in 0..30 {
+        etcd.etcdctl(&["put", "/other", &number.to_string()]).await;
+    }
+    proxy.set(Mode::Forward);
+    until("the wipe is seen", || {
+        views
+            .borrow()
+            .knowledge
+            .doubt()
+            .is_some_and(|doubt| doubt.contains("without its data"))
+    })
+    .await;
+    assert_eq!(views.borrow().instances.len(), 1);
+    check(&channel).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,20 +4,23 @@
 use std::sync::Arc;
 
 use etcd::LeaseKeys;
-use fleet::release::Action;
+use fleet::config::Scope;
+use fleet::release::{Action, Recorded};
 use fleet::{Instance, LeaseId, Outcome, Plan, Revision};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Effect, Keys};
-use crate::change::{self, Proposal};
+use crate::change::canary::watch;
+use crate::change::{self, Proposal, history, rollback};
 use crate::probe::{ProbeOptions, Prober};
 use crate::session::Session;
 use crate::settings::host_port;
 use crate::tui::event::{
     ClusterView, Deed, Event, HealthAnswer, KeyFacts, LeaseAnswer, MemberFacts, MemberView, Reply,
 };
+use crate::tui::state::config::past::WayBack;
 
 mod feed;
 mod invoke;
@@ -37,6 +40,7 @@ pub struct Runner {
     invoker: Arc<invoke::Invoker>,
     tasks: JoinSet<()>,
     call: Option<AbortHandle>,
+    canary: Option<AbortHandle>,
 }
 
 impl Runner {
@@ -52,6 +56,7 @@ impl Runner {
             prober: Prober::new(ProbeOptions::default()),
             tasks,
             call: None,
+            canary: None,
         }
     }
 
@@ -105,12 +110,54 @@ impl Runner {
             Effect::Save {
                 id,
                 plan,
+                action,
                 message,
                 revision,
             } => {
                 self.tasks.spawn(async move {
-                    let outcome = save(&session, plan, &message, revision).await;
+                    let outcome = save(&session, plan, action, &message, revision).await;
                     to.send(Reply::Written(Deed::SaveConfig(id), outcome)).await;
+                });
+            }
+            Effect::WatchCanary {
+                standing,
+                quiet,
+                unreached,
+            } => {
+                self.leave_canary();
+                let task = self.tasks.spawn(async move {
+                    let watched = watch::watch(&session, &standing, quiet, &unreached, |_| {});
+                    let verdict = watched.await.map_err(|why| why.to_string());
+                    to.send(Reply::Judged(standing, verdict)).await;
+                });
+                self.canary = Some(task);
+            }
+            Effect::LeaveCanary => self.leave_canary(),
+            Effect::ReadHistory { scope, only } => {
+                self.tasks.spawn(async move {
+                    let found = history::read(&session, &scope, only.as_ref()).await;
+                    let found = found.map_err(|why| why.to_string());
+                    to.send(Reply::History(scope, only, found)).await;
+                });
+            }
+            Effect::ReadRecords(scopes) => {
+                self.tasks.spawn(async move {
+                    let found = records(&session, &scopes).await;
+                    to.send(Reply::Records(scopes, found)).await;
+                });
+            }
+            Effect::FindWayBack { scope, target } => {
+                self.tasks.spawn(async move {
+                    let way = rollback::find(&session, &scope, target).await;
+                    let way = way.map(|way| WayBack {
+                        conflicts: way.conflicts(),
+                        edits: way.edits,
+                        open: way.open,
+                        action: way.action,
+                        blind: way.blind,
+                    });
+                    let way = way.map_err(|why| why.to_string());
+                    to.send(Reply::WayBack(scope, way)).await;
                 });
             }
             Effect::Commit { plan, deed } => {
@@ -144,6 +191,12 @@ impl Runner {
                 self.call = Some(task);
             }
             Effect::CancelCall => self.cancel(),
+        }
+    }
+
+    fn leave_canary(&mut self) {
+        if let Some(watch) = self.canary.take() {
+            watch.abort();
         }
     }
 
@@ -296,14 +349,24 @@ async fn list_keys(session: &Session) -> Result<(Vec<KeyFacts>, bool), String> {
     Ok((keys, false))
 }
 
+async fn records(session: &Session, scopes: &[Scope]) -> Result<Vec<Recorded>, String> {
+    let mut all = Vec::new();
+    for scope in scopes {
+        let records = history::records(session, scope).await;
+        all.extend(records.map_err(|why| why.to_string())?);
+    }
+    Ok(all)
+}
+
 async fn save(
     session: &Session,
     plan: Plan,
+    action: Action,
     message: &str,
     revision: Revision,
 ) -> Result<Outcome, String> {
     let writer = session.writer().map_err(|why| why.to_string())?;
-    let proposal = Proposal::of(session, plan, revision, Action::Change);
+    let proposal = Proposal::of(session, plan, revision, action);
     let proposal = proposal.await.map_err(|why| why.to_string())?;
     if let Some(fault) = proposal.errors().next() {
         return Err(format!("{}/{}", fault.key.scope, fault.violation));

@@ -5,20 +5,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::config::{ConfigKey, Scope};
-use fleet::{Change, Entry, Key, Prefix};
+use fleet::{Change, Entry, Key, Prefix, Revision, ServiceName, release};
 
 use super::list::List;
 
+pub mod basket;
 pub mod draft;
 pub mod masking;
+pub mod past;
 pub mod rows;
 pub mod saving;
 pub mod schemas;
+pub mod trial;
 
+pub use basket::Review;
+use basket::{Layout, ReviewRow};
 pub use draft::{Draft, Editing, Wanted};
+use past::{Authors, History};
 pub use rows::{KeyRow, ScopeRow};
 pub use saving::{Choice, Clash, Saved, Sent};
 use schemas::Schemas;
+use trial::Trial;
 
 /// What has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +37,12 @@ pub enum Pane {
     Keys,
     /// A value being edited.
     Value,
+    /// The pending changes, read before they are saved.
+    Review,
     /// A conflict being resolved.
     Conflict,
+    /// What changed the config.
+    History,
 }
 
 /// The page.
@@ -51,8 +62,24 @@ pub struct ConfigPage {
     pub scope: Option<Scope>,
     /// The value being edited.
     pub editing: Option<Editing>,
+    /// What kind of change the pending ones are.
+    pub kind: release::Action,
     /// The pending changes, over all services.
     pub drafts: BTreeMap<ConfigKey, Draft>,
+    /// Who wrote what stands in the scope that shows.
+    pub authors: Authors,
+    /// The history that shows.
+    pub history: Option<History>,
+    /// The pending changes as they show, row by row.
+    pub reviewed: Vec<ReviewRow>,
+    /// What is typed while they are read.
+    pub review: Option<Review>,
+    /// How differences are laid out.
+    pub layout: Layout,
+    /// The canary of the service that shows.
+    pub trial: Option<Trial>,
+    /// The canary that is promoted or aborted by itself.
+    pub watch: Option<(ServiceName, Revision)>,
     /// A save that was refused.
     pub clash: Option<Clash>,
     /// The save that is on its way.
@@ -76,7 +103,15 @@ impl ConfigPage {
             keys: List::default(),
             scope: None,
             editing: None,
+            kind: release::Action::Change,
             drafts: BTreeMap::new(),
+            authors: Authors::default(),
+            history: None,
+            reviewed: Vec::new(),
+            review: None,
+            layout: Layout::Unified,
+            trial: None,
+            watch: None,
             clash: None,
             sent: None,
             saved: None,
@@ -145,8 +180,6 @@ impl ConfigPage {
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
-
-    use fleet::Revision;
 
     use super::*;
     use crate::tui::state::directory::Directory;

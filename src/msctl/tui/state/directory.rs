@@ -11,7 +11,9 @@ use fleet::config::{ConfigKey, Scope};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
 use fleet::status::StatusRecord;
-use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
+use fleet::{
+    Change, Health, Instance, InstanceId, Key, LeaseId, Prefixes, Registry, Revision, ServiceName,
+};
 
 /// What an instance answered when it was asked for its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,14 +240,31 @@ impl Directory {
 
     /// Who of a scope runs what, for all its keys.
     pub fn tally(&self, scope: &Scope) -> Tally {
-        Tally::of(scope, self.readers(scope), |instance| self.said(instance))
+        Tally::of(self.readers(scope), |instance| self.said(instance))
     }
 
-    /// How far a change of these keys of a scope has come.
-    pub fn rollout(&self, scope: &Scope, keys: &[ConfigKey], revision: Revision) -> Rollout {
-        let readers = self.readers(scope);
-        let changes: Vec<_> = keys.iter().map(|key| (key.clone(), revision)).collect();
-        rollout::rollout(&changes, readers, |instance| self.said(instance))
+    /// The running instances of a service that have these names.
+    pub fn instances_named<'a>(
+        &'a self,
+        service: &ServiceName,
+        names: &'a [InstanceId],
+    ) -> impl Iterator<Item = &'a Arc<Instance>> {
+        let service = self.registry.service(service.as_str());
+        let all = service.into_iter().flat_map(|service| service.instances());
+        all.filter(|instance| names.contains(&instance.record.id))
+    }
+
+    /// How far a change of these keys of a scope has come, with all its instances or with some.
+    pub fn rollout(
+        &self,
+        scope: &Scope,
+        changes: &[(ConfigKey, Revision)],
+        only: Option<&[InstanceId]>,
+    ) -> Rollout {
+        let reached =
+            |instance: &&Instance| only.is_none_or(|names| names.contains(&instance.record.id));
+        let readers = self.readers(scope).filter(reached);
+        rollout::rollout(changes, readers, |instance| self.said(instance))
     }
 
     fn said(&self, instance: &Instance) -> Option<&StatusRecord> {

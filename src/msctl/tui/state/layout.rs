@@ -19,6 +19,8 @@ pub struct ServicesLayout {
 /// Panes of the Config page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConfigLayout {
+    /// The canary under way, in one line.
+    pub banner: Area,
     /// The keys, or who has any: titles and rows.
     pub list: Area,
     /// The lower pane: editor, diff, conflict or what became of a save.
@@ -96,7 +98,8 @@ pub fn config(state: &State) -> ConfigLayout {
             let lines = u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(5);
             lines.clamp(7.min(body.height / 2), (body.height * 2 / 3).max(4))
         }
-        config::Pane::Conflict => body.height * 2 / 3,
+        config::Pane::Conflict | config::Pane::Review => body.height * 2 / 3,
+        config::Pane::History => body.height / 2,
         config::Pane::Keys
             if page.drafts.is_empty() && page.sent.is_none() && page.saved.is_none() =>
         {
@@ -104,8 +107,14 @@ pub fn config(state: &State) -> ConfigLayout {
         }
         config::Pane::Keys => (body.height / 2).max(6.min(body.height)),
     };
+    let tried = page.trial.is_some() && page.pane != config::Pane::Scopes;
+    let (banner, body) = body.top(u16::from(tried));
     let (list, lower) = body.bottom(lower);
-    ConfigLayout { list, lower }
+    ConfigLayout {
+        banner,
+        list,
+        lower,
+    }
 }
 
 /// Divides the Calls page.
@@ -151,6 +160,9 @@ pub fn fit(state: &mut State) {
             let rows = config(state).list.height.saturating_sub(1);
             state.config.scopes.resize(rows);
             state.config.keys.resize(rows);
+            if let Some(history) = &mut state.config.history {
+                history.list.resize(rows);
+            }
         }
         View::Calls => {
             let rows = calls(state).methods.height;

@@ -82,6 +82,8 @@ pub enum Purpose {
     NewKey,
     /// Why config is changed.
     Message,
+    /// Which instances try a change first.
+    Canary,
 }
 
 impl Purpose {
@@ -90,6 +92,7 @@ impl Purpose {
         match self {
             Self::NewKey => "new key (dotted, like timeout.write)",
             Self::Message => "message (why this change)",
+            Self::Canary => "instances that get it first (tab completes)",
         }
     }
 }

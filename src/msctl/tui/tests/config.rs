@@ -32,7 +32,7 @@ fn saved_value(effects: &[Effect]) -> (i64, String) {
 fn a_save_carries_the_value_the_guard_and_the_message() {
     let mut state = edited();
     press(&mut state, "m w h y enter");
-    let effects = press(&mut state, "ctrl-s y");
+    let effects = press(&mut state, "ctrl-s ctrl-s");
     assert_eq!(saved_value(&effects), (811, "5s".into()));
     let [Effect::Save { message, .. }] = effects.as_slice() else {
         panic!()
@@ -43,7 +43,7 @@ fn a_save_carries_the_value_the_guard_and_the_message() {
 #[test]
 fn a_second_save_waits_for_the_first() {
     let mut state = edited();
-    assert_eq!(press(&mut state, "ctrl-s y").len(), 1);
+    assert_eq!(press(&mut state, "ctrl-s ctrl-s").len(), 1);
     assert!(press(&mut state, "ctrl-s").is_empty());
     assert!(
         state.overlay.is_none(),
@@ -54,7 +54,7 @@ fn a_second_save_waits_for_the_first() {
 #[test]
 fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
     let mut state = edited();
-    let sent = number(&press(&mut state, "ctrl-s y"));
+    let sent = number(&press(&mut state, "ctrl-s ctrl-s"));
     let key = fleet::Key::from("/config/order/timeout.write");
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);
     changed(&mut state, Source::Config, Change::Put(theirs.clone()));
@@ -69,7 +69,7 @@ fn mine_is_written_over_theirs_only_when_chosen_and_guarded_by_theirs() {
         press(&mut state, "ctrl-s").is_empty(),
         "nothing is chosen yet"
     );
-    let effects = press(&mut state, "m ctrl-s y");
+    let effects = press(&mut state, "m ctrl-s ctrl-s");
     assert_eq!(saved_value(&effects), (813, "5s".into()));
     let revision = Revision(814);
     answered(&mut state, number(&effects), Outcome::Applied { revision });
@@ -87,7 +87,7 @@ fn a_draft_survives_leaving_the_page_and_losing_etcd() {
         Event::Feed(0, Feed::Stale(Source::Config, cause)),
     );
     let failed = Err("etcd 127.0.0.1:2379: connection refused".to_owned());
-    let sent = number(&press(&mut state, "enter ctrl-s y"));
+    let sent = number(&press(&mut state, "enter ctrl-s ctrl-s"));
     let reply = Reply::Written(Deed::SaveConfig(sent), failed);
     update(&mut state, at(51), Event::Reply(0, reply));
     assert_eq!(state.config.drafts.len(), 1);
@@ -211,11 +211,14 @@ fn a_schema_that_comes_later_holds_back_what_was_pending() {
     let schema = entry("/schema/order", SCHEMA, 18_300, 0);
     changed(&mut state, Source::Schema, Change::Put(schema));
     assert!(press(&mut state, "ctrl-s").is_empty());
-    assert!(state.overlay.is_none(), "it is not even asked");
+    assert!(state.config.review.is_none(), "it is not even shown");
     let broken = entry("/schema/order", "{", 18_301, 0);
     changed(&mut state, Source::Schema, Change::Put(broken));
     press(&mut state, "ctrl-s");
-    assert!(state.overlay.is_some(), "a broken schema refuses nothing");
+    assert!(
+        state.config.review.is_some(),
+        "a broken schema refuses nothing"
+    );
 }
 fn answered(state: &mut State, id: u64, outcome: Outcome) {
     let now = state.now;
@@ -233,7 +236,7 @@ fn number(effects: &[Effect]) -> u64 {
 #[test]
 fn an_edit_made_while_a_save_is_out_is_not_lost_with_it() {
     let mut state = edited();
-    let first = press(&mut state, "ctrl-s y");
+    let first = press(&mut state, "ctrl-s ctrl-s");
     press(&mut state, "g g j enter ctrl-u 9 enter");
     assert!(press(&mut state, "ctrl-s").is_empty(), "the first is out");
     let revision = Revision(820);
@@ -245,7 +248,7 @@ fn an_edit_made_while_a_save_is_out_is_not_lost_with_it() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(kept, ["order/page.size"]);
-    let second = press(&mut state, "ctrl-s y");
+    let second = press(&mut state, "ctrl-s ctrl-s");
     // An answer to a save that is done with says nothing of the one that is out.
     answered(&mut state, number(&first), Outcome::Applied { revision });
     assert_eq!(state.config.drafts.len(), 1);
@@ -321,4 +324,194 @@ fn a_schema_that_comes_later_masks_what_the_journal_has_noted() {
     changed(&mut state, Source::Schema, Change::Put(schema));
     state.settle();
     assert!(!screen(&state, "dark").contains("hush-1"));
+}
+
+#[test]
+fn the_changes_are_read_with_their_facts_before_they_are_saved() {
+    let mut state = described();
+    press(&mut state, "G enter ctrl-u 5 s enter ctrl-s");
+    type_text(&mut state, "slow disk");
+    let shown = screen(&state, "dark");
+    for words in [
+        "1 change, one transaction",
+        "- 2s",
+        "+ 5s",
+        "duration, 10ms … 1m",
+        "reaches 6 instances",
+        "message  slow disk",
+    ] {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+    press(&mut state, "tab");
+    let beside = screen(&state, "dark");
+    let line = line(&beside, "- 2s");
+    assert!(line.contains("+ 5s"), "{beside}");
+    // The message is kept when the save waits.
+    press(&mut state, "esc ctrl-s");
+    let effects = press(&mut state, "enter");
+    let [Effect::Save { message, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(message, "slow disk");
+}
+
+#[test]
+fn tab_completes_values_keys_and_instances() {
+    let mut state = described();
+    press(&mut state, "/ m o d e enter enter ctrl-u s tab enter");
+    let wanted = |state: &State, key: &str| {
+        let key = fleet::config::ConfigKey::parse(key).unwrap();
+        state
+            .config
+            .drafts
+            .get(&key)
+            .map(|draft| draft.wanted.clone())
+    };
+    let set = |text: &str| Some(crate::tui::state::config::Wanted::Set(text.into()));
+    assert_eq!(wanted(&state, "order/mode"), set("safe"));
+    press(&mut state, "esc n t i m e o u t . c tab enter 1 s");
+    let editing = state.config.editing.as_ref().unwrap();
+    assert_eq!(editing.key.to_string(), "order/timeout.connect");
+    press(
+        &mut state,
+        "esc ctrl-s ctrl-t ctrl-u o r d e r - 7 tab 2 , o r d e r - 9 tab",
+    );
+    let Some(crate::tui::state::overlay::Overlay::Prompt(prompt)) = &state.overlay else {
+        panic!("{:?}", state.overlay)
+    };
+    assert_eq!(prompt.editor.text(), "order-7f3a-2,order-91c0-1");
+}
+
+#[test]
+fn a_canary_is_given_to_the_named_and_its_drafts_go_with_it() {
+    let mut state = edited();
+    press(&mut state, "ctrl-s ctrl-t ctrl-u");
+    type_text(&mut state, "order-9");
+    assert!(press(&mut state, "enter").is_empty());
+    assert!(screen(&state, "dark").contains("no running instance 'order-9'"));
+    press(&mut state, "ctrl-u");
+    type_text(&mut state, "order-7f3a-1");
+    let effects = press(&mut state, "enter");
+    let [Effect::Save { plan, action, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert!(
+        matches!(action, fleet::release::Action::Canary { .. }),
+        "{action:?}"
+    );
+    let [edit] = plan.edits() else {
+        panic!("{plan:?}")
+    };
+    let Write::Put { value, .. } = &edit.write else {
+        panic!("{edit:?}")
+    };
+    let text = String::from_utf8_lossy(value).into_owned();
+    let revision = Revision(820);
+    let put = entry("/config/order/@canary", &text, 820, 0);
+    changed(&mut state, Source::Config, Change::Put(put));
+    answered(&mut state, number(&effects), Outcome::Applied { revision });
+    state.settle();
+    assert!(state.config.drafts.is_empty());
+    let shown = screen(&state, "dark");
+    assert!(shown.contains("timeout.write on order-7f3a-1"), "{shown}");
+    assert!(shown.contains("0/1 applied"), "{shown}");
+    // Promoted on what was seen, after a question.
+    let effects = press(&mut state, "P y");
+    let [Effect::Save { action, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*action, fleet::release::Action::Promote(820));
+    assert!(press(&mut state, "A").is_empty());
+    press(&mut state, "n W");
+    assert!(state.config.watch.is_some());
+    assert_eq!(press(&mut state, "W"), [Effect::LeaveCanary]);
+}
+
+#[test]
+fn history_is_asked_shown_and_gone_back_to() {
+    let mut state = edited();
+    press(&mut state, "u");
+    let asked = press(&mut state, "h");
+    let [Effect::ReadHistory { scope, only }] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(only.as_ref().unwrap().to_string(), "order/timeout.write");
+    let record = r#"{"author":"lin","time":"2026-11-21T13:00:00Z","message":"slow disk on b",
+        "changes":[{"key":"order/timeout.write","before":"1s","after":"2s","mod_revision":700}]}"#;
+    let records = fleet::release::history([entry("/msctl/releases/order/1", record, 811, 0)]);
+    let foreign = fleet::release::timeline::Foreign {
+        key: only.clone().unwrap(),
+        when: fleet::release::timeline::When::At(Revision(812)),
+        after: Some(fleet::release::timeline::Value::Bytes(
+            b"3s".as_slice().into(),
+        )),
+    };
+    use fleet::release::timeline::Happening;
+    let mut all = vec![Happening::Foreign(foreign)];
+    all.extend(records.into_iter().map(Happening::Release));
+    let reply = Reply::History(scope.clone(), only.clone(), Ok(all));
+    update(&mut state, at(42), Event::Reply(0, reply));
+    state.settle();
+    let shown = screen(&state, "dark");
+    for words in ["another tool", "lin", "slow disk on b", "1s → 2s", "2d0h"] {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
+    assert!(press(&mut state, "b").is_empty(), "no record, no way back");
+    let effects = press(&mut state, "j o");
+    assert!(
+        matches!(effects.as_slice(), [Effect::FindWayBack { .. }]),
+        "{effects:?}"
+    );
+    let seen = Seen::At(entry("/config/order/timeout.write", "2s", 811, 0));
+    let way = crate::tui::state::config::past::WayBack {
+        edits: vec![fleet::Edit::put(
+            "/config/order/timeout.write".into(),
+            seen,
+            *b"1s",
+        )],
+        open: Vec::new(),
+        conflicts: Vec::new(),
+        action: fleet::release::Action::Revert(811),
+        blind: false,
+    };
+    update(
+        &mut state,
+        at(43),
+        Event::Reply(0, Reply::WayBack(scope.clone(), Ok(way))),
+    );
+    state.settle();
+    let shown = screen(&state, "dark");
+    assert!(
+        shown.contains("1 change, one transaction, reverts r811"),
+        "{shown}"
+    );
+    let effects = press(&mut state, "ctrl-s");
+    let [Effect::Save { action, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*action, fleet::release::Action::Revert(811));
+    let revision = Revision(820);
+    answered(&mut state, number(&effects), Outcome::Applied { revision });
+    // `u` takes back what was just saved.
+    let effects = press(&mut state, "u");
+    assert!(
+        matches!(effects.as_slice(), [Effect::FindWayBack { .. }]),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn why_tells_every_layer_and_what_each_instance_runs() {
+    let mut state = described();
+    press(&mut state, "G w");
+    let shown = screen(&state, "dark");
+    for words in [
+        "service r811",
+        "counts",
+        "global r640",
+        "default",
+        "order-91c0-1",
+    ] {
+        assert!(shown.contains(words), "{words}:\n{shown}");
+    }
 }

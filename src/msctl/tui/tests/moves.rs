@@ -301,7 +301,10 @@ fn a_proof_of_freshness_alone_draws_nothing() {
 #[test]
 fn a_write_whose_outcome_is_unknown_keeps_the_draft() {
     let mut state = console();
-    press(&mut state, "2 j j enter G enter ctrl-u 5 s enter ctrl-s y");
+    press(
+        &mut state,
+        "2 j j enter G enter ctrl-u 5 s enter ctrl-s ctrl-s",
+    );
     let outcome = Ok(Outcome::Unknown {
         cause: "the link broke".into(),
     });

@@ -209,7 +209,7 @@ fn a_conflict_shows_base_theirs_and_mine() {
     let mut state = config(100, 30);
     press(&mut state, "G enter ctrl-u");
     type_text(&mut state, "5s");
-    press(&mut state, "enter ctrl-s y");
+    press(&mut state, "enter ctrl-s ctrl-s");
     let key = fleet::Key::from("/config/order/timeout.write");
     let seen = Seen::At(entry("/config/order/timeout.write", "2s", 811, 0));
     let theirs = entry("/config/order/timeout.write", "3s", 813, 0);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use fleet::config::{ConfigKey, Scope as ConfigScope};
 use fleet::{Health, Instance, Key, Seen, ServiceName};
 
-use super::{palette, set_filter, show, write};
+use super::{palette, past, save, set_filter, show, write};
+use crate::change::rollback::Target;
 use crate::tui::action::Action;
 use crate::tui::effect::{Call, Effect};
 use crate::tui::state::calls::{self, TreeRow};
@@ -17,6 +18,8 @@ use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View, services};
 
+mod complete;
+mod explain;
 mod go;
 mod help;
 mod yank;
@@ -42,17 +45,32 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         }
         A::Deregister => write::deregister(state),
         A::RawRecord => return raw(state),
-        A::Save => write::save(state),
+        A::Save => save::review(state),
+        A::Commit => return save::commit(state),
+        A::SideBySide => state.config.turn_layout(),
+        A::TryOnSome => {
+            save::leave(state);
+            let proposed = save::proposed(state);
+            prompt(state, Purpose::Canary, &proposed);
+        }
+        A::LeaveReview => save::leave(state),
+        A::ReviewDown => go(state, Motion::Rows(1)),
+        A::ReviewUp => go(state, Motion::Rows(-1)),
+        A::ReviewPageDown => go(state, Motion::Page(1)),
+        A::ReviewPageUp => go(state, Motion::Page(-1)),
+        A::Promote => save::promote(state),
+        A::AbortCanary => save::abort(state),
+        A::WatchCanary => return save::watch(state),
+        A::Complete => complete::complete(state),
         A::NewKey => prompt(state, Purpose::NewKey, ""),
         A::Unset => unset(state),
-        A::Discard => {
-            if let Some(key) = state.config.current()
-                && state.config.discard(&key)
-            {
-                state.say(Tone::Plain, format!("the change of {key} is dropped"));
-            }
-        }
-        A::Reveal => state.config.reveal(),
+        A::Discard => return past::undo(state),
+        A::KeyHistory => return past::of_key(state),
+        A::ScopeHistory => return past::of_scope(state),
+        A::GoBackTo => return past::back(state, Target::To),
+        A::TakeBack => return past::back(state, Target::Of),
+        A::Explain => explain::explain(state),
+        A::Reveal | A::RevealReview => state.config.reveal(),
         A::Message => {
             let message = state.save_message.clone();
             prompt(state, Purpose::Message, &message);
@@ -68,8 +86,9 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             }
         }
         A::LeaveValue => state.config.leave(),
-        A::TakeTheirs => state.config.choose(Choice::Theirs),
-        A::TakeMine => state.config.choose(Choice::Mine),
+        A::TakeTheirs => choose(state, Choice::Theirs),
+        A::TakeMine => choose(state, Choice::Mine),
+        A::TakeBoth => choose(state, Choice::Both),
         A::Resolve => resolve(state),
         A::LeaveConflict => {
             state.config.clash = None;
@@ -180,6 +199,9 @@ fn interrupt(state: &mut State) -> Vec<Effect> {
         return act(state, Action::DropFilter);
     }
     match state.view {
+        View::Config if state.config.pane == config::Pane::Review => {
+            act(state, Action::LeaveReview)
+        }
         View::Config => act(state, Action::LeaveValue),
         View::Calls => act(state, Action::LeaveRequest),
         _ => Vec::new(),
@@ -212,6 +234,7 @@ fn accept_prompt(state: &mut State) -> Vec<Effect> {
         Some(Overlay::Prompt(prompt)) => match prompt.purpose {
             Purpose::Message => state.save_message = prompt.editor.text().trim().to_owned(),
             Purpose::NewKey => new_key(state, prompt),
+            Purpose::Canary => return save::try_on(state, prompt),
         },
         other => state.overlay = other,
     }
@@ -255,6 +278,13 @@ fn unset(state: &mut State) {
     state.config.want(key, seen, Wanted::Unset, None);
 }
 
+fn choose(state: &mut State, choice: Choice) {
+    if !state.config.choose(choice) {
+        let text = "both changed the same; take theirs or mine";
+        state.say(Tone::Plain, text);
+    }
+}
+
 fn resolve(state: &mut State) {
     if !state.config.resolve() {
         state.say(Tone::Warn, "choose for each key first: t theirs, m mine");
@@ -264,7 +294,7 @@ fn resolve(state: &mut State) {
             "theirs is kept everywhere; nothing is left to save",
         );
     } else {
-        write::save(state);
+        save::review(state);
     }
 }
 

@@ -102,7 +102,9 @@ fn focus(state: &mut State, mouse: Mouse) -> Option<(Area, u16)> {
             Some(found)
         }
         View::Config => match state.config.pane {
-            config::Pane::Scopes | config::Pane::Keys => hit(layout::config(state).list, 1),
+            config::Pane::Scopes | config::Pane::Keys | config::Pane::History => {
+                hit(layout::config(state).list, 1)
+            }
             _ => None,
         },
         View::Calls => {
@@ -146,6 +148,12 @@ fn select(state: &mut State, line: usize) -> bool {
         View::Services => click!(state.services.instances, |instance| instance.key.clone()),
         View::Config if state.config.pane == config::Pane::Scopes => {
             click!(state.config.scopes, |row| row.scope.clone())
+        }
+        View::Config if state.config.pane == config::Pane::History => {
+            match &mut state.config.history {
+                Some(history) => click!(history.list, |at| *at),
+                None => false,
+            }
         }
         View::Config => click!(state.config.keys, |row| row.path.clone()),
         View::Calls => {

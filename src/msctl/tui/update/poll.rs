@@ -76,6 +76,9 @@ pub(super) fn poll(state: &mut State) -> Vec<Effect> {
         state.beats.cluster = begun(now);
         effects.push(Effect::AskCluster);
     }
+    if state.view == View::Config && reachable {
+        effects.extend(super::past::authors(state));
+    }
     if state.view == View::Calls {
         let directory = &state.directory;
         let deployed = |service: &ServiceName| Some(directory.summary(service)?.deployed);

@@ -3,6 +3,7 @@
 use fleet::config::diff::Secrets;
 use fleet::{Outcome, Seen};
 
+use super::{past, save};
 use crate::tui::effect::Effect;
 use crate::tui::event::{Deed, HealthAnswer, LeaseAnswer, Reply};
 use crate::tui::state::calls::{Methods, Progress};
@@ -37,6 +38,26 @@ pub(super) fn reply(state: &mut State, reply: Reply) -> Vec<Effect> {
         }
         Reply::Raw(key, entry) => raw(state, &key, entry),
         Reply::Written(deed, outcome) => written(state, deed, outcome),
+        Reply::Judged(standing, verdict) => return save::judged(state, &standing, verdict),
+        Reply::History(scope, only, found) => {
+            state.config.take_history(&scope, only.as_ref(), found);
+            state.changed |= state.view == View::Config;
+        }
+        Reply::Records(scopes, found) => match found {
+            Ok(records) => {
+                let of = state.config.authors.of.as_ref();
+                if of.is_some_and(|(asked, _)| *asked == scopes) {
+                    state.config.authors.take(records);
+                    state.changed |= state.view == View::Config;
+                }
+            }
+            // Who wrote a value is a courtesy; without the right to read it, revisions are shown.
+            Err(_) => state.config.authors.take(Vec::new()),
+        },
+        Reply::WayBack(scope, way) => {
+            past::found(state, &scope, way);
+            state.changed = true;
+        }
         Reply::Revoked(id, result) => match result {
             Ok(()) => {
                 state.say(Tone::Good, format!("lease {id} is revoked"));
@@ -202,8 +223,7 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
     state.changed = true;
     match (deed, outcome) {
         (Deed::SaveConfig(id), Ok(Outcome::Applied { revision })) => {
-            let at = state.now.mono;
-            if state.config.saved(id, revision, at) {
+            if state.config.saved(id, revision) {
                 state.save_message.clear();
             }
             state.say(Tone::Good, format!("saved as revision {revision}"));

@@ -41,69 +41,14 @@ pub(super) fn ask(state: &mut State, text: impl Into<String>, lines: Vec<String>
 
 /// The user said yes.
 pub(super) fn agreed(state: &mut State, then: Effect) -> Vec<Effect> {
-    if let Effect::Save { id, .. } = &then {
-        state.config.send(*id);
+    if let Effect::Save {
+        id, plan, action, ..
+    } = &then
+    {
+        let cargo = super::save::cargo(state, plan, action);
+        state.config.send(*id, cargo);
     }
     vec![then]
-}
-
-/// Asks before the pending changes are written.
-pub(super) fn save(state: &mut State) {
-    if !allowed(state) {
-        return;
-    }
-    if state.config.sent.is_some() {
-        state.say(Tone::Plain, "a save is on its way; wait for its answer");
-        return;
-    }
-    if state.config.drafts.is_empty() {
-        state.say(Tone::Plain, "nothing to save: no value was changed");
-        return;
-    }
-    if let Some((key, why)) = state.config.refusal() {
-        let text = format!(
-            "{}/{why}. Edit it, or drop it with u; nothing was written",
-            key.scope
-        );
-        return state.say(Tone::Bad, text);
-    }
-    let plan = match state.config.plan() {
-        Ok(plan) => plan,
-        Err(error) => return state.say(Tone::Bad, error.to_string()),
-    };
-    let count = plan.edits().len();
-    let lines = plan
-        .edits()
-        .iter()
-        .map(|edit| {
-            let name = state.config.name_of(&edit.key);
-            let name = name.map_or_else(|| edit.key.to_string(), |name| name.to_string());
-            match edit.write {
-                fleet::Write::Delete => format!("unset  {name}"),
-                fleet::Write::Put { .. } => format!("set    {name}"),
-            }
-        })
-        .collect();
-    let changes = if count == 1 {
-        "change".to_owned()
-    } else {
-        "changes, one transaction".into()
-    };
-    let text = format!("Save {count} {changes}, to {}?", state.context.name);
-    let message = state.save_message.clone();
-    let revision = state.revision();
-    let id = state.config.number_save();
-    ask(
-        state,
-        text,
-        lines,
-        Effect::Save {
-            id,
-            plan,
-            message,
-            revision,
-        },
-    );
 }
 
 /// Asks before records of instances are deleted: the marked ones, or the one under the cursor.

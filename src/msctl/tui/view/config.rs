@@ -11,8 +11,10 @@ use crate::tui::state::{State, layout};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
+mod canary;
 mod conflict;
 mod draft;
+mod history;
 mod keys;
 mod rollout;
 mod value;
@@ -28,8 +30,18 @@ const SCOPES: [Column; 4] = [
 pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     let panes = layout::config(state);
     let page = &state.config;
+    if let Some(trial) = page.trial.as_ref().filter(|_| !panes.banner.is_empty()) {
+        canary::banner(paint, panes.banner, state, trial);
+    }
     match page.pane {
         Pane::Scopes => scopes(paint, panes.list, state),
+        Pane::History => {
+            if let Some(history) = &page.history {
+                history::list(paint, panes.list, state, history);
+                history::detail(paint, panes.lower, history);
+            }
+            return;
+        }
         _ => keys::keys(paint, panes.list, state),
     }
     if panes.lower.is_empty() {
@@ -37,6 +49,7 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     }
     match (page.pane, &page.editing, &page.clash) {
         (Pane::Value, Some(editing), _) => value::editor(paint, panes.lower, state, editing),
+        (Pane::Review, ..) => draft::review(paint, panes.lower, state),
         (Pane::Conflict, _, Some(clash)) => conflict::conflict(paint, panes.lower, state, clash),
         (Pane::Keys, ..) => match (&page.sent, &page.saved) {
             (Some(_), _) => rollout::sending(paint, panes.lower),

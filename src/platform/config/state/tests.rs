@@ -48,7 +48,7 @@ fn live<T: ConfigValue>(state: &mut State, path: &str) -> Live<T> {
 }
 
 fn state() -> State {
-    State::new("order")
+    State::new("order", Secrets::default())
 }
 
 #[test]
@@ -165,6 +165,39 @@ fn a_bad_value_that_a_deletion_reveals_is_refused_too() {
         "nothing good is left: the last good one stays"
     );
     assert_eq!(state.rejected()[0].key, "global/timeout");
+}
+
+#[test]
+fn a_value_that_makes_the_services_own_code_panic_is_refused_for_its_key_alone() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Even(u64);
+    impl<'de> serde::Deserialize<'de> for Even {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Even, D::Error> {
+            let number = u64::deserialize(from)?;
+            assert!(number.is_multiple_of(2), "the service's own fault");
+            Ok(Even(number))
+        }
+    }
+    let mut state = state();
+    put(&mut state, "pairs", "2", 5);
+    let pairs = live::<Typed<Even>>(&mut state, "pairs");
+    let edits = vec![("pairs".into(), edit("3", 6)), ("b".into(), edit("1", 6))];
+    let step = state.step(Layer::Service, edits);
+    assert_eq!(step.refused[0].key, "order/pairs");
+    assert!(step.refused[0].error.contains("panicked"), "{step:?}");
+    assert_eq!(pairs.get().0, Even(2));
+    assert!(state.effective().get("b").is_some());
+    put(&mut state, "pairs", "4", 7);
+    assert_eq!(pairs.get().0, Even(4));
+}
+
+#[test]
+fn a_refused_value_of_the_file_says_which_file() {
+    let mut state = state();
+    file(&mut state, "timeout", "5s");
+    let _timeout = live::<Duration>(&mut state, "timeout");
+    file(&mut state, "timeout", "soon");
+    assert!(state.rejected()[0].error.starts_with("config.yaml: "));
 }
 
 #[test]

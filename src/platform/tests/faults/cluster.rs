@@ -25,12 +25,16 @@ async fn a_killed_leader_is_survived_and_may_come_back() {
     leader.kill();
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: leader killed", History::Whole)
+        .survives(since, "cluster: leader killed", History::Whole)
         .await;
     leader.revive();
     leader.ready().await;
     fleet
-        .survives("cluster: the killed member is back", History::Whole)
+        .survives(
+            Instant::now(),
+            "cluster: the killed member is back",
+            History::Whole,
+        )
         .await;
 }
 
@@ -43,13 +47,13 @@ async fn a_paused_leader_is_survived_and_may_come_back() {
     leader.freeze();
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: leader paused", History::Whole)
+        .survives(since, "cluster: leader paused", History::Whole)
         .await;
     let since = Instant::now();
     leader.thaw();
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: the paused member goes on", History::Whole)
+        .survives(since, "cluster: the paused member goes on", History::Whole)
         .await;
 }
 
@@ -63,13 +67,13 @@ async fn a_partitioned_leader_is_survived_and_may_come_back() {
     cluster.isolate(&[leader]).await;
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: leader partitioned", History::Whole)
+        .survives(since, "cluster: leader partitioned", History::Whole)
         .await;
     let since = Instant::now();
     cluster.isolate(&[]).await;
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: the partition ends", History::Whole)
+        .survives(since, "cluster: the partition ends", History::Whole)
         .await;
 }
 
@@ -93,6 +97,6 @@ async fn a_lost_majority_stops_writes_and_comes_back() {
     let since = Instant::now();
     fleet.change().await;
     fleet
-        .survives_since(since, "cluster: majority lost and back", History::Whole)
+        .survives(since, "cluster: majority lost and back", History::Whole)
         .await;
 }

@@ -50,6 +50,8 @@ pub(crate) struct Fleet {
     runtime: Option<Runtime>,
     /// The name of its threads.
     pub(crate) threads: String,
+    /// Of etcd, as the fleet knows it.
+    pub(crate) members: usize,
     pub(crate) direct: Client,
     pub(crate) users: Vec<User>,
     pub(crate) caller: Platform,
@@ -147,12 +149,17 @@ impl Fleet {
         let mut direct = settings(&ways.direct, ways.direct_password.as_ref());
         direct.request_timeout = PATIENCE;
         let direct = Client::new(direct).unwrap();
+        let members = ways.fleet.len();
         let started = runtime.spawn(async move {
             let mut users = Vec::new();
             for id in ["u-1", "u-2"] {
                 users.push(User::start(id, &ways).await);
             }
-            let caller = builder("order", &ways).start().await.unwrap();
+            let caller = builder("order", &ways)
+                .default("limit", 0)
+                .start()
+                .await
+                .unwrap();
             let view = caller.instances(&ServiceName::new("user").unwrap());
             let channel = caller.channel("user");
             let observer = settings(&ways.fleet, ways.fleet_password.as_ref());
@@ -163,6 +170,7 @@ impl Fleet {
         let fleet = Fleet {
             runtime: Some(runtime),
             threads,
+            members,
             direct,
             users,
             caller,

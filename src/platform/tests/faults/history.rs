@@ -24,7 +24,7 @@ async fn history_that_was_compacted_meanwhile_is_made_up_for() {
     let since = Instant::now();
     proxy.set(Mode::Forward);
     fleet
-        .survives_since(since, "history compacted while away", History::Gapped)
+        .survives(since, "history compacted while away", History::Gapped)
         .await;
 }
 
@@ -35,7 +35,7 @@ async fn a_record_that_was_deleted_by_hand_is_put_again() {
     let since = Instant::now();
     fleet.delete(&keys).await;
     fleet
-        .survives_since(since, "records deleted by hand", History::Whole)
+        .survives(since, "records deleted by hand", History::Whole)
         .await;
 }
 
@@ -55,7 +55,7 @@ async fn a_lease_that_was_revoked_by_hand_is_granted_anew() {
     let since = Instant::now();
     fleet.direct.lease_revoke(before).await.unwrap();
     fleet
-        .survives_since(since, "lease revoked by hand", History::Whole)
+        .survives(since, "lease revoked by hand", History::Whole)
         .await;
     assert_ne!(lease(&fleet, 0), before);
 }

@@ -32,7 +32,8 @@ struct Book {
     state: BTreeMap<Key, (Revision, Arc<[u8]>)>,
     last: Option<Revision>,
     fresh: bool,
-    broken: bool,
+    /// It was told that another history began.
+    another: bool,
     /// At which revisions the number was told.
     numbers: Vec<Revision>,
     wrongs: Vec<String>,
@@ -53,11 +54,6 @@ impl Ledger {
 
     pub(crate) fn is_fresh(&self) -> bool {
         self.book.lock().unwrap().fresh
-    }
-
-    /// From now on, and until it is asked for its wrongs, revisions may begin anew.
-    pub(crate) fn history_breaks(&self) {
-        self.book.lock().unwrap().broken = true;
     }
 
     /// What it has otherwise than a listing of everything; `None` when nothing.
@@ -82,11 +78,14 @@ impl Ledger {
     /// was written.
     pub(crate) fn audit(&self, written: &[Revision], history: History) -> Option<String> {
         let mut book = self.book.lock().unwrap();
-        book.broken = false;
+        let another = std::mem::take(&mut book.another);
         let told = std::mem::take(&mut book.numbers);
         let wrongs = std::mem::take(&mut book.wrongs);
         if !wrongs.is_empty() {
             return Some(wrongs.join("; "));
+        }
+        if another != (history == History::Broken) {
+            return Some(format!("told of another store: {another}"));
         }
         let right = match history {
             History::Whole => told == written,
@@ -117,10 +116,20 @@ impl Book {
                 }
             }
             MirrorEvent::Changed {
-                revision, changes, ..
+                revision,
+                changes,
+                history,
             } => {
                 let before = self.last.replace(revision);
-                if before.is_none_or(|before| before >= revision) && !self.broken {
+                let same = history == etcd::History::Same;
+                if !same {
+                    // The difference to the other store is told as changes of what is held.
+                    self.another = true;
+                    for (at, _) in self.state.values_mut() {
+                        *at = Revision::ZERO;
+                    }
+                }
+                if before.is_none_or(|before| before >= revision) && same {
                     self.wrongs.push(format!("{revision} after {before:?}"));
                 }
                 if changes.is_empty() {
@@ -152,7 +161,7 @@ impl Book {
             self.numbers.push(at);
         }
         let before = self.state.insert(key.clone(), (at, value));
-        if let Some((before, _)) = before.filter(|(before, _)| *before >= at && !self.broken) {
+        if let Some((before, _)) = before.filter(|(before, _)| *before >= at) {
             self.wrongs.push(format!("{key} at {at} after {before}"));
         }
     }

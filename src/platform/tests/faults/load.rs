@@ -72,7 +72,7 @@ async fn twenty_thousand_registrations_of_one_name_are_known_and_forgotten() {
     fleet.change().await;
     whole(&fleet, &view).await;
     fleet
-        .survives_since(
+        .survives(
             begun,
             "20,000 registrations, connections dropped",
             History::Whole,
@@ -89,7 +89,7 @@ async fn twenty_thousand_registrations_of_one_name_are_known_and_forgotten() {
     whole(&fleet, &view).await;
     assert!(view.borrow().instances.is_empty());
     fleet
-        .survives_since(since, "20,000 registrations gone at once", History::Whole)
+        .survives(since, "20,000 registrations gone at once", History::Whole)
         .await;
 }
 
@@ -125,7 +125,7 @@ async fn a_flood_of_changes_is_followed_to_its_last() {
     let took = begun.elapsed();
     let rate = (rounds * FLOODED) as f64 / took.as_secs_f64();
     let since = Instant::now();
-    fleet.converges("a flood").await;
+    fleet.converges(Instant::now(), "a flood").await;
     println!("flood: {rate:.0} changes/s for {took:.2?}");
     for user in &fleet.users {
         for key in 0..FLOODED - 4 {
@@ -134,7 +134,7 @@ async fn a_flood_of_changes_is_followed_to_its_last() {
         }
     }
     fleet
-        .survives_since(since, "flood of 5,000 changes/s", History::Whole)
+        .survives(since, "flood of 5,000 changes/s", History::Whole)
         .await;
 }
 

@@ -24,3 +24,5 @@ mod records;
 mod refusals;
 mod restart;
 mod stopped;
+mod suspend;
+mod truth;

@@ -105,7 +105,7 @@ impl Mix {
             let (since, history) = self.inflict(drawn).await;
             let converged = self
                 .fleet
-                .survives_since(since, &format!("{drawn:?}"), history)
+                .survives(since, &format!("{drawn:?}"), history)
                 .await;
             self.took.entry(drawn).or_default().push(converged);
             count += 1;
@@ -171,7 +171,7 @@ impl Mix {
                     jitter: Duration::from_millis(100),
                 });
                 self.fleet.change().await;
-                self.fleet.converges("a delay").await;
+                self.fleet.converges(Instant::now(), "a delay").await;
                 since = Instant::now();
                 self.set_all(Mode::Forward);
             }
@@ -188,7 +188,7 @@ impl Mix {
                 let mode = [Mode::BlackHole, Mode::Refuse, Mode::HoldAnswers];
                 self.proxies[any].set(*mode.choose(&mut self.random).unwrap());
                 self.fleet.change().await;
-                self.fleet.converges("one way away").await;
+                self.fleet.converges(Instant::now(), "one way away").await;
                 since = Instant::now();
                 self.proxies[any].set(Mode::Forward);
             }
@@ -196,7 +196,9 @@ impl Mix {
                 let lost = &self.cluster.members[any];
                 lost.kill();
                 self.fleet.change().await;
-                self.fleet.converges("a member killed").await;
+                self.fleet
+                    .converges(Instant::now(), "a member killed")
+                    .await;
                 since = Instant::now();
                 lost.revive();
                 lost.ready().await;
@@ -205,14 +207,18 @@ impl Mix {
                 let lost = &self.cluster.members[any];
                 lost.freeze();
                 self.fleet.change().await;
-                self.fleet.converges("a member paused").await;
+                self.fleet
+                    .converges(Instant::now(), "a member paused")
+                    .await;
                 since = Instant::now();
                 lost.thaw();
             }
             Fault::LeaderPartitioned => {
                 self.cluster.isolate(&[self.cluster.leader().await]).await;
                 self.fleet.change().await;
-                self.fleet.converges("the leader partitioned").await;
+                self.fleet
+                    .converges(Instant::now(), "the leader partitioned")
+                    .await;
                 since = Instant::now();
                 self.cluster.isolate(&[]).await;
             }
@@ -260,7 +266,7 @@ impl Mix {
                     let put = [(key.clone(), b"\xff[".to_vec())];
                     self.fleet.write(&put).await;
                 }
-                self.fleet.converges("bad records").await;
+                self.fleet.converges(Instant::now(), "bad records").await;
                 since = Instant::now();
                 self.fleet.delete(&keys).await;
             }
@@ -271,7 +277,6 @@ impl Mix {
                 since = Instant::now();
             }
             Fault::Wiped => {
-                self.fleet.ledger.history_breaks();
                 self.cluster.wipe().await;
                 history = History::Broken;
                 since = Instant::now();

@@ -16,7 +16,7 @@ async fn a_dropped_connection_costs_nothing() {
         end(&proxy);
         fleet.change().await;
         fleet
-            .survives_since(since, "connections dropped", History::Whole)
+            .survives(since, "connections dropped", History::Whole)
             .await;
     }
 }
@@ -39,7 +39,7 @@ async fn is_away(mode: Mode, fault: &str) {
     }
     let since = Instant::now();
     proxy.set(Mode::Forward);
-    fleet.survives_since(since, fault, History::Whole).await;
+    fleet.survives(since, fault, History::Whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,11 +69,11 @@ async fn a_long_way_with_jitter_keeps_everything_going() {
         let since = Instant::now();
         fleet.change().await;
         let fault = format!("300 ms later each way, with jitter, round {round}");
-        fleet.survives_since(since, &fault, History::Whole).await;
+        fleet.survives(since, &fault, History::Whole).await;
     }
     proxy.set(Mode::Forward);
     fleet
-        .survives("the way is short again", History::Whole)
+        .survives(Instant::now(), "the way is short again", History::Whole)
         .await;
 }
 
@@ -91,6 +91,6 @@ async fn a_connection_cut_in_mid_message_misses_and_doubles_nothing() {
     let since = Instant::now();
     proxy.set(Mode::Forward);
     fleet
-        .survives_since(since, "cut in mid-message, seven lengths", History::Whole)
+        .survives(since, "cut in mid-message, seven lengths", History::Whole)
         .await;
 }

@@ -22,16 +22,17 @@ async fn comes_and_goes(
     for put in &puts {
         fleet.write(std::slice::from_ref(put)).await;
     }
-    let took = fleet.converges(fault).await;
-    println!("{fault}: converged in {took:.2?}");
+    let took = fleet.converges(since, fault).await;
+    println!("{fault}: converged in {took}");
     // The next change writes the number.
     let keys = puts.into_iter().map(|(key, _)| key);
     let keys: Vec<Key> = keys.filter(|key| *key != Key::from(NUMBER)).collect();
     fleet.delete(&keys).await;
     fleet.to_refuse.store(0, Ordering::Relaxed);
+    let since = Instant::now();
     fleet.change().await;
     let fault = format!("{fault}, and gone again");
-    fleet.survives_since(since, &fault, History::Whole).await;
+    fleet.survives(since, &fault, History::Whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

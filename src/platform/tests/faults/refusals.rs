@@ -36,7 +36,7 @@ async fn authentication_may_be_turned_on_under_a_fleet_with_a_password() {
     proxy.cut();
     fleet.change().await;
     fleet
-        .survives_since(since, "authentication turned on", History::Whole)
+        .survives(since, "authentication turned on", History::Whole)
         .await;
 }
 
@@ -44,16 +44,20 @@ async fn authentication_may_be_turned_on_under_a_fleet_with_a_password() {
 async fn a_fleet_without_a_password_says_so_and_joins_again_when_none_is_needed() {
     let (etcd, proxy, fleet) = guarded(&[], None).await;
     etcd.turn_auth_on(PASSWORD).await;
+    // A stream that stands is let be; what begins is refused.
     proxy.cut();
     fleet.notices().await;
-    let standing = fleet.users[0].platform.config().standing();
-    let cause = standing.borrow().stale.clone().unwrap_or_default();
-    assert!(cause.contains("user"), "{cause}");
+    fleet.direct.lease_revoke(lease(&fleet, 0)).await.unwrap();
+    let state = fleet.users[0].serving.registration().unwrap();
+    until("the registration says why", || {
+        matches!(&*state.borrow(), RegistrationState::Waiting { cause } if cause.contains("user"))
+    })
+    .await;
     fleet.change().await;
     let since = Instant::now();
     etcd.turn_auth_off(PASSWORD).await;
     fleet
-        .survives_since(since, "authentication turned off again", History::Whole)
+        .survives(since, "authentication turned off again", History::Whole)
         .await;
 }
 
@@ -73,7 +77,9 @@ async fn an_expired_token_is_renewed() {
     let (etcd, _proxy, fleet) = guarded(&["--auth-token-ttl=1"], Some(PASSWORD)).await;
     etcd.turn_auth_on(PASSWORD).await;
     fleet.change().await;
-    fleet.converges("authentication turned on").await;
+    fleet
+        .converges(Instant::now(), "authentication turned on")
+        .await;
     let before = tokens(&etcd).await;
     let mut rounds = 0;
     let since = eventually("every client has asked for a new token", async || {
@@ -82,23 +88,23 @@ async fn an_expired_token_is_renewed() {
         tokio::time::sleep(Duration::from_millis(2500)).await;
         let since = Instant::now();
         fleet.change().await;
-        fleet.converges("a token expired").await;
+        fleet.converges(Instant::now(), "a token expired").await;
         (tokens(&etcd).await >= before + 3).then_some(since)
     })
     .await;
     let fault = format!("token expired, {rounds} times");
-    fleet.survives_since(since, &fault, History::Whole).await;
+    fleet.survives(since, &fault, History::Whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_database_keeps_nobody_out_once_it_has_room() {
     let (etcd, _proxy, fleet) = alone(&["--quota-backend-bytes=4194304"]).await;
-    let value = vec![b'x'; 400_000];
+    let mut number = 0;
     let refused = eventually("the quota is reached", async || {
-        fleet
-            .try_write(&[("/ballast".into(), value.clone())])
-            .await
-            .err()
+        number += 1;
+        // Over and over: what is full is history, and that can be compacted.
+        let put = [("/ballast".into(), vec![number; 400_000])];
+        fleet.try_write(&put).await.err()
     })
     .await;
     assert!(refused.contains("space"), "{refused}");
@@ -113,6 +119,6 @@ async fn a_full_database_keeps_nobody_out_once_it_has_room() {
     etcd.make_room().await;
     fleet.change().await;
     fleet
-        .survives_since(since, "quota exceeded, then disarmed", History::Whole)
+        .survives(since, "quota exceeded, then disarmed", History::Whole)
         .await;
 }

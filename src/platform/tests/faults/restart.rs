@@ -1,5 +1,7 @@
 //! etcd itself dies, and comes back as it was or empty.
 
+use std::time::Instant;
+
 use tests::proxy::{Mode, Proxy};
 use tests::realetcd::RealEtcd;
 
@@ -26,22 +28,21 @@ async fn an_etcd_that_was_killed_comes_back_with_its_data() {
     fleet.notices().await;
     etcd.revive();
     etcd.ready().await;
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     fleet.change().await;
     fleet
-        .survives_since(since, "etcd killed and restarted", History::Whole)
+        .survives(since, "etcd killed and restarted", History::Whole)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_etcd_that_was_killed_comes_back_without_its_data() {
     let (etcd, _proxy, fleet) = alone(&[]).await;
-    fleet.ledger.history_breaks();
     etcd.wipe().await;
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     fleet.change().await;
     fleet
-        .survives_since(since, "etcd restarted without its data", History::Broken)
+        .survives(since, "etcd restarted without its data", History::Broken)
         .await;
 }
 
@@ -52,18 +53,19 @@ async fn another_store_in_the_place_of_the_old_one_is_noticed() {
     let (etcd, proxy, fleet) = alone(&[]).await;
     let before = [("/config/user/before".into(), b"1".to_vec())];
     fleet.write(&before).await;
-    fleet.converges("a key of the first store").await;
+    fleet
+        .converges(Instant::now(), "a key of the first store")
+        .await;
     proxy.set(Mode::Refuse);
     fleet.notices().await;
-    fleet.ledger.history_breaks();
     etcd.wipe().await;
     while etcd.revision().await < 100 {
         fleet.change().await;
     }
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     proxy.set(Mode::Forward);
     fleet
-        .survives_since(
+        .survives(
             since,
             "etcd wiped, and grown past what was",
             History::Broken,

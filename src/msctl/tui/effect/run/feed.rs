@@ -1,6 +1,8 @@
 //! The streams that feed the console: the mirrors of services, config, status and schemas, and the state of
 //! the link. Each is one task that ends with its owner; a slow console makes them wait.
 
+use std::time::Duration;
+
 use etcd::{Condition, LinkState, Mirror, MirrorEvent, MirrorOptions};
 use fleet::{Change, Entry, Prefix};
 use tokio::sync::{mpsc, watch};
@@ -9,6 +11,10 @@ use tokio::task::JoinSet;
 use crate::session::Session;
 use crate::settings::host_port;
 use crate::tui::event::{Event, Feed, MemberDot, Part, Source};
+
+/// An idle watch proves this often that it is up to date, and has so long to do it: who looks at a
+/// fleet wants to see within three seconds that etcd is silent. Services are content with less.
+const PROOF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
 /// At most so many entries or changes in one event: taking one in must not delay a key.
 const PIECE: usize = 1_000;
@@ -49,8 +55,12 @@ async fn mirror(
     generation: u64,
     events: mpsc::Sender<Event>,
 ) {
-    let (_mirror, mut news) =
-        Mirror::spawn(session.client().clone(), prefix, MirrorOptions::default());
+    let options = MirrorOptions {
+        progress_interval: PROOF.0,
+        progress_timeout: PROOF.1,
+        ..MirrorOptions::default()
+    };
+    let (_mirror, mut news) = Mirror::spawn(session.client().clone(), prefix, options);
     while let Some(event) = news.recv().await {
         for feed in pieces(source, event) {
             if events.send(Event::Feed(generation, feed)).await.is_err() {

@@ -79,8 +79,13 @@ impl ConfigPage {
             self.rebuild_scopes(services, now);
             rebuilt = true;
         }
+        if let Some(history) = &mut self.history {
+            rebuilt |= history.rebuild(now);
+        }
         if self.keys.wants_build(now) {
             self.rebuild_keys(directory, now);
+            self.rebuild_review(directory);
+            self.rebuild_trial(directory);
             if let Some(saved) = &mut self.saved {
                 saved.follow(directory);
             }
@@ -188,7 +193,7 @@ impl ConfigPage {
         }
     }
 
-    fn below(&self, scope: &Scope) -> impl Iterator<Item = (ConfigKey, &Entry)> {
+    pub(super) fn below(&self, scope: &Scope) -> impl Iterator<Item = (ConfigKey, &Entry)> {
         let prefix = scope.prefix(&self.prefix);
         let start = Key::from(prefix.as_bytes());
         self.entries

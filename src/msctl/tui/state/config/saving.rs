@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fleet::config::conflict::{Relation, ThreeWay};
 use fleet::config::{ConfigKey, Scope};
 use fleet::rollout::Rollout;
-use fleet::{Conflict, Entry, Key, Revision, Seen};
+use fleet::{Conflict, Entry, InstanceId, Key, Revision, Seen, release};
 
 use super::draft::{Draft, Wanted};
 use super::{ConfigPage, Pane};
@@ -17,8 +18,19 @@ use crate::tui::state::directory::Directory;
 pub struct Sent {
     /// Its number; the answer carries it.
     pub id: u64,
-    /// The pending changes as it carries them.
-    carried: BTreeMap<ConfigKey, Draft>,
+    /// What it carries.
+    pub cargo: Cargo,
+}
+
+/// What a save carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cargo {
+    /// The pending changes as they were when it was sent.
+    Drafts(BTreeMap<ConfigKey, Draft>),
+    /// The same, for some instances to try.
+    Canary(BTreeMap<ConfigKey, Draft>, Vec<InstanceId>),
+    /// The end of a canary, which tried these keys.
+    End(Vec<ConfigKey>),
 }
 
 /// A save that was written; instances take it in.
@@ -28,8 +40,8 @@ pub struct Saved {
     pub revision: Revision,
     /// The keys of it.
     pub keys: Vec<ConfigKey>,
-    /// When the answer came, since the console started.
-    pub at: Duration,
+    /// The instances that try it; `None`: it is for all.
+    pub only: Option<Vec<InstanceId>>,
     /// How far it has come, for each scope it touched.
     pub rollouts: Vec<(Scope, Rollout)>,
 }
@@ -43,6 +55,8 @@ pub enum Choice {
     Theirs,
     /// Mine is written on top.
     Mine,
+    /// Both changes, where they are of different members of one mapping.
+    Both,
 }
 
 /// A save that was refused because keys had changed.
@@ -50,6 +64,8 @@ pub enum Choice {
 pub struct Clash {
     /// The keys, what was seen of them and what stands there now.
     pub conflicts: Vec<Conflict>,
+    /// Both changes in one value, where that can be.
+    pub merged: Vec<Option<String>>,
     /// What becomes of each.
     pub choices: Vec<Choice>,
     /// The one under the cursor.
@@ -65,27 +81,42 @@ impl ConfigPage {
         self.saves
     }
 
-    /// A save is sent with all pending changes as they are now.
-    pub fn send(&mut self, id: u64) {
+    /// A save is sent.
+    pub fn send(&mut self, id: u64, cargo: Cargo) {
         self.saved = None;
-        self.sent = Some(Sent {
-            id,
-            carried: self.drafts.clone(),
-        });
+        self.sent = Some(Sent { id, cargo });
     }
 
     /// A save was written. Returns whether it was the one that is out.
-    pub fn saved(&mut self, id: u64, revision: Revision, at: Duration) -> bool {
+    pub fn saved(&mut self, id: u64, revision: Revision) -> bool {
         let Some(sent) = self.sent.take_if(|sent| sent.id == id) else {
             return false;
         };
-        for (key, carried) in &sent.carried {
-            self.landed(key, carried, revision);
+        let (keys, only) = match sent.cargo {
+            Cargo::Drafts(carried) => {
+                for (key, carried) in &carried {
+                    self.landed(key, carried, revision);
+                }
+                (carried.into_keys().collect(), None)
+            }
+            Cargo::Canary(carried, instances) => {
+                // The keys stand as they stood: what was edited meanwhile goes on from there.
+                self.drafts.retain(|key, draft| {
+                    let same =
+                        |sent: &Draft| sent.seen == draft.seen && sent.wanted == draft.wanted;
+                    !carried.get(key).is_some_and(same)
+                });
+                (carried.into_keys().collect(), Some(instances))
+            }
+            Cargo::End(keys) => (keys, None),
+        };
+        if self.drafts.is_empty() {
+            self.kind = release::Action::Change;
         }
         self.saved = Some(Saved {
             revision,
-            keys: sent.carried.into_keys().collect(),
-            at,
+            keys,
+            only,
             rollouts: Vec::new(),
         });
         self.clash = None;
@@ -120,13 +151,37 @@ impl ConfigPage {
 
     /// A save was refused: the user decides per key. Returns whether it was the one that is out.
     pub fn refused(&mut self, id: u64, conflicts: Vec<Conflict>, at: Duration) -> bool {
-        if self.sent.take_if(|sent| sent.id == id).is_none() {
+        let Some(sent) = self.sent.take_if(|sent| sent.id == id) else {
             return false;
+        };
+        // There is no choosing about a canary: it is looked at again, and decided anew.
+        if !matches!(sent.cargo, Cargo::Drafts(_)) {
+            return true;
         }
-        let choices = vec![Choice::Open; conflicts.len()];
+        self.collide(conflicts, at);
+        true
+    }
+
+    /// Puts keys to the user that two people changed.
+    pub(super) fn collide(&mut self, conflicts: Vec<Conflict>, at: Duration) {
+        let ways: Vec<_> = conflicts
+            .iter()
+            .map(|conflict| self.way(conflict))
+            .collect();
+        let agreed = |way: &Option<ThreeWay>| match way {
+            // Both wrote the same: there is nothing to choose.
+            Some(way) if way.relation() == Relation::Agree => Choice::Theirs,
+            Some(_) => Choice::Open,
+            None => Choice::Theirs,
+        };
+        let both = |way: &Option<ThreeWay>| {
+            let merged = way.as_ref()?.merged()?;
+            Some(String::from_utf8_lossy(&merged).trim_end().to_owned())
+        };
         self.clash = Some(Clash {
             conflicts,
-            choices,
+            merged: ways.iter().map(both).collect(),
+            choices: ways.iter().map(agreed).collect(),
             cursor: 0,
             at,
         });
@@ -134,7 +189,20 @@ impl ConfigPage {
         if self.pane != Pane::Value {
             self.pane = Pane::Conflict;
         }
-        true
+    }
+
+    /// The three versions of a key in conflict; `None` where nothing is wanted of it any longer.
+    fn way(&self, conflict: &Conflict) -> Option<ThreeWay> {
+        let draft = self.drafts.get(&self.name_of(&conflict.key)?)?;
+        Some(ThreeWay {
+            key: conflict.key.clone(),
+            base: conflict.seen.value().map(Into::into),
+            theirs: conflict.current.clone(),
+            mine: match &draft.wanted {
+                Wanted::Set(text) => Some(text.as_bytes().into()),
+                Wanted::Unset => None,
+            },
+        })
     }
 
     /// A save came to nothing that is known. Returns whether it was the one that is out.
@@ -142,14 +210,20 @@ impl ConfigPage {
         self.sent.take_if(|sent| sent.id == id).is_some()
     }
 
-    /// Chooses for the key under the cursor, and goes to the next.
-    pub fn choose(&mut self, choice: Choice) {
-        if let Some(clash) = &mut self.clash
-            && let Some(chosen) = clash.choices.get_mut(clash.cursor)
-        {
-            *chosen = choice;
-            clash.cursor = (clash.cursor + 1).min(clash.conflicts.len().saturating_sub(1));
+    /// Chooses for the key under the cursor, and goes to the next. Returns whether it can be so.
+    pub fn choose(&mut self, choice: Choice) -> bool {
+        let Some(clash) = &mut self.clash else {
+            return false;
+        };
+        let mergeable = matches!(clash.merged.get(clash.cursor), Some(Some(_)));
+        if choice == Choice::Both && !mergeable {
+            return false;
         }
+        if let Some(chosen) = clash.choices.get_mut(clash.cursor) {
+            *chosen = choice;
+        }
+        clash.cursor = (clash.cursor + 1).min(clash.conflicts.len().saturating_sub(1));
+        true
     }
 
     /// Applies the choices to the drafts. Returns whether all were made.
@@ -160,22 +234,21 @@ impl ConfigPage {
         else {
             return false;
         };
-        for (conflict, choice) in clash.conflicts.into_iter().zip(clash.choices) {
+        let merged = clash.merged.into_iter().zip(clash.choices);
+        for (conflict, (merged, choice)) in clash.conflicts.into_iter().zip(merged) {
             let Some(name) = self.name_of(&conflict.key) else {
                 continue;
             };
             let Some(draft) = self.drafts.remove(&name) else {
                 continue;
             };
-            if choice == Choice::Mine {
-                // From now on theirs is what was seen: the guard holds against a third.
-                self.want(
-                    name,
-                    Seen::from(conflict.current),
-                    draft.wanted,
-                    draft.doubt,
-                );
-            }
+            let (wanted, doubt) = match (choice, merged) {
+                (Choice::Mine, _) => (draft.wanted, draft.doubt),
+                (Choice::Both, Some(text)) => (Wanted::Set(text), None),
+                _ => continue,
+            };
+            // From now on theirs is what was seen: the guard holds against a third.
+            self.want(name, Seen::from(conflict.current), wanted, doubt);
         }
         self.pane = Pane::Keys;
         self.keys.outdate_now();
@@ -195,8 +268,9 @@ impl Saved {
             .into_iter()
             .map(|scope| {
                 let own = self.keys.iter().filter(|key| key.scope == *scope);
-                let own: Vec<ConfigKey> = own.cloned().collect();
-                (scope.clone(), directory.rollout(scope, &own, self.revision))
+                let own: Vec<_> = own.map(|key| (key.clone(), self.revision)).collect();
+                let only = self.only.as_deref();
+                (scope.clone(), directory.rollout(scope, &own, only))
             })
             .collect();
     }
@@ -228,13 +302,47 @@ mod tests {
     use super::super::tests::{entry, key, page};
     use super::*;
 
+    fn send(page: &mut ConfigPage, id: u64) {
+        page.send(id, Cargo::Drafts(page.drafts.clone()));
+    }
+
+    #[test]
+    fn changes_of_different_members_can_both_be_kept() {
+        for (base, theirs, mine, both) in [
+            ("{a: 1, b: 1}", "{a: 2, b: 1}", "{a: 1, b: 2}", true),
+            ("{a: 1, b: 1}", "{a: 2, b: 1}", "{a: 3, b: 1}", false),
+        ] {
+            let mut page = page();
+            let name = key("order/retry");
+            let seen = Seen::At(entry("/config/order/retry", base, 8));
+            page.want(name.clone(), seen.clone(), Wanted::Set(mine.into()), None);
+            send(&mut page, 1);
+            let conflict = Conflict {
+                key: "/config/order/retry".into(),
+                seen,
+                current: Some(entry("/config/order/retry", theirs, 9)),
+            };
+            page.refused(1, vec![conflict], Duration::ZERO);
+            assert_eq!(page.choose(Choice::Both), both, "{theirs} {mine}");
+            assert_eq!(page.resolve(), both);
+            if both {
+                let Wanted::Set(text) = &page.drafts[&name].wanted else {
+                    panic!()
+                };
+                let merged = fleet::config::value::parse(text.as_bytes()).unwrap();
+                assert_eq!(fleet::config::value::one_line(&merged), "{a: 2, b: 2}");
+                assert_eq!(page.drafts[&name].seen.revision(), Revision(9));
+            }
+        }
+    }
+
     #[test]
     fn mine_after_a_conflict_is_guarded_by_theirs() {
         let mut page = page();
         let name = key("order/timeout.write");
         let seen = Seen::from(page.entry(&name).cloned());
         page.want(name.clone(), seen.clone(), Wanted::Set("5s".into()), None);
-        page.send(1);
+        send(&mut page, 1);
         let current = Some(entry("/config/order/timeout.write", "3s", 9));
         let conflict = Conflict {
             key: "/config/order/timeout.write".into(),
@@ -254,12 +362,12 @@ mod tests {
         let (sent, later) = (key("order/timeout.write"), key("order/page.size"));
         let seen = Seen::from(page.entry(&sent).cloned());
         page.want(sent.clone(), seen.clone(), Wanted::Set("5s".into()), None);
-        page.send(7);
+        send(&mut page, 7);
         page.want(sent.clone(), seen, Wanted::Set("6s".into()), None);
         page.want(later.clone(), Seen::Absent, Wanted::Set("50".into()), None);
-        assert!(!page.saved(6, Revision(11), Duration::ZERO), "another save");
+        assert!(!page.saved(6, Revision(11)), "another save");
         assert_eq!(page.drafts.len(), 2);
-        assert!(page.saved(7, Revision(12), Duration::ZERO));
+        assert!(page.saved(7, Revision(12)));
         assert_eq!(page.drafts[&sent].seen.revision(), Revision(12));
         assert_eq!(page.drafts[&sent].seen.value(), Some(&b"5s"[..]));
         assert!(page.drafts.contains_key(&later));
@@ -273,10 +381,10 @@ mod tests {
         page.edit(name.clone());
         page.editing.as_mut().unwrap().editor.replace("5s");
         page.accept();
-        page.send(1);
+        send(&mut page, 1);
         page.edit(name.clone());
         page.editing.as_mut().unwrap().editor.replace("6s");
-        page.saved(1, Revision(12), Duration::ZERO);
+        page.saved(1, Revision(12));
         page.accept();
         assert_eq!(page.drafts[&name].seen.revision(), Revision(12));
     }
@@ -287,7 +395,7 @@ mod tests {
         let name = key("order/timeout.write");
         let seen = Seen::from(page.entry(&name).cloned());
         page.want(name.clone(), seen.clone(), Wanted::Set("5s".into()), None);
-        page.send(1);
+        send(&mut page, 1);
         page.edit(key("order/page.size"));
         let conflict = Conflict {
             key: name.to_key(&page.prefix),

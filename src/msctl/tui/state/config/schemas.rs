@@ -149,6 +149,11 @@ impl Schemas {
         }
     }
 
+    /// A scope's schema.
+    pub fn schema(&self, scope: &Scope) -> Option<&Schema> {
+        Some(&self.known(scope)?.schema)
+    }
+
     fn known(&self, scope: &Scope) -> Option<&Known> {
         match scope {
             Scope::Service(service) => self.services.get(service)?.as_ref().ok(),

@@ -1,8 +1,11 @@
 //! Moving about: cursors, panes, into things and back out.
 
+use fleet::config::diff::Line;
+
 use super::{ask_methods, read};
 use crate::tui::effect::Effect;
 use crate::tui::state::calls::{self, TreeRow};
+use crate::tui::state::config::past::History;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::table::Motion;
@@ -33,6 +36,18 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
             config::Pane::Conflict => {
                 if let Some(clash) = &mut state.config.clash {
                     clash.cursor = scrolled(clash.cursor, motion, 1, clash.conflicts.len());
+                }
+            }
+            config::Pane::Review => {
+                let height = usize::from(layout::config(state).lower.height.saturating_sub(2));
+                let rows = state.config.reviewed.len();
+                if let Some(review) = &mut state.config.review {
+                    review.scroll = scrolled(review.scroll, motion, height, rows);
+                }
+            }
+            config::Pane::History => {
+                if let Some(history) = &mut state.config.history {
+                    history.list.go(motion, |at| *at);
                 }
             }
             config::Pane::Value => {}
@@ -109,6 +124,7 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
                     state.config.open(scope);
                 }
             }
+            config::Pane::History => open_change(state),
             config::Pane::Keys => {
                 if crate::tui::update::write::allowed(state)
                     && let Some(key) = state.config.current()
@@ -140,6 +156,30 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
         View::Doctor | View::Overview | View::Messages => {}
     }
     Vec::new()
+}
+
+/// A change in full, line by line.
+fn open_change(state: &mut State) {
+    let past = state.config.history.as_ref();
+    let Some(past) = past.and_then(History::current).cloned() else {
+        return;
+    };
+    let author = past.author.as_ref();
+    let mut lines = vec![
+        format!("change    {}", past.when),
+        format!("author    {}", author.map_or("another tool", |by| &by.name)),
+    ];
+    lines.extend(author.map(|by| format!("time      {}", by.time)));
+    if !past.message.is_empty() {
+        lines.push(format!("message   {}", past.message));
+    }
+    lines.extend(past.damaged.clone());
+    for (key, difference) in &past.changes {
+        lines.extend([String::new(), key.clone()]);
+        let line = |line: &Line| format!("{} {}", line.side.sign(), line.text());
+        lines.extend(difference.lines.iter().map(line));
+    }
+    read(state, format!("change {}", past.when), lines);
 }
 
 fn open_lease(state: &mut State) {
@@ -213,6 +253,13 @@ pub(super) fn back(state: &mut State) {
         (View::Config, _) if state.config.pane == config::Pane::Keys => {
             state.config.pane = config::Pane::Scopes;
             state.config.scopes.outdate_now();
+        }
+        (View::Config, _) if state.config.pane == config::Pane::History => {
+            state.config.history = None;
+            state.config.pane = match state.config.scope {
+                Some(_) => config::Pane::Keys,
+                None => config::Pane::Scopes,
+            };
         }
         (View::Calls, _) if state.calls.pane == calls::Pane::Response => {
             state.calls.pane = calls::Pane::Methods;

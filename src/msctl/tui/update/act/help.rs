@@ -66,6 +66,8 @@ fn heading(scope: Scope) -> &'static str {
         Scope::ConfigScopes => "who has config",
         Scope::ConfigKeys => "config keys",
         Scope::ConfigValue => "a value being edited",
+        Scope::Review => "changes before a save",
+        Scope::History => "history",
         Scope::Conflict => "a conflict",
         Scope::Methods => "methods",
         Scope::Request => "a request being edited",

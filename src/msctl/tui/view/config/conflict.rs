@@ -40,9 +40,13 @@ pub(super) fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: 
             .as_ref()
             .map_or_else(|| conflict.key.to_string(), ToString::to_string);
         let chosen = match choice {
+            Choice::Open if clash.merged[index].is_some() => {
+                Span::new("choose: t theirs, m mine, b both", Role::Warn)
+            }
             Choice::Open => Span::new("choose: t theirs, m mine", Role::Warn),
             Choice::Theirs => Span::new("theirs is kept", Role::Good),
             Choice::Mine => Span::new("mine is written", Role::Good),
+            Choice::Both => Span::new("both are written", Role::Good),
         };
         paint.spans(
             rest.x + 3,
@@ -78,7 +82,13 @@ pub(super) fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: 
                 if now == 0 {
                     "theirs: deleted".into()
                 } else {
-                    format!("theirs r{now}, seen {ago} ago")
+                    match state.config.authors.at(fleet::Revision(now)) {
+                        Some(_) => {
+                            let since = super::keys::since(state, fleet::Revision(now));
+                            format!("theirs {since}")
+                        }
+                        None => format!("theirs r{now}, found {ago} ago"),
+                    }
                 },
                 current,
                 Role::Removed,

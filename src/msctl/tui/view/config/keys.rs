@@ -3,6 +3,7 @@
 
 use fleet::config::ConfigKey;
 use fleet::config::secret::MASK;
+use fleet::rollout::Answer;
 
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
@@ -15,7 +16,7 @@ const KEYS: [Column; 5] = [
     Column::left("KEY", 14, 48, 0),
     Column::left("VALUE", 12, 48, 1),
     Column::left("FROM", 8, 24, 3),
-    Column::left("SINCE", 6, 16, 4),
+    Column::left("SINCE", 6, 28, 4),
     Column::left("RUNS", 20, 60, 2).late(),
 ];
 
@@ -99,7 +100,7 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     };
     let since = held.map_or_else(
         || Span::dim("–"),
-        |e| Span::dim(format!("r{}", e.mod_revision)),
+        |entry| Span::dim(since(state, entry.mod_revision)),
     );
     let known = held.is_some() || draft.is_some();
     vec![
@@ -129,6 +130,17 @@ pub(super) fn shown(hidden: bool, value: &[u8]) -> String {
     text.to_owned()
 }
 
+/// `r811 lin, 2d5h ago`
+pub(super) fn since(state: &State, revision: fleet::Revision) -> String {
+    match state.config.authors.at(revision) {
+        None => format!("r{revision}"),
+        Some(by) => match super::history::age(state, by.time) {
+            age if age.is_empty() => format!("r{revision} {}", by.name),
+            age => format!("r{revision} {}, {age} ago", by.name),
+        },
+    }
+}
+
 /// `5/6  order-91c0-1 refused: "1x"`
 fn runs(row: &KeyRow) -> Vec<Span<'static>> {
     let Some(count) = &row.runs else {
@@ -143,8 +155,14 @@ fn runs(row: &KeyRow) -> Vec<Span<'static>> {
         format!("{}/{}", count.applied, count.total),
         role,
     )];
-    if let Some((id, error)) = &count.refused {
-        spans.push(Span::new(format!("  {id} refused: {error}"), Role::Warn));
+    match &count.otherwise {
+        Some((id, Answer::Refused { error, .. })) => {
+            spans.push(Span::new(format!("  {id} refused: {error}"), Role::Warn));
+        }
+        Some((id, answer @ Answer::Overridden { .. })) => {
+            spans.push(Span::new(format!("  {id} {answer}"), Role::Warn));
+        }
+        _ => {}
     }
     spans
 }
