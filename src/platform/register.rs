@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::backoff::Backoff;
-use etcd::{Client, LeaseKeeper, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, LeaseState, Mirror, MirrorEvent, MirrorOptions};
 use fleet::drain;
 use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
@@ -20,8 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::running::Running;
+use crate::spread::FleetSize;
 
-/// A whole fleet whose keys were deleted comes back spread over this.
+/// A fleet whose keys were deleted comes back spread over this at least; a large one over more.
 const SPREAD: Duration = Duration::from_millis(200);
 
 /// How often a name that another process holds is looked at again, beside being watched.
@@ -60,12 +61,13 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Starts to keep `record` under `key` on the keeper's lease. Must be called within a tokio runtime.
-    pub fn spawn(
+    /// Starts to keep `record` under `key` on this lease. Must be called within a tokio runtime.
+    pub(crate) fn spawn(
         client: Client,
-        keeper: &LeaseKeeper,
+        lease: watch::Receiver<LeaseState>,
         key: Key,
         record: InstanceRecord,
+        fleet: FleetSize,
     ) -> Registration {
         let (publish, state) = watch::channel(RegistrationState::Waiting {
             cause: "no lease yet".into(),
@@ -74,6 +76,7 @@ impl Registration {
             client,
             key,
             record,
+            fleet,
             leases: VecDeque::new(),
             publish,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
@@ -81,7 +84,7 @@ impl Registration {
         };
         Registration {
             state,
-            _task: AbortOnDropHandle::new(tokio::spawn(task.run(keeper.state()))),
+            _task: AbortOnDropHandle::new(tokio::spawn(task.run(lease))),
         }
     }
 
@@ -154,6 +157,7 @@ struct Task {
     client: Client,
     key: Key,
     record: InstanceRecord,
+    fleet: FleetSize,
     /// This process's leases, the newest last.
     leases: VecDeque<LeaseId>,
     publish: watch::Sender<RegistrationState>,
@@ -181,6 +185,10 @@ impl Task {
             let state = lease.borrow_and_update().clone();
             let next = match &state {
                 LeaseState::Held { id, .. } => {
+                    if self.leases.back().is_some_and(|last| last != id) {
+                        // What took the last lease may have taken everyone's.
+                        tokio::time::sleep(self.fleet.moment(Duration::ZERO)).await;
+                    }
                     self.remember(*id);
                     self.reconcile(*id).await
                 }
@@ -220,8 +228,7 @@ impl Task {
                 changed = lease_news(lease, known) => return changed,
                 event = events.recv() => {
                     if self.concerns(&event?) {
-                        let spread = rand::rng().random_range(Duration::ZERO..SPREAD);
-                        tokio::time::sleep(spread).await;
+                        tokio::time::sleep(self.fleet.moment(SPREAD)).await;
                         return Some(());
                     }
                 }

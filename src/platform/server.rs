@@ -475,9 +475,9 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         Schema::from_descriptor_set(&files.set()).map_err(|cause| ServerError::Descriptors {
             cause: cause.to_string(),
         })?;
-    let in_flight = observe::InFlight::default();
     // Installed before the first request, so that nothing goes uncounted.
     let upkeep = metrics::Upkeep::start();
+    let in_flight = observe::InFlight::new();
 
     let mut routes = service.routes;
     routes

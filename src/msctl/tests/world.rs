@@ -243,6 +243,11 @@ impl Running {
         self.lines.recv_timeout(PATIENCE).expect("a line of output")
     }
 
+    /// The next line of its output, if one is there already.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
     /// The next line as JSON.
     #[track_caller]
     pub(crate) fn json(&mut self) -> Value {

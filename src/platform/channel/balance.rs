@@ -302,7 +302,7 @@ mod tests {
         });
         Arc::new(ServiceView {
             service,
-            instances: vec![instance; 1_000],
+            instances: std::iter::once(instance).collect(),
             quarantined: 0,
             knowledge: Knowledge::Fresh {
                 revision: Revision(revision),
