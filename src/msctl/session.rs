@@ -154,6 +154,18 @@ impl Writer {
             .map_err(|error| self.session.failure(&error))
     }
 
+    /// Ends a lease and deletes its keys.
+    ///
+    /// # Errors
+    /// When etcd could not be asked, or refused.
+    pub async fn revoke(&self, lease: fleet::LeaseId) -> Result<(), Failure> {
+        self.session
+            .client
+            .lease_revoke(lease)
+            .await
+            .map_err(|error| self.session.failure(&error))
+    }
+
     /// The session it belongs to.
     #[must_use]
     pub fn session(&self) -> &Session {

@@ -8,14 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
-use fleet::{Instance, Prefix, Revision, ServiceName};
+use fleet::{Prefix, Revision, ServiceName};
 use metrics::gauge;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::running::Running;
 use fold::Fold;
 
 mod fold;
+mod instances;
+
+pub use instances::Instances;
+
+/// So many events are shown together at most.
+const TOGETHER: usize = 1_000;
 
 /// The instances of one service as they are known now.
 #[derive(Debug, Clone)]
@@ -23,7 +30,7 @@ pub struct ServiceView {
     /// The service.
     pub service: ServiceName,
     /// Its instances, in the order of their keys.
-    pub instances: Vec<Arc<Instance>>,
+    pub instances: Instances,
     /// Records of the service that could not be read.
     pub quarantined: usize,
     /// How far the list is to be believed.
@@ -138,6 +145,8 @@ async fn follow(
     let instances = gauge!("platform_discovery_instances", "service" => service.clone());
     let quarantined = gauge!("platform_discovery_quarantined", "service" => service.clone());
     let stale = gauge!("platform_discovery_stale", "service" => service.clone());
+    let _running = Running::new(format!("discovery of {service}"));
+    let mut together = Vec::new();
     loop {
         let deadline = fold.next_deadline();
         let grace = async {
@@ -147,11 +156,13 @@ async fn follow(
             }
         };
         tokio::select! {
-            event = events.recv() => match event {
-                Some(event) => fold.take(event, Instant::now()),
-                None => return,
+            came = events.recv_many(&mut together, TOGETHER) => if came == 0 {
+                return;
             },
             () = grace => fold.expire(Instant::now()),
+        }
+        for event in together.drain(..) {
+            fold.take(event, Instant::now());
         }
         let view = fold.view();
         instances.set(view.instances.len() as f64);

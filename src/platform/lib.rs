@@ -62,6 +62,7 @@ pub mod platform;
 pub mod register;
 mod running;
 pub mod server;
+mod spread;
 mod status;
 pub mod telemetry;
 pub mod trace;

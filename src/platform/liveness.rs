@@ -3,11 +3,13 @@
 //! kept only while it says yes, so a hung process falls out of the registry by itself.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 use metrics::gauge;
 use tokio::sync::watch;
@@ -15,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
+use crate::running::Running;
 
 /// How often the runtime shows that it turns, and the checks run.
 const BEAT: Duration = Duration::from_millis(500);
@@ -186,6 +189,7 @@ impl Shared {
 }
 
 fn observe(shared: &Weak<Shared>) {
+    let _running = Running::new("liveness thread");
     while let Some(shared) = shared.upgrade() {
         shared.look();
         drop(shared);
@@ -194,6 +198,7 @@ fn observe(shared: &Weak<Shared>) {
 }
 
 async fn beat(shared: Arc<Shared>) {
+    let _running = Running::new("liveness");
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let turning = async {
@@ -214,15 +219,26 @@ async fn beat(shared: Arc<Shared>) {
     tokio::join!(turning, checking);
 }
 
+/// A check's answer; one that panics has failed, and must not end the loop that asks.
+async fn answer(check: Arc<Check>) -> CheckResult {
+    let asked = std::panic::catch_unwind(AssertUnwindSafe(|| check()));
+    let answered = async { AssertUnwindSafe(asked.ok()?).catch_unwind().await.ok() };
+    match timeout(CHECK, answered).await {
+        Ok(Some(result)) => result,
+        Ok(None) => Err("the check panicked".into()),
+        Err(_) => Err(format!("no answer within {CHECK:?}")),
+    }
+}
+
 async fn run_checks(shared: &Shared) {
     let checks: Vec<Arc<Check>> = shared
         .checks()
         .iter()
         .map(|one| one.check.clone())
         .collect();
-    let results = join_all(checks.iter().map(|check| timeout(CHECK, check()))).await;
+    let results = join_all(checks.into_iter().map(answer)).await;
     for (one, result) in shared.checks().iter_mut().zip(results) {
-        match result.unwrap_or_else(|_| Err(format!("no answer within {CHECK:?}"))) {
+        match result {
             Ok(()) => one.failures = 0,
             Err(error) => {
                 one.failures = one.failures.saturating_add(1);
@@ -274,6 +290,28 @@ mod tests {
         broken.store(false, Ordering::Relaxed);
         reaches(&liveness, true).await;
         assert!(*liveness.gate().borrow());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_check_that_panics_has_failed_and_is_asked_again() {
+        let liveness = Liveness::start(Duration::from_secs(3)).unwrap();
+        let broken = Arc::new(AtomicBool::new(true));
+        for (name, within) in [("at once", false), ("within", true)] {
+            let broken = broken.clone();
+            liveness.check(name, move || {
+                let broken = broken.load(Ordering::Relaxed);
+                assert!(!broken || within, "the service's own fault");
+                async move {
+                    assert!(!broken || !within, "the service's own fault");
+                    Ok(())
+                }
+            });
+        }
+        assert!(
+            matches!(reaches(&liveness, false).await, Alive::No { detail } if detail.contains("panicked"))
+        );
+        broken.store(false, Ordering::Relaxed);
+        reaches(&liveness, true).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

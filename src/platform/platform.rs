@@ -16,13 +16,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, ChannelOptions};
 use crate::config::Config;
-use crate::discover::{Discovery, Knowledge, ServiceView};
+use crate::discover::{Discovery, Instances, Knowledge, ServiceView};
 use crate::error::Error;
 use crate::liveness::{CheckResult, Liveness};
 use crate::server::{Service, Upkeep};
+use crate::spread::FleetSize;
 use crate::telemetry::Exporter;
 
 mod builder;
+mod lease;
 mod serving;
 
 pub use builder::Builder;
@@ -47,6 +49,8 @@ struct Inner {
     config: Config,
     client: Option<Client>,
     discovery: Option<Discovery>,
+    lease: lease::OneLease,
+    fleet: FleetSize,
     liveness: Liveness,
     channels: Mutex<HashMap<String, Channel>>,
     options: ChannelOptions,
@@ -136,10 +140,12 @@ impl Platform {
         self.0.client.as_ref()
     }
 
-    /// Binds the port, answers, and registers; see [`Serving`] for how it ends.
+    /// Binds the port, answers, and registers; see [`Serving`] for how it ends. It may be called
+    /// again, for further ports: each is an instance of its own, and all hang on one lease.
     ///
     /// # Errors
-    /// [`Error::Listen`] when the port cannot be had, [`Error::Serve`] for unusable descriptors.
+    /// [`Error::Listen`] when the port cannot be had, [`Error::Serve`] for unusable descriptors and
+    /// for an instance id that this process serves under already.
     pub async fn bind(&self, service: Service) -> Result<Serving, Error> {
         Serving::bind(self.clone(), service).await
     }
@@ -160,7 +166,7 @@ fn nowhere(service: ServiceName, cause: String) -> watch::Receiver<Arc<ServiceVi
     // The channel keeps the last view when the sender is gone.
     watch::channel(Arc::new(ServiceView {
         service,
-        instances: Vec::new(),
+        instances: Instances::default(),
         quarantined: 0,
         knowledge,
     }))

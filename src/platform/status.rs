@@ -1,22 +1,26 @@
 //! Tells the fleet what this instance runs: `/status/<service>/<instance>`, on the instance's own
-//! lease. Changes are coalesced and spread by chance, and the slower etcd answers the rarer they
-//! are written, so that ten thousand instances that take in one change do not stampede.
+//! lease. Changes are coalesced and spread by chance over what the size of the fleet asks for, and
+//! the slower etcd answers the rarer they are written, so that ten thousand instances that take in
+//! one change do not stampede. A record that somebody deletes or edits is put again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use etcd::Client;
+use etcd::{Client, History, Mirror, MirrorEvent, MirrorOptions};
 use fleet::status::{Liveness, StatusRecord, Taken, WatchFreshness};
-use fleet::{Edit, Key, LeaseId, LeaseRule, Outcome, Plan, Seen, Write};
+use fleet::{Edit, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision, Seen, Write};
 use metrics::counter;
 use rand::Rng as _;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Standing;
 use crate::liveness::Alive;
 use crate::register::RegistrationState;
+use crate::running::Running;
+use crate::spread::FleetSize;
 
-/// A lone change is told after a wait drawn from this: a rollout is seen at once.
+/// A lone change is told after a wait drawn from this, in a small fleet: a rollout is seen at once.
 const FIRST: Duration = Duration::from_millis(20);
 
 /// Between two reports lies at least this…
@@ -28,53 +32,120 @@ const TIMES: u32 = 10;
 /// The rarest: one report in this time at least, while there is news.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// How soon after its own start an instance counts the fleet again: others were starting too.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How often it does afterwards. To count ten thousand costs etcd a millisecond.
+const COUNTED: Duration = Duration::from_secs(600);
+
 /// What is told, but for the time of writing.
 type Told = (LeaseId, StatusRecord);
 
-/// Reports until dropped. The record goes with the lease.
-pub(crate) async fn report(
-    client: Client,
-    key: Key,
-    mut standing: watch::Receiver<Standing>,
-    mut alive: watch::Receiver<Alive>,
-    mut registration: watch::Receiver<RegistrationState>,
-) {
-    let mut told: Option<Told> = None;
-    let mut rest = Duration::ZERO;
-    loop {
-        // Not while unregistered: another process may hold the name.
-        let lease = match &*registration.borrow_and_update() {
-            RegistrationState::Registered { lease, .. } => Some(*lease),
-            _ => None,
+/// What a report is made of, and where it goes.
+pub(crate) struct Reporter {
+    pub(crate) client: Client,
+    pub(crate) key: Key,
+    /// Whose instances are the fleet.
+    pub(crate) services: Prefix,
+    pub(crate) fleet: FleetSize,
+    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) alive: watch::Receiver<Alive>,
+    pub(crate) registration: watch::Receiver<RegistrationState>,
+}
+
+impl Reporter {
+    /// Reports until dropped. The record goes with the lease.
+    pub(crate) async fn run(mut self) {
+        let _running = Running::new("status");
+        let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
+            return;
         };
-        let now = record(&standing.borrow_and_update(), &alive.borrow_and_update());
-        let news = lease.filter(|lease| told.as_ref().is_none_or(|told| !same(told, *lease, &now)));
-        let Some(lease) = news else {
-            let woken = tokio::select! {
-                changed = standing.changed() => changed,
-                changed = alive.changed() => changed,
-                changed = registration.changed() => changed,
+        let (_mirror, mut events) =
+            Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
+        let mut told: Option<Told> = None;
+        let mut written = Revision::ZERO;
+        let mut rest = Duration::ZERO;
+        let mut rested = Instant::now();
+        let mut count_at = Instant::now();
+        loop {
+            // Not while unregistered: another process may hold the name.
+            let lease = match &*self.registration.borrow_and_update() {
+                RegistrationState::Registered { lease, .. } => Some(*lease),
+                _ => None,
             };
-            if woken.is_err() {
-                return;
+            if lease.is_some() && count_at <= Instant::now() {
+                let next = if told.is_some() { COUNTED } else { SETTLED };
+                count_at = Instant::now() + by_chance(next);
+                if let Ok((instances, _)) = self.client.count(&self.services).await {
+                    self.fleet.set(instances);
+                }
             }
-            continue;
-        };
-        // More changes may come while it waits; the newest is told.
-        let spread = rand::rng().random_range(Duration::ZERO..FIRST.max(rest / 2));
-        tokio::time::sleep(rest + spread).await;
-        let record = record(&standing.borrow_and_update(), &alive.borrow_and_update());
-        let begun = Instant::now();
-        match put(&client, &key, lease, &record).await {
-            Ok(()) => {
-                counter!("platform_status_reports_total").increment(1);
-                told = Some((lease, record));
+            let now = self.record();
+            let news =
+                lease.filter(|lease| told.as_ref().is_none_or(|told| !same(told, *lease, &now)));
+            let Some(lease) = news else {
+                let woken = tokio::select! {
+                    changed = self.standing.changed() => changed.ok(),
+                    changed = self.alive.changed() => changed.ok(),
+                    changed = self.registration.changed() => changed.ok(),
+                    event = events.recv() => event.map(|event| {
+                        if self.is_undone_by(&event, written) {
+                            tracing::warn!(key = %self.key, "the status was changed by another; putting it again");
+                            told = None;
+                        }
+                    }),
+                    () = sleep_until(count_at), if lease.is_some() => Some(()),
+                };
+                if woken.is_none() {
+                    return;
+                }
+                continue;
+            };
+            // More changes may come while it waits; the newest is told.
+            let left = rested.saturating_duration_since(Instant::now());
+            let least = if left.is_zero() { FIRST } else { rest / 2 };
+            tokio::time::sleep(left + self.fleet.moment(least)).await;
+            let record = self.record();
+            let begun = Instant::now();
+            match put(&self.client, &self.key, lease, &record).await {
+                Ok(revision) => {
+                    counter!("platform_status_reports_total").increment(1);
+                    told = Some((lease, record));
+                    written = revision;
+                }
+                // Tried again after the rest; the registration's own trouble is logged there.
+                Err(cause) => tracing::debug!(key = %self.key, %cause, "status not reported"),
             }
-            // Tried again after the rest; the registration's own trouble is logged there.
-            Err(cause) => tracing::debug!(%key, %cause, "status not reported"),
+            rest = (begun.elapsed() * TIMES).clamp(GAP, LONGEST);
+            rested = Instant::now() + rest;
         }
-        rest = (begun.elapsed() * TIMES).clamp(GAP, LONGEST);
     }
+
+    fn record(&mut self) -> StatusRecord {
+        record(
+            &self.standing.borrow_and_update(),
+            &self.alive.borrow_and_update(),
+        )
+    }
+
+    /// Whether an event means that what was written last does not stand there any longer.
+    fn is_undone_by(&self, event: &MirrorEvent, written: Revision) -> bool {
+        let MirrorEvent::Changed {
+            changes, history, ..
+        } = event
+        else {
+            return false;
+        };
+        let later = |revision| *history == History::Another || revision > written;
+        changes
+            .iter()
+            .any(|change| *change.key() == self.key && later(change.revision()))
+    }
+}
+
+/// Half of it up to one and a half times.
+fn by_chance(time: Duration) -> Duration {
+    time.mul_f64(rand::rng().random_range(0.5..1.5))
 }
 
 fn record(standing: &Standing, alive: &Alive) -> StatusRecord {
@@ -124,7 +195,7 @@ async fn put(
     key: &Key,
     lease: LeaseId,
     record: &StatusRecord,
-) -> Result<(), String> {
+) -> Result<Revision, String> {
     let value = record.to_json().map_err(|error| error.to_string())?;
     let (found, now) = client.get(key).await.map_err(|error| error.to_string())?;
     if record.revision > now.0 {
@@ -145,7 +216,7 @@ async fn put(
         .await
         .map_err(|error| error.to_string())?
     {
-        Outcome::Applied { .. } => Ok(()),
+        Outcome::Applied { revision } => Ok(revision),
         Outcome::Refused { .. } => Err("it changed meanwhile".into()),
         Outcome::Unknown { cause } => Err(cause),
     }
@@ -153,8 +224,6 @@ async fn put(
 
 #[cfg(test)]
 mod tests {
-    use fleet::Revision;
-
     use super::*;
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
-use fleet::config::{ConfigKey, Scope};
+use fleet::config::Scope;
 use fleet::release::{Author, Recording, ReleaseError, retention};
 use fleet::{Conflict, Entry, Outcome, Plan, Revision, Write};
 
@@ -118,7 +118,6 @@ impl<'w> Committing<'w> {
             time: jiff::Timestamp::now(),
             message: message.to_owned(),
         };
-        let secret = |key: &ConfigKey| proposal.schemas.is_secret(key);
         let mut expired = self.expired(&proposal.plan).await?;
         for _ in 0..RECORD_TRIES {
             let recording = Recording {
@@ -128,7 +127,7 @@ impl<'w> Committing<'w> {
                 action: &proposal.action,
                 revision: proposal.revision,
                 nonce: nonce(),
-                is_secret: &secret,
+                known: &proposal.schemas,
                 expired: &expired,
             };
             let plan = recording

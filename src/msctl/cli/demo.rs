@@ -10,6 +10,7 @@ mod service;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd::MirrorEvent;
@@ -42,7 +43,8 @@ Examples:
   msctl demo
   msctl demo --headless                            prints addresses and commands to try
   msctl demo --headless --listen 127.0.0.1:0       on a free port
-  msctl demo --endpoints 127.0.0.1:2379            over an etcd that runs already")]
+  msctl demo --endpoints 127.0.0.1:2379            over an etcd that runs already
+  msctl demo --token-file token.txt                calls need it, over gRPC and HTTP alike")]
 pub struct Demo {
     /// Run without the console
     #[arg(long)]
@@ -50,8 +52,17 @@ pub struct Demo {
     /// Where the embedded etcd listens [default: 127.0.0.1:2379, or a free port when it is taken]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Let the services demand the token in this file: 'authorization: Bearer TOKEN'
+    #[arg(long, value_name = "FILE", value_parser = token_file)]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     look: crate::cli::tui::Look,
+}
+
+/// A file that holds a token, by its full name: services are started elsewhere.
+fn token_file(text: &str) -> Result<PathBuf, String> {
+    service::token(Path::new(text))?;
+    std::fs::canonicalize(text).map_err(|error| format!("{text}: {error}"))
 }
 
 impl Demo {
@@ -154,6 +165,7 @@ impl Demo {
                 service,
                 instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
                 zone: if i % 2 == 0 { "a" } else { "b" },
+                token_file: self.token_file.as_deref(),
             });
         for plan in plans {
             children.start(&plan, context, global)?;

@@ -34,25 +34,27 @@ fn config(c: &mut Criterion) {
         .enable_all()
         .build();
     let Ok(runtime) = runtime else { return };
-    let directory = tempfile::tempdir();
-    let Ok(directory) = directory else { return };
-    let file = directory.path().join("config.yaml");
-    let write =
-        |number: u64| std::fs::write(&file, format!("timeout: {{write: {number}ms}}\nname: a\n"));
-    if write(1).is_err() {
+    let over = Arc::new(AtomicBool::new(false));
+    let Some((endpoint, updating)) = updates(over.clone()) else {
         return;
-    }
+    };
     let platform = runtime.block_on(async {
-        // Nobody answers there: the file is followed all the same.
-        Platform::builder("order")
-            .etcd(["127.0.0.1:1"])
+        let platform = Platform::builder("order")
+            .etcd([endpoint])
             .environment([])
             .no_config_cache()
-            .config_file(&file)
+            .default("timeout.write", "1ms")
+            .default("name", "a")
             .start()
             .await
+            .ok()?;
+        // Measured is what goes on while changes come in, so they have to come.
+        let mut standing = platform.config().standing();
+        let first = standing.wait_for(|standing| standing.service.0 > 10);
+        first.await.ok()?;
+        Some(platform)
     });
-    let Ok(platform) = platform else { return };
+    let Some(platform) = platform else { return };
     let config = platform.config();
     let (Ok(live), Ok(name)) = (
         config.live::<Duration>("timeout.write"),
@@ -60,20 +62,8 @@ fn config(c: &mut Criterion) {
     ) else {
         return;
     };
-    let over = Arc::new(AtomicBool::new(false));
-    let updates = {
-        let (over, file) = (over.clone(), file.clone());
-        std::thread::spawn(move || {
-            let mut number = 1;
-            while !over.load(Ordering::Relaxed) {
-                number += 1;
-                // Values differ in length, so that each look at the file finds a change.
-                let text = format!("timeout: {{write: {}ms}}\nname: a\n", 10u64.pow(number % 6));
-                let _ = std::fs::write(&file, text);
-                std::thread::sleep(Duration::from_millis(900));
-            }
-        })
-    };
+    let taken = || config.standing().borrow().service.0;
+    let (begun, before) = (Instant::now(), taken());
     let mut group = c.benchmark_group("config under updates");
     group.bench_function("live.get()", |b| {
         b.iter(|| black_box(&live).get());
@@ -85,8 +75,46 @@ fn config(c: &mut Criterion) {
         b.iter(|| config.duration(black_box("timeout.write")).ok());
     });
     group.finish();
+    let rate = (taken() - before) as f64 / begun.elapsed().as_secs_f64();
+    #[allow(clippy::print_stdout, reason = "a figure")]
+    {
+        println!("meanwhile {rate:.0} changes a second were taken in");
+    }
     over.store(true, Ordering::Relaxed);
-    let _ = updates.join();
+    let _ = updating.join();
+}
+
+/// An etcd with a thread that writes two keys in a tight loop until it is over.
+fn updates(over: Arc<AtomicBool>) -> Option<(String, std::thread::JoinHandle<()>)> {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let any = ([127, 0, 0, 1], 0).into();
+            let Ok(server) = etcdlite::Server::bind(any, etcdlite::Options::default()).await else {
+                return;
+            };
+            let Some(endpoint) = server.local_addr().map(|at| at.to_string()) else {
+                return;
+            };
+            let Ok(mut raw) = etcd_client::Client::connect([&*endpoint], None).await else {
+                return;
+            };
+            let _ = tell.send(endpoint);
+            let mut number = 0u64;
+            while !over.load(Ordering::Relaxed) {
+                number += 1;
+                let timeout = format!("{}ms", number % 1_000 + 1);
+                let _ = raw.put("/config/order/timeout.write", timeout, None).await;
+                let name = format!("name-{number}");
+                let _ = raw.put("/config/order/name", name, None).await;
+            }
+        });
+    });
+    Some((told.recv().ok()?, thread))
 }
 
 fn choice(c: &mut Criterion) {

@@ -56,11 +56,10 @@ pub(crate) async fn follow(config: Config, mut file: ConfigFile) {
                 config.read_file(&file, document);
                 tracing::info!(path = %file.path.display(), "config file read again");
             }
+            Some(Err(cause)) if said.as_ref() == Some(&cause) => {}
             Some(Err(cause)) => {
-                if said.as_ref() != Some(&cause) {
-                    config.refuse_file(&file, &cause);
-                    said = Some(cause);
-                }
+                config.refuse_file(&file, &cause);
+                said = Some(cause);
             }
         }
     }

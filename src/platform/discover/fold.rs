@@ -3,13 +3,12 @@
 //! history took nobody away, so what it forgot is kept for a grace, marked stale.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd::{History, MirrorEvent};
-use fleet::{Change, Instance, Key, Prefix, Registry, ServiceName};
+use fleet::{Change, Key, Prefix, Registry, ServiceName};
 
-use super::{Knowledge, ServiceView};
+use super::{Instances, Knowledge, ServiceView};
 
 /// How long instances that a wiped store forgot are still called: longer than a lease and the
 /// re-registration that follows.
@@ -20,8 +19,11 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 pub(super) struct Fold {
     service: ServiceName,
     registry: Registry,
+    /// Those of the service, and the forgotten ones.
+    instances: Instances,
     knowledge: Knowledge,
-    forgotten: BTreeMap<Key, (Arc<Instance>, Instant)>,
+    /// Until when.
+    forgotten: BTreeMap<Key, Instant>,
 }
 
 impl Fold {
@@ -29,6 +31,7 @@ impl Fold {
         Fold {
             service,
             registry: Registry::new(prefix),
+            instances: Instances::default(),
             knowledge: Knowledge::default(),
             forgotten: BTreeMap::new(),
         }
@@ -39,6 +42,9 @@ impl Fold {
         match event {
             MirrorEvent::Listed { revision, entries } => {
                 self.registry.replace(entries);
+                let service = self.registry.service(self.service.as_str());
+                let instances = service.into_iter().flat_map(|one| one.instances());
+                self.instances = instances.cloned().collect();
                 self.knowledge = Knowledge::Fresh { revision };
             }
             MirrorEvent::Changed {
@@ -48,15 +54,22 @@ impl Fold {
             } => {
                 let wiped = history == History::Another;
                 for change in &changes {
-                    if let (true, Change::Delete { key, .. }) = (wiped, change)
-                        && let Some(instance) = self.instance(key)
-                    {
-                        self.forgotten.insert(key.clone(), (instance, now + GRACE));
-                    } else {
-                        // Registered anew, or deleted by somebody: that counts.
-                        self.forgotten.remove(change.key());
-                    }
+                    let key = change.key();
                     self.registry.apply(change);
+                    if wiped
+                        && matches!(change, Change::Delete { .. })
+                        && self.instances.get(key).is_some()
+                    {
+                        self.forgotten.insert(key.clone(), now + GRACE);
+                        continue;
+                    }
+                    // Registered anew, or deleted by somebody: that counts.
+                    self.forgotten.remove(key);
+                    let known = self.registry.instance(key);
+                    match known.filter(|known| known.record.service == self.service) {
+                        Some(known) => self.instances.put(known.clone()),
+                        None => self.instances.remove(key),
+                    }
                 }
                 self.knowledge = Knowledge::Fresh { revision };
             }
@@ -80,33 +93,25 @@ impl Fold {
 
     /// When the next forgotten instance is given up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.forgotten.values().map(|(_, until)| *until).min()
+        self.forgotten.values().min().copied()
     }
 
     /// Gives up the forgotten instances whose grace is over.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.forgotten.retain(|_, (_, until)| *until > now);
+        let instances = &mut self.instances;
+        self.forgotten.retain(|key, until| {
+            let stays = *until > now;
+            if !stays {
+                instances.remove(key);
+            }
+            stays
+        });
     }
 
     /// The view as it stands.
     pub(super) fn view(&self) -> ServiceView {
-        let mut instances: Vec<Arc<Instance>> = self
-            .registry
-            .service(self.service.as_str())
-            .map(|one| one.instances().cloned().collect())
-            .unwrap_or_default();
-        instances.extend(
-            self.forgotten
-                .values()
-                .map(|(instance, _)| instance.clone()),
-        );
-        let knowledge = match (
-            &self.knowledge,
-            self.forgotten
-                .values()
-                .map(|(_, until)| *until - GRACE)
-                .min(),
-        ) {
+        let wiped = self.next_deadline().map(|until| until - GRACE);
+        let knowledge = match (&self.knowledge, wiped) {
             (Knowledge::Fresh { .. }, Some(since)) => Knowledge::Stale {
                 since,
                 cause: "etcd came back without its data; the last good list is kept for a while"
@@ -116,17 +121,10 @@ impl Fold {
         };
         ServiceView {
             service: self.service.clone(),
-            instances,
+            instances: self.instances.clone(),
             quarantined: self.registry.quarantined().len(),
             knowledge,
         }
-    }
-
-    fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
-        self.registry
-            .service(self.service.as_str())?
-            .instance(key)
-            .cloned()
     }
 }
 

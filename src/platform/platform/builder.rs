@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_yaml::Value;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::lease::OneLease;
 use super::{Inner, Platform, Times};
 use crate::channel::ChannelOptions;
 use crate::config::schema::{Described, describe};
@@ -21,6 +22,7 @@ use crate::config::{Config, Local, WAITING, file, follow, publish};
 use crate::discover::Discovery;
 use crate::error::Error;
 use crate::liveness::Liveness;
+use crate::spread::FleetSize;
 use crate::telemetry::Exporter;
 
 /// How long a start gives etcd to say what the config is, where it answers at all: enough for a
@@ -341,6 +343,8 @@ impl Builder {
             discovery: client
                 .clone()
                 .map(|client| Discovery::new(client, self.prefixes.services.clone())),
+            lease: OneLease::default(),
+            fleet: FleetSize::default(),
             prefixes: self.prefixes,
             config,
             client,

@@ -6,16 +6,17 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use etcd::{Gate, LeaseKeeper, LeaseOptions};
-use fleet::{Endpoint, InstanceId, InstanceRecord};
+use etcd::{Client, Gate, LeaseKeeper, LeaseOptions};
+use fleet::{Edit, Endpoint, InstanceId, InstanceRecord, LeaseId, Outcome, Plan, Seen};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Platform;
+use super::lease::Share;
+use super::{Inner, Platform};
 use crate::error::Error;
 use crate::register::{Registration, RegistrationState};
 use crate::server::{Handle, Server, ServerError, Service};
-use crate::status;
+use crate::status::Reporter;
 
 /// How long etcd may take to be told that the instance is gone; its lease runs out otherwise.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ pub struct Serving {
 struct Registered {
     registration: Registration,
     reporter: AbortOnDropHandle<()>,
-    keeper: LeaseKeeper,
+    lease: Share,
 }
 
 impl Serving {
@@ -60,46 +61,50 @@ impl Serving {
             Some(id) => id.clone(),
             None => usual_id(address.port())?,
         };
-        inner.config.name_instance(id.clone());
-        server.handle().ready();
-        tracing::info!(service = %inner.service, instance = %id, %address, "serving");
-        let registered = inner.client.as_ref().map(|client| {
-            let endpoints = if inner.advertise.is_empty() {
-                let place = reachable(address, &client.settings().endpoints);
+        let registered = match &inner.client {
+            None => None,
+            Some(client) => {
+                let keep = || {
+                    let gate = Gate::Watched(inner.liveness.gate());
+                    LeaseKeeper::spawn(client.clone(), LeaseOptions::new(inner.times.lease), gate)
+                };
+                let lease = inner.lease.share(&id, keep).ok_or_else(|| Error::Serve {
+                    service: inner.service.to_string(),
+                    cause: format!("this process serves as {id} already. Bind once, or let each port have a name of its own by leaving instance_id() out"),
+                })?;
                 let protocols = if server.is_secure() {
                     ["grpcs", "https"]
                 } else {
                     ["grpc", "http"]
                 };
-                protocols
-                    .iter()
-                    .filter_map(|protocol| Endpoint::parse(&format!("{protocol}://{place}")).ok())
-                    .collect()
-            } else {
-                inner.advertise.clone()
-            };
-            let mut record = InstanceRecord::new(inner.service.clone(), id.clone());
-            record.version.clone_from(&inner.version);
-            record.endpoints = endpoints;
-            record.weight = inner.weight;
-            record.metadata.clone_from(&inner.metadata);
-            record.started_at = Some(inner.started_at);
-            let gate = Gate::Watched(inner.liveness.gate());
-            let keeper =
-                LeaseKeeper::spawn(client.clone(), LeaseOptions::new(inner.times.lease), gate);
-            let key = inner.prefixes.instance(&inner.service, &id);
-            let registration = Registration::spawn(client.clone(), &keeper, key, record);
-            let report = status::report(
+                Some((client, lease, protocols))
+            }
+        };
+        inner.config.name_instance(id.clone());
+        server.handle().ready();
+        tracing::info!(service = %inner.service, instance = %id, %address, "serving");
+        let registered = registered.map(|(client, lease, protocols)| {
+            let record = record(inner, &id, address, client, protocols);
+            let registration = Registration::spawn(
                 client.clone(),
-                inner.prefixes.instance_status(&inner.service, &id),
-                inner.config.standing(),
-                inner.liveness.state(),
-                registration.state(),
+                lease.state(),
+                inner.prefixes.instance(&inner.service, &id),
+                record,
+                inner.fleet.clone(),
             );
+            let reporter = Reporter {
+                client: client.clone(),
+                key: inner.prefixes.instance_status(&inner.service, &id),
+                services: inner.prefixes.services.clone(),
+                fleet: inner.fleet.clone(),
+                standing: inner.config.standing(),
+                alive: inner.liveness.state(),
+                registration: registration.state(),
+            };
             Registered {
                 registration,
-                reporter: AbortOnDropHandle::new(tokio::spawn(report)),
-                keeper,
+                reporter: AbortOnDropHandle::new(tokio::spawn(reporter.run())),
+                lease,
             }
         });
         Ok(Serving {
@@ -193,13 +198,22 @@ impl Serving {
         if let Some(Registered {
             registration,
             reporter,
-            keeper,
+            lease,
         }) = registered
         {
-            // First the tasks that would put the keys again, then the lease with the keys.
+            let held = lease.state().borrow().id();
+            // First the tasks that would put the keys again, then the keys.
             drop(registration);
             drop(reporter);
-            match keeper.revoke(GOODBYE).await {
+            let gone = match lease.leave() {
+                Some(keeper) => keeper
+                    .revoke(GOODBYE)
+                    .await
+                    .map_err(|error| error.to_string()),
+                // Other ports of this process hang on the lease.
+                None => withdraw(&platform, &id, held).await,
+            };
+            match gone {
                 Ok(()) => tracing::info!(instance = %id, "deregistered"),
                 Err(error) => {
                     tracing::warn!(instance = %id, %error, "not deregistered; the lease runs out by itself");
@@ -220,6 +234,66 @@ impl Serving {
         }
         tracing::info!(instance = %id, "stopped");
     }
+}
+
+/// What the registry is to say of an instance that answers at this address.
+fn record(
+    inner: &Inner,
+    id: &InstanceId,
+    address: SocketAddr,
+    client: &Client,
+    protocols: [&str; 2],
+) -> InstanceRecord {
+    let mut record = InstanceRecord::new(inner.service.clone(), id.clone());
+    record.version.clone_from(&inner.version);
+    record.endpoints = if inner.advertise.is_empty() {
+        let place = reachable(address, &client.settings().endpoints);
+        protocols
+            .iter()
+            .filter_map(|protocol| Endpoint::parse(&format!("{protocol}://{place}")).ok())
+            .collect()
+    } else {
+        inner.advertise.clone()
+    };
+    record.weight = inner.weight;
+    record.metadata.clone_from(&inner.metadata);
+    record.started_at = Some(inner.started_at);
+    record
+}
+
+/// Takes an instance's own keys away, where they hang on this lease.
+async fn withdraw(
+    platform: &Platform,
+    id: &InstanceId,
+    lease: Option<LeaseId>,
+) -> Result<(), String> {
+    let inner = &platform.0;
+    let Some(client) = &inner.client else {
+        return Ok(());
+    };
+    let keys = [
+        inner.prefixes.instance(&inner.service, id),
+        inner.prefixes.instance_status(&inner.service, id),
+    ];
+    let all = async {
+        for key in keys {
+            let (found, _) = client.get(&key).await.map_err(|error| error.to_string())?;
+            let Some(found) = found.filter(|found| found.lease == lease) else {
+                continue;
+            };
+            let plan = Plan::new([Edit::delete(key, Seen::At(found))])
+                .map_err(|error| error.to_string())?;
+            match client.commit(&plan).await {
+                Ok(Outcome::Applied { .. } | Outcome::Refused { .. }) => {}
+                Ok(Outcome::Unknown { cause }) => return Err(cause),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(GOODBYE, all)
+        .await
+        .unwrap_or_else(|_| Err(format!("etcd did not answer within {GOODBYE:?}")))
 }
 
 /// Counts SIGTERM and ctrl-c from now on.

@@ -92,6 +92,70 @@ async fn a_key_deleted_by_hand_is_put_again_on_the_same_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_deleted_or_edited_by_hand_is_put_again() {
+    let etcd = RealEtcd::start().await;
+    let platform = start(&etcd.endpoint()).await;
+    let _serving = platform.bind(Service::new()).await.unwrap();
+    let client = client(&etcd.endpoint());
+    let before = entry(&client, STATUS, |_| true).await;
+    etcd.etcdctl(&["del", STATUS]).await;
+    let again = entry(&client, STATUS, |entry| {
+        entry.create_revision > before.create_revision
+    })
+    .await;
+    assert_eq!(again.lease, before.lease);
+    etcd.etcdctl(&["put", STATUS, "{}"]).await;
+    let right = entry(&client, STATUS, |entry| {
+        StatusRecord::from_json(&entry.value).is_ok() && entry.lease == before.lease
+    })
+    .await;
+    assert!(right.mod_revision > again.mod_revision);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_ports_of_one_process_share_its_lease_and_its_connections() {
+    let etcd = RealEtcd::start().await;
+    let proxy = Proxy::start(etcd.address()).await;
+    let platform = builder("order", &proxy.endpoint()).start().await.unwrap();
+    let client = client(&etcd.endpoint());
+    let key = |id: &fleet::InstanceId| format!("/services/order/{id}");
+    let report = |id: &fleet::InstanceId| format!("/status/order/{id}");
+    let first = platform.bind(Service::new()).await.unwrap();
+    let one = first.instance_id().clone();
+    let lease = entry(&client, &report(&one), |_| true).await.lease;
+    let connections = proxy.accepted();
+    let second = platform.bind(Service::new()).await.unwrap();
+    let other = second.instance_id().clone();
+    assert_ne!(one, other);
+    for key in [key(&one), key(&other), report(&other)] {
+        assert_eq!(entry(&client, &key, |_| true).await.lease, lease, "{key}");
+    }
+    assert_eq!(client.leases().await.unwrap(), [lease.unwrap()]);
+    assert_eq!(proxy.accepted(), connections, "connections to etcd");
+    // One goes, and takes nothing of the other with it.
+    first.run_until(async {}, std::future::pending()).await;
+    for key in [key(&one), report(&one)] {
+        assert!(get(&client, &key).await.is_none(), "{key}");
+    }
+    assert_eq!(get(&client, &key(&other)).await.unwrap().lease, lease);
+    second.run_until(async {}, std::future::pending()).await;
+    assert!(client.leases().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_serves_under_one_name_once() {
+    let platform = start("127.0.0.1:1").await;
+    let first = platform.bind(Service::new()).await.unwrap();
+    let error = platform.bind(Service::new()).await.unwrap_err().to_string();
+    assert!(
+        error.contains("o-1") && error.contains("instance_id()"),
+        "{error}"
+    );
+    drop(first);
+    platform.bind(Service::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_edited_by_hand_is_put_right_lease_and_all() {
     let etcd = RealEtcd::start().await;
     let platform = start(&etcd.endpoint()).await;

@@ -1,9 +1,10 @@
 //! `msctl demo-service`: one process of the demo. It ends when the pipe on its stdin closes, so that
 //! it cannot outlive the demo that started it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use demo::{Options, Parent};
+use demo::{Options, Parent, Token};
 
 use crate::report::Failure;
 use crate::settings::host_port;
@@ -41,6 +42,18 @@ pub struct DemoService {
     /// The prefix of release records
     #[arg(long)]
     releases_prefix: String,
+    /// The file of the token that calls need
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+}
+
+/// The token in a file.
+pub(super) fn token(file: &Path) -> Result<Token, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} holds no token", file.display())),
+        token => Ok(Token(token.to_owned())),
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -70,7 +83,9 @@ impl DemoService {
             &self.releases_prefix,
         )
         .map_err(|error| Failure::usage(error.to_string()))?;
+        let token = self.token_file.as_deref().map(token).transpose();
         let options = Options {
+            token: token.map_err(Failure::usage)?,
             etcd: self
                 .members
                 .iter()

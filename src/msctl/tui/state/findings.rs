@@ -43,6 +43,7 @@ pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) ->
             })
         }),
         status: directory.status(instance).map(|status| &**status),
+        ..Observed::default()
     };
     finding::of_instance(instance, &observed)
 }

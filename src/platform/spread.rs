@@ -1,0 +1,89 @@
+//! How long an instance waits before it does what the whole fleet does at the same moment: tell that
+//! it has taken a global change in, register again after etcd lost its data. A small fleet answers
+//! at once; a large one spreads, so that etcd is never asked by all of it together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng as _;
+
+/// So many instances may begin in one second: a fifth of what a small etcd cluster writes.
+const PER_SECOND: u64 = 2_000;
+
+/// The longest window: who watches a rollout of a huge fleet wants an end all the same.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How many instances the fleet has, as far as this one knows. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FleetSize(Arc<AtomicU64>);
+
+impl FleetSize {
+    /// The fleet was counted.
+    pub(crate) fn set(&self, instances: u64) {
+        self.0.store(instances, Ordering::Relaxed);
+    }
+
+    /// A moment by chance in the window that a fleet of this size needs, or in `least` where that is
+    /// longer.
+    pub(crate) fn moment(&self, least: Duration) -> Duration {
+        let window = window(self.0.load(Ordering::Relaxed)).max(least);
+        if window.is_zero() {
+            return window;
+        }
+        rand::rng().random_range(Duration::ZERO..window)
+    }
+}
+
+fn window(instances: u64) -> Duration {
+    Duration::from_micros(instances.saturating_mul(1_000_000 / PER_SECOND)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most that begin within any `span`, of a fleet that hears of something at one moment.
+    fn peak(instances: u64, least: Duration, span: Duration) -> u64 {
+        let fleet = FleetSize::default();
+        fleet.set(instances);
+        let mut buckets = std::collections::BTreeMap::new();
+        for _ in 0..instances {
+            let bucket = fleet.moment(least).as_nanos() / span.as_nanos();
+            *buckets.entry(bucket).or_insert(0) += 1;
+        }
+        buckets.values().copied().max().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_large_fleet_never_asks_all_at_once() {
+        let least = Duration::from_millis(20);
+        for instances in [2_000, 10_000, 50_000] {
+            let span = Duration::from_millis(100);
+            let most = peak(instances, least, span);
+            println!("{instances} instances: at most {most} begin in the same 100 ms");
+            // 200 by the rate; chance makes some 60 more of it, and never twice as many.
+            assert!(most < 2 * PER_SECOND / 10, "{instances}: {most}");
+        }
+    }
+
+    #[test]
+    fn a_small_fleet_answers_at_once() {
+        let fleet = FleetSize::default();
+        for instances in [0, 1, 4, 40] {
+            fleet.set(instances);
+            let least = Duration::from_millis(20);
+            assert!(
+                (0..1_000).all(|_| fleet.moment(least) <= least),
+                "{instances}"
+            );
+        }
+        fleet.set(0);
+        assert_eq!(fleet.moment(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn even_the_largest_fleet_comes_to_an_end() {
+        assert_eq!(window(u64::MAX), LONGEST);
+    }
+}
