@@ -30,13 +30,13 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 pub(crate) enum Etcd {
-    Real(RealEtcd),
+    Real(Box<RealEtcd>),
     Embedded(etcdlite::Server),
 }
 
 impl Etcd {
     pub(crate) async fn real() -> Self {
-        Self::Real(RealEtcd::start().await)
+        Self::Real(Box::new(RealEtcd::start().await))
     }
 
     pub(crate) async fn embedded() -> Self {
