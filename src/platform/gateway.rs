@@ -9,7 +9,8 @@ mod learn;
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet::{Endpoint, Prefix};
+pub use fleet::Endpoint;
+use fleet::Prefix;
 use tokio::net::ToSocketAddrs;
 use tokio_util::task::AbortOnDropHandle;
 

@@ -72,6 +72,7 @@ pub(crate) use self::{
 };
 use crate::transcode::Transcoder;
 pub use crate::transcode::{Allowed, JsonOptions};
+pub use reflect::UnknownFields;
 
 /// Installs the process's recorder, for what counts before the first server is bound, and keeps it small.
 pub(crate) fn install_metrics() -> Option<Upkeep> {

@@ -251,6 +251,42 @@ async fn the_layers_stand_before_a_gateway_as_before_a_service() {
 }
 
 #[tokio::test]
+async fn a_call_under_way_outlives_the_drain_of_its_server_and_new_ones_go_elsewhere() {
+    let replicas = [World::new().await, World::new().await];
+    let both = replicas.iter().flat_map(|world| at(world.addr())).collect();
+    let options = GatewayOptions {
+        // Nothing but calls is in flight once it is known what they serve.
+        refresh: Duration::from_secs(3600),
+        ..GatewayOptions::default()
+    };
+    let gateway = Gateway::bind("127.0.0.1:0", Upstreams::Addresses(vec![both]), options);
+    let addr = gateway.await.map(|gateway| (gateway.local_addr(), gateway));
+    let (addr, _gateway) = addr.unwrap();
+    answers(addr, "/v1/all/1", 200).await;
+    crate::echo::until("nothing is in flight", || {
+        replicas.iter().all(|world| world.handle.in_flight() == 0)
+    })
+    .await;
+    let waiting = tokio::spawn(async move { ask(addr, "GET", "/v1/wait?id=7", "").await });
+    let busy = || replicas.iter().find(|world| world.handle.in_flight() > 0);
+    crate::echo::until("the call is under way", || busy().is_some()).await;
+    let leaving = busy().unwrap();
+    let handle = leaving.handle.clone();
+    let drained = tokio::spawn(async move { handle.shutdown(PATIENCE).await });
+    crate::echo::until("it drains", || leaving.handle.stage().is_draining()).await;
+    for _ in 0..20 {
+        let answer = ask(addr, "GET", "/v1/all/1", "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(leaving.handle.in_flight(), 1, "none of these went there");
+    leaving.echo.waiting.notify_waiters();
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["id"], "7");
+    assert_eq!(drained.await.unwrap().cut_off, 0);
+}
+
+#[tokio::test]
 async fn reflection_behind_a_credential_is_asked_with_one() {
     let world = World::with(|service| service.auth(Auth::keys([("gateway", "own")]))).await;
     let mut reflection = reflect::Metadata::default();
