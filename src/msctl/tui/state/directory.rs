@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::config::{ConfigKey, Scope};
-use fleet::finding::{self, Code, Observed, Severity, Ttl};
+use fleet::finding::{self, Code, Finding, Observed, Severity, Ttl};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
 use fleet::status::StatusRecord;
@@ -127,6 +127,11 @@ pub struct Directory {
     dirty: HashSet<ServiceName>,
     /// How many records below a service's name are none.
     poisoned: BTreeMap<ServiceName, usize>,
+    /// The newest revision that wrote config of a scope.
+    configured: BTreeMap<Scope, Revision>,
+    /// Services whose records changed since shared addresses were looked for.
+    recorded: HashSet<ServiceName>,
+    shared: HashMap<Key, Vec<Finding>>,
 }
 
 impl Directory {
@@ -141,6 +146,9 @@ impl Directory {
             summaries: BTreeMap::new(),
             dirty: HashSet::new(),
             poisoned: BTreeMap::new(),
+            configured: BTreeMap::new(),
+            recorded: HashSet::new(),
+            shared: HashMap::new(),
         }
     }
 
@@ -156,7 +164,9 @@ impl Directory {
         }
         self.dirty.extend(touched.into_iter().flatten());
         // A record that is none, or no longer, is told beside the good ones.
-        self.dirty.extend(self.service_of(change.key()));
+        let service = self.service_of(change.key());
+        self.recorded.extend(service.clone());
+        self.dirty.extend(service);
         lease
     }
 
@@ -184,8 +194,35 @@ impl Directory {
                     left: seconds(lease.ttl?),
                 })
             }),
+            flaps: None,
             status: self.said(instance),
+            config: self.newest_config(&instance.record.service),
         }
+    }
+
+    /// The newest config key that a service reads.
+    fn newest_config(&self, service: &ServiceName) -> Option<Revision> {
+        let own = self.configured.get(&Scope::Service(service.clone()));
+        let global = self.configured.get(&Scope::Global);
+        own.max(global).copied()
+    }
+
+    /// A config key of a scope was written.
+    pub fn configure(&mut self, scope: Scope, revision: Revision) {
+        match &scope {
+            Scope::Service(service) => drop(self.dirty.insert(service.clone())),
+            Scope::Global => {
+                let all = self.registry.services().map(|(name, _)| name.clone());
+                self.dirty.extend(all);
+            }
+        }
+        let newest = self.configured.entry(scope).or_default();
+        *newest = (*newest).max(revision);
+    }
+
+    /// What is wrong with the address of an instance: another one names it too.
+    pub fn shared(&self, key: &Key) -> impl Iterator<Item = &Finding> {
+        self.shared.get(key).into_iter().flatten()
     }
 
     /// Takes in a change below the status prefix. A record that cannot be read counts as none.
@@ -341,6 +378,9 @@ impl Directory {
                 *self.poisoned.entry(service).or_default() += 1;
             }
         }
+        for name in std::mem::take(&mut self.recorded) {
+            self.share(&name);
+        }
         for name in std::mem::take(&mut self.dirty) {
             match self.summarize(&name, now) {
                 Some(summary) => self.summaries.insert(name, summary),
@@ -359,6 +399,21 @@ impl Directory {
             .instances()
             .filter_map(|instance| self.leases.get(&instance.lease?)?.left(now))
             .min_by(f64::total_cmp)
+    }
+
+    /// Looks for addresses that several instances of a service name.
+    fn share(&mut self, name: &ServiceName) {
+        let prefix = format!("{name}/");
+        let own = |key: &Key| {
+            let rest = self.prefixes.services.strip(key);
+            rest.is_some_and(|rest| rest.starts_with(prefix.as_bytes()))
+        };
+        self.shared.retain(|key, _| !own(key));
+        if let Some(service) = self.registry.service(name.as_str()) {
+            for (key, found) in finding::shared_addresses(service) {
+                self.shared.entry(key).or_default().push(found);
+            }
+        }
     }
 
     fn summarize(&self, name: &ServiceName, now: Duration) -> Option<Summary> {

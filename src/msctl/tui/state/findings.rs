@@ -32,20 +32,11 @@ pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) ->
     let seen = directory.health(&instance.key);
     let observed = Observed {
         since: seen.map(|seen| now.saturating_sub(seen.since)),
-<<<<<<< HEAD
         ..directory.observed(instance, now)
-=======
-        ttl: lease.and_then(|lease| {
-            Some(Ttl {
-                granted: seconds(lease.granted),
-                left: Duration::from_secs_f64(lease.left(lease.at)?),
-            })
-        }),
-        status: directory.status(instance).map(|status| &**status),
-        ..Observed::default()
->>>>>>> main
     };
-    finding::of_instance(instance, &observed)
+    let mut found = finding::of_instance(instance, &observed);
+    found.extend(directory.shared(&instance.key).cloned());
+    found
 }
 
 impl DoctorPage {
