@@ -12,7 +12,7 @@ use fleet::config::{ConfigKey, Scope};
 use fleet::finding::{self, Code, Finding, Observed, Severity, Ttl};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
-use fleet::status::StatusRecord;
+use fleet::status::{StatusRecord, Taken};
 use fleet::{
     Change, Health, Instance, InstanceId, Key, LeaseId, Prefixes, Registry, Revision, ServiceName,
 };
@@ -73,7 +73,8 @@ pub struct Summary {
     pub by_health: [usize; 5],
     /// Versions with their number of instances, the commonest first.
     pub versions: Vec<(String, usize)>,
-    /// The newest config revision that an instance reports, and how many report an older one.
+    /// The newest revision of the config it reads, and how many instances say that they have not
+    /// taken it in; absent where there is none in etcd.
     pub config: Option<(i64, usize)>,
     /// How many findings there are that hurt, and that will.
     pub errors: usize,
@@ -196,15 +197,17 @@ impl Directory {
             }),
             flaps: None,
             status: self.said(instance),
-            config: self.newest_config(&instance.record.service),
+            config: Some(self.newest_config(&instance.record.service)),
         }
     }
 
-    /// The newest config key that a service reads.
-    fn newest_config(&self, service: &ServiceName) -> Option<Revision> {
-        let own = self.configured.get(&Scope::Service(service.clone()));
-        let global = self.configured.get(&Scope::Global);
-        own.max(global).copied()
+    /// The newest config keys that a service reads.
+    pub fn newest_config(&self, service: &ServiceName) -> Taken {
+        let of = |scope: &Scope| self.configured.get(scope).map_or(0, |revision| revision.0);
+        Taken {
+            service: of(&Scope::Service(service.clone())),
+            global: of(&Scope::Global),
+        }
     }
 
     /// A config key of a scope was written.
@@ -423,8 +426,8 @@ impl Directory {
             ..Summary::default()
         };
         let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut newest: Option<i64> = None;
-        let mut revisions = Vec::new();
+        let newest = self.newest_config(name);
+        let mut behind = 0;
         let mut deployed = DefaultHasher::new();
         let mut codes: BTreeMap<(Reverse<Severity>, Code), usize> = BTreeMap::new();
         if let Some(poisoned) = self.poisoned.get(name) {
@@ -441,20 +444,10 @@ impl Directory {
                     .entry((Reverse(found.severity), found.code))
                     .or_default() += 1;
             }
-            if let Some(status) = status {
-                newest = newest.max(Some(status.revision));
-                revisions.push(status.revision);
-            }
+            behind += usize::from(status.is_some_and(|status| status.behind(&newest).is_some()));
         }
-        summary.config = newest.map(|newest| {
-            (
-                newest,
-                revisions
-                    .iter()
-                    .filter(|revision| **revision < newest)
-                    .count(),
-            )
-        });
+        let newest = newest.service.max(newest.global);
+        summary.config = (newest > 0).then_some((newest, behind));
         summary.versions = versions
             .into_iter()
             .map(|(v, n)| (v.to_owned(), n))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::finding::{Code, Severity, age};
+use fleet::status::Taken;
 use fleet::{Health, Instance};
 
 use super::columns::{Column, Grid, Row};
@@ -97,16 +98,13 @@ fn row<'a>(paint: &Paint<'_>, state: &'a State, instance: &'a Arc<Instance>) -> 
     let marks = paint.marks();
     let endpoint = record.grpc().or_else(|| record.endpoints.first());
     let status = state.directory.status(instance);
-    let newest = state
-        .directory
-        .summary(&record.service)
-        .and_then(|summary| summary.config)
-        .map(|(newest, _)| newest);
+    let newest = state.directory.newest_config(&record.service);
     let config = match status {
         None => Span::dim("–"),
+        // What it has listed is no config: there is none in etcd.
+        Some(status) if newest == Taken::default() && status.rejected.is_empty() => Span::dim("–"),
         Some(status) => {
-            let behind = newest.is_some_and(|newest| status.revision < newest);
-            let bad = behind || !status.rejected.is_empty();
+            let bad = status.behind(&newest).is_some() || !status.rejected.is_empty();
             Span::new(
                 text::number(status.revision),
                 if bad { Role::Warn } else { Role::Text },
