@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
-use platform::server::{Server, ServerError, Service, Tls};
+use platform::server::{Auth, Call, Credential, Server, ServerError, Service, Tls};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -189,6 +189,28 @@ async fn a_handler_sees_whose_certificate_the_caller_has_shown() {
         .await
         .unwrap();
     assert_eq!(answer.header("grpc-metadata-certificates"), Some("1"));
+}
+
+#[tokio::test]
+async fn a_check_knows_callers_by_their_certificate() {
+    let authority = Authority::new();
+    let tls = authority.tls().clients(authority.path("ca"));
+    let (friend, stranger) = (authority.sign("friend"), authority.sign("stranger"));
+    let known = CertificateDer::from_pem_slice(friend.0.as_bytes()).unwrap();
+    let check = move |_: Credential<'_>, call: &Call| match call.certificates().next() {
+        Some(shown) if shown == &*known => Ok(platform::server::Identity {
+            subject: "friend".to_owned(),
+            ..Default::default()
+        }),
+        _ => Err(tonic::Status::permission_denied("friends alone")),
+    };
+    let world = World::with(|service| service.tls(tls).auth(Auth::new(check))).await;
+    for (shown, status, caller) in [(friend, 200, Some("friend")), (stranger, 403, None)] {
+        let got = authority.get(world.addr(), "/v1/all/1", Some(shown)).await;
+        let (answer, _) = got.unwrap();
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("grpc-metadata-caller"), caller);
+    }
 }
 
 #[tokio::test]
