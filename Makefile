@@ -9,8 +9,7 @@ export RUST_TEST_THREADS ?= 6
 .PHONY: demo test check bench faults soak screens release etcd36 conformance deny need-build need-test
 
 demo: need-build ## build and open the console over an embedded etcd with four demo instances
-	$(CARGO) build -p msctl
-	./target/debug/msctl demo
+	$(CARGO) run --quiet -p msctl -- demo
 
 test: need-test check ## everything that must hold, over the embedded etcd and a real one
 	$(CARGO) test --workspace

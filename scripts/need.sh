@@ -11,10 +11,26 @@ needs() { # command package
   command -v "$1" >/dev/null 2>&1 || packages+=("$2")
 }
 
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
 if ! command -v cargo >/dev/null 2>&1; then
-  echo "Rust is missing: install a toolchain of 1.88 or later (https://rustup.rs)." >&2
+  echo "Rust is missing: install a toolchain of $wanted or later (https://rustup.rs)." >&2
   exit 1
 fi
+version=$(rustc --version | cut -d ' ' -f 2)
+if [ "$(printf '%s\n' "$wanted" "${version%%-*}" | sort -V | head -n 1)" != "$wanted" ]; then
+  echo "Rust $version is too old: install $wanted or later, with rustup: rustup update stable" >&2
+  exit 1
+fi
+if [ "$task" = test ]; then
+  for component in rustfmt clippy; do
+    if ! cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1; then
+      echo "$component is missing: rustup component add $component" >&2
+      exit 1
+    fi
+  done
+fi
+# The crypto library compiles C.
+command -v cc >/dev/null 2>&1 || packages+=(gcc libc6-dev)
 needs protoc protobuf-compiler
 # The well-known types that protos import come in a package of their own.
 [ -e /usr/include/google/protobuf/timestamp.proto ] ||

@@ -205,6 +205,51 @@ fn the_library_never_knows_the_console() {
 }
 
 #[test]
+fn the_console_uses_of_the_platform_the_channel_and_the_gateway_alone() {
+    for (path, text) in sources(&["src/msctl"]) {
+        let place = path.to_str().unwrap();
+        if place.contains("/tests/") {
+            continue;
+        }
+        for line in code(&text).lines() {
+            let line = line.trim_start();
+            let Some(used) = line.strip_prefix("use platform::") else {
+                continue;
+            };
+            // What serves the gateway is the server.
+            let server = place.ends_with("cli/gateway.rs") && used.starts_with("server::");
+            assert!(
+                used.starts_with("channel::") || used.starts_with("gateway::") || server,
+                "{place}: {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_page_says_first_what_it_is() {
+    let mut pages = 0;
+    for page in fs::read_dir(root().join("docs")).unwrap() {
+        let path = page.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        pages += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines();
+        let title = lines.next().unwrap_or("");
+        assert!(title.starts_with("# "), "{}: no title", path.display());
+        let says = lines.find(|line| !line.is_empty()).unwrap_or("");
+        assert!(
+            says.starts_with(|first: char| first.is_alphabetic() || first == '`'),
+            "{}: after its title a page says in a sentence what it is",
+            path.display()
+        );
+    }
+    assert!(pages > 0);
+}
+
+#[test]
 fn no_test_is_switched_off() {
     for (path, text) in sources(&["src", "tests"]) {
         let off = ["#[igno", "re"].concat();

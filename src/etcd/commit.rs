@@ -27,6 +27,7 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
     let timeout = client.settings().request_timeout;
     // Half of the time is kept for learning what came of an attempt that was not answered.
     let deadline = Instant::now() + timeout;
+    let end = deadline + timeout;
     let mut doubt: Option<Error> = None;
     let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
     loop {
@@ -45,7 +46,13 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
             Err(error) if doubt.is_some() => error,
             Err(error) => return Err(error),
         };
-        match learn(client, plan).await {
+        // However many keys and earlier writes of theirs there are to go through.
+        let learned = tokio::time::timeout_at(end, learn(client, plan)).await;
+        let Ok(learned) = learned else {
+            let cause = format!("{failure}; reading it back took too long");
+            return Ok(Outcome::Unknown { cause });
+        };
+        match learned {
             Err(reading) => {
                 let cause = format!("{failure}; reading it back: {reading}");
                 return Ok(Outcome::Unknown { cause });

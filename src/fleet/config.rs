@@ -18,10 +18,12 @@ pub mod canary;
 pub mod conflict;
 pub mod diff;
 pub mod edit;
+pub mod effect;
 mod environment;
 pub mod explain;
 pub mod import;
 mod key;
+mod published;
 mod refresh;
 pub mod schema;
 pub mod secret;
@@ -30,6 +32,7 @@ pub mod value;
 
 pub use environment::{environment_path, environment_prefix};
 pub use key::{ConfigKey, ConfigKeyError, Scope, check_path};
+pub use published::Published;
 
 /// Where values come from, the lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,17 +1,19 @@
-//! Why an instance looks wrong, and what to do about it: each rule once, for table, JSON, TUI and
-//! doctor alike. A finding rests on what was observed; where nothing was asked, nothing is found.
+//! Why an instance, a service or the cluster looks wrong, and what to do about it: each rule once,
+//! for table, JSON, TUI and doctor alike. A finding rests on what was observed; where nothing was
+//! asked, nothing is found.
+
+mod cluster;
+mod instance;
+mod registry;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::health::Health;
-use crate::kv::Key;
-use crate::registry::Poison;
-use crate::safe::escape;
-use crate::service::Instance;
-use crate::status::StatusRecord;
+pub use cluster::{Alarm, Cluster, Member, Standing, of_cluster};
+pub use instance::{Flaps, Observed, Ttl, of_instance};
+pub use registry::{of_poison, shared_addresses};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -36,23 +38,94 @@ pub enum Code {
     Unreachable,
     /// It says that it does not serve.
     NotServing,
+    /// An operator took it out of the calls.
+    Drained,
     /// No lease takes the record away when the process dies.
     NoLease,
     /// The lease ends soon and was not renewed.
     LeaseRunsOut,
+    /// It was lost and came back again and again.
+    LeaseFlaps,
     /// No address to call.
     NoEndpoint,
+    /// Another instance of the service names the same address.
+    SharedAddress,
     /// It refused a config value.
     ConfigRejected,
+    /// It does not run the newest config.
+    ConfigBehind,
     /// It says that its own view of etcd is old.
     StaleView,
     /// It holds itself for not alive.
     NotAlive,
     /// A key under the services prefix cannot be read.
     PoisonRecord,
+    /// The cluster has no leader: nothing can be written.
+    NoLeader,
+    /// A member of the cluster does not answer.
+    MemberUnreachable,
+    /// A member of the cluster says that something is wrong with it.
+    MemberComplains,
+    /// The cluster has raised an alarm.
+    Alarm,
+    /// The database is nearly as large as it may be.
+    QuotaNear,
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Hung,
+        Self::Unreachable,
+        Self::NotServing,
+        Self::Drained,
+        Self::NoLease,
+        Self::LeaseRunsOut,
+        Self::LeaseFlaps,
+        Self::NoEndpoint,
+        Self::SharedAddress,
+        Self::ConfigRejected,
+        Self::ConfigBehind,
+        Self::StaleView,
+        Self::NotAlive,
+        Self::PoisonRecord,
+        Self::NoLeader,
+        Self::MemberUnreachable,
+        Self::MemberComplains,
+        Self::Alarm,
+        Self::QuotaNear,
+    ];
+
+    /// So many instances, or values, that have it, in a few words: `2 hung`, `1 value refused`.
+    #[must_use]
+    pub fn counted(self, count: usize) -> String {
+        let many = |one: &str, many: &str| match count {
+            1 => format!("1 {one}"),
+            count => format!("{count} {many}"),
+        };
+        match self {
+            Self::Hung => format!("{count} hung"),
+            Self::Unreachable => format!("{count} unreachable"),
+            Self::NotServing => format!("{count} not serving"),
+            Self::Drained => format!("{count} drained"),
+            Self::NoLease => format!("{count} without lease"),
+            Self::LeaseRunsOut => many("lease running out", "leases running out"),
+            Self::LeaseFlaps => many("flapping lease", "flapping leases"),
+            Self::NoEndpoint => format!("{count} without endpoint"),
+            Self::SharedAddress => format!("{count} with a shared address"),
+            Self::ConfigRejected => many("value refused", "values refused"),
+            Self::ConfigBehind => format!("{count} behind in config"),
+            Self::StaleView => many("old view of etcd", "old views of etcd"),
+            Self::NotAlive => format!("{count} not alive"),
+            Self::PoisonRecord => many("record unreadable", "records unreadable"),
+            Self::NoLeader => "no leader".to_owned(),
+            Self::MemberUnreachable => many("member unreachable", "members unreachable"),
+            Self::MemberComplains => many("member complains", "members complain"),
+            Self::Alarm => many("alarm", "alarms"),
+            Self::QuotaNear => many("database nearly full", "databases nearly full"),
+        }
+    }
+
     /// The code as JSON has it.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -60,13 +133,22 @@ impl Code {
             Self::Hung => "hung",
             Self::Unreachable => "unreachable",
             Self::NotServing => "not_serving",
+            Self::Drained => "drained",
             Self::NoLease => "no_lease",
             Self::LeaseRunsOut => "lease_runs_out",
+            Self::LeaseFlaps => "lease_flaps",
             Self::NoEndpoint => "no_endpoint",
+            Self::SharedAddress => "shared_address",
             Self::ConfigRejected => "config_rejected",
+            Self::ConfigBehind => "config_behind",
             Self::StaleView => "stale_view",
             Self::NotAlive => "not_alive",
             Self::PoisonRecord => "poison_record",
+            Self::NoLeader => "no_leader",
+            Self::MemberUnreachable => "member_unreachable",
+            Self::MemberComplains => "member_complains",
+            Self::Alarm => "alarm",
+            Self::QuotaNear => "quota_near",
         }
     }
 }
@@ -90,167 +172,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The time a lease has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ttl {
-    /// What it was granted.
-    pub granted: Duration,
-    /// What is left of it.
-    pub left: Duration,
-}
-
-/// What was found out about an instance. The default is: nobody asked.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Observed<'a> {
-    /// What its health check said.
-    pub health: Health,
-    /// How the health check failed, safe to show; empty when it did not.
-    pub detail: &'a str,
-    /// For how long it has been so.
-    pub since: Option<Duration>,
-    /// Its lease's time.
-    pub ttl: Option<Ttl>,
-    /// What it says of itself.
-    pub status: Option<&'a StatusRecord>,
-}
-
-/// Everything that is wrong with an instance, the worst first.
-#[must_use]
-pub fn of_instance(instance: &Instance, observed: &Observed<'_>) -> Vec<Finding> {
-    let id = &instance.record.id;
-    let service = &instance.record.service;
-    let mut findings = Vec::new();
-    let mut found = |code, severity, message: String, next: String| {
-        findings.push(Finding {
-            code,
-            severity,
-            message,
-            next,
-        });
-    };
-    let detail = if observed.detail.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", observed.detail)
-    };
-    let since = observed
-        .since
-        .map(|since| format!(" for {}", age(since)))
-        .unwrap_or_default();
-    match observed.health {
-        Health::Hung => found(
-            Code::Hung,
-            Severity::Error,
-            format!(
-                "hung{since}: the port accepts, health is not answered{}",
-                if observed.detail.is_empty() {
-                    ""
-                } else {
-                    detail.as_str()
-                }
-            ),
-            format!(
-                "look at the process of {id}; it still gets calls from clients without health checks"
-            ),
-        ),
-        Health::Unreachable => found(
-            Code::Unreachable,
-            Severity::Error,
-            format!("unreachable{since}{detail}"),
-            format!(
-                "see whether the process of {id} runs and the address is right; its lease ends by itself if it is gone"
-            ),
-        ),
-        Health::NotServing => found(
-            Code::NotServing,
-            Severity::Warning,
-            format!("not serving{since}{detail}"),
-            "it starts or drains; wait, or look at its log".into(),
-        ),
-        Health::Serving | Health::Unknown => {}
-    }
-    if instance.lease.is_none() {
-        found(
-            Code::NoLease,
-            Severity::Warning,
-            "no lease: the record stays when the process dies".into(),
-            format!("register {service} with a lease, or delete the key by hand when it is gone"),
-        );
-    }
-    if let Some(Ttl { granted, left }) = observed.ttl
-        && left.as_millis() * 4 < granted.as_millis()
-    {
-        found(
-            Code::LeaseRunsOut,
-            Severity::Warning,
-            format!(
-                "the lease has {} of {} left and was not renewed",
-                age(left),
-                age(granted)
-            ),
-            "look at its connection to etcd".into(),
-        );
-    }
-    if instance.record.endpoints.is_empty() {
-        found(
-            Code::NoEndpoint,
-            Severity::Warning,
-            "no endpoint: nobody can call it".into(),
-            "let it register the addresses it listens on".into(),
-        );
-    }
-    if let Some(status) = observed.status {
-        for rejected in &status.rejected {
-            found(
-                Code::ConfigRejected,
-                Severity::Warning,
-                format!(
-                    "refused {} of r{}: {}",
-                    escape(&rejected.key),
-                    rejected.revision,
-                    escape(&rejected.error)
-                ),
-                format!(
-                    "msctl config set {}, with a value it takes",
-                    escape(&rejected.key)
-                ),
-            );
-        }
-        if !status.liveness.alive {
-            found(
-                Code::NotAlive,
-                Severity::Error,
-                format!(
-                    "holds itself for not alive: {}",
-                    escape(&status.liveness.detail)
-                ),
-                "its lease is no longer kept; look at the process".into(),
-            );
-        }
-        if let Some(stale) = &status.watch.stale {
-            found(
-                Code::StaleView,
-                Severity::Warning,
-                format!("its view of etcd is old: {}", escape(stale)),
-                "look at its connection to etcd".into(),
-            );
-        }
-    }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings
-}
-
-/// The finding that a quarantined key is.
-#[must_use]
-pub fn of_poison(key: &Key, poison: &Poison) -> Finding {
-    Finding {
-        code: Code::PoisonRecord,
-        severity: Severity::Warning,
-        message: format!("{key} holds no instance: {}", poison.reason),
-        next: format!("see it with: msctl keys '{key}'"),
-    }
-}
-
 /// A length of time as people read it: `0.4s`, `41s`, `8m`, `3h12m`, `2d5h`.
 #[must_use]
 pub fn age(time: Duration) -> String {
@@ -270,117 +191,13 @@ pub fn age(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::{LeaseId, Revision};
-    use crate::service::{Endpoint, Format, InstanceId, InstanceRecord, ServiceName};
-    use crate::status::{Liveness, Rejected, WatchFreshness};
-
-    fn instance() -> Instance {
-        let mut record = InstanceRecord::new(
-            ServiceName::new("order").unwrap(),
-            InstanceId::new("o-1").unwrap(),
-        );
-        record.endpoints = vec![Endpoint::parse("grpc://h:1").unwrap()];
-        Instance {
-            record,
-            key: "/services/order/o-1".into(),
-            lease: LeaseId::new(7),
-            mod_revision: Revision(2),
-            create_revision: Revision(2),
-            format: Format::Native,
-        }
-    }
-
-    fn codes(instance: &Instance, observed: &Observed<'_>) -> Vec<Code> {
-        of_instance(instance, observed)
-            .into_iter()
-            .map(|finding| finding.code)
-            .collect()
-    }
-
-    #[test]
-    fn each_rule_finds_its_fault_and_nothing_else() {
-        let healthy = Observed {
-            health: Health::Serving,
-            ..Observed::default()
-        };
-        assert_eq!(codes(&instance(), &healthy), []);
-        assert_eq!(codes(&instance(), &Observed::default()), []);
-        for (health, code) in [
-            (Health::Hung, Code::Hung),
-            (Health::Unreachable, Code::Unreachable),
-            (Health::NotServing, Code::NotServing),
-        ] {
-            assert_eq!(
-                codes(
-                    &instance(),
-                    &Observed {
-                        health,
-                        ..Observed::default()
-                    }
-                ),
-                [code]
-            );
-        }
-        let leaseless = Instance {
-            lease: None,
-            ..instance()
-        };
-        assert_eq!(codes(&leaseless, &healthy), [Code::NoLease]);
-        let mut mute = instance();
-        mute.record.endpoints.clear();
-        assert_eq!(codes(&mute, &healthy), [Code::NoEndpoint]);
-        let ttl = |left| Observed {
-            ttl: Some(Ttl {
-                granted: Duration::from_secs(10),
-                left: Duration::from_millis(left),
-            }),
-            ..healthy
-        };
-        assert_eq!(codes(&instance(), &ttl(2400)), [Code::LeaseRunsOut]);
-        assert_eq!(codes(&instance(), &ttl(2500)), []);
-    }
-
-    #[test]
-    fn what_an_instance_says_of_itself_is_found_the_worst_first() {
-        let status = StatusRecord {
-            revision: 4,
-            taken: None,
-            canary: None,
-            overridden: Vec::new(),
-            rejected: vec![Rejected {
-                key: "order/a".into(),
-                revision: 4,
-                error: "\u{1b}no".into(),
-            }],
-            liveness: Liveness {
-                alive: false,
-                detail: "queue stuck".into(),
-            },
-            watch: WatchFreshness {
-                revision: 4,
-                stale: Some("refused".into()),
-            },
-            written_at: "2026-11-22T10:00:00Z".parse().unwrap(),
-        };
-        let observed = Observed {
-            status: Some(&status),
-            ..Observed::default()
-        };
-        assert_eq!(
-            codes(&instance(), &observed),
-            [Code::NotAlive, Code::ConfigRejected, Code::StaleView]
-        );
-        assert!(
-            of_instance(&instance(), &observed)
-                .iter()
-                .all(|f| !f.message.contains('\u{1b}'))
-        );
-    }
 
     #[test]
     fn the_word_of_a_code_is_its_json() {
-        let json = serde_json::to_string(&Code::LeaseRunsOut).unwrap();
-        assert_eq!(json, format!("\"{}\"", Code::LeaseRunsOut.word()));
+        for code in Code::ALL {
+            let json = serde_json::to_string(&code).unwrap();
+            assert_eq!(json, format!("\"{}\"", code.word()));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! about a fleet stands here once.
 
 pub mod config;
+pub mod drain;
 pub mod filter;
 pub mod finding;
 pub mod health;

@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::conflict::written;
-use crate::config::secret::{MASK, is_secret};
-use crate::config::{ConfigKey, Scope, canary};
+use crate::config::secret::MASK;
+use crate::config::secret::redact::{holds_secret, redact};
+use crate::config::{ConfigKey, Published, Scope, canary};
 use crate::kv::{Entry, Key, Prefix, Revision};
 use crate::plan::{Edit, MAX_OPERATIONS, Plan, PlanError, Seen};
 use crate::safe::escape;
@@ -128,7 +129,7 @@ pub struct Changed {
     pub after: Option<String>,
     /// The revision that had written the value before; 0 where there was none.
     pub mod_revision: i64,
-    /// Whether the values were left out because the key is a secret's.
+    /// Whether the values were left out, or a part of them, because they are or hold a secret.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret: bool,
     /// Whether values were left out because one is no text or longer than [`MAX_VALUE`].
@@ -159,8 +160,8 @@ pub struct Recording<'a> {
     pub revision: Revision,
     /// A random number; names the records too.
     pub nonce: u32,
-    /// Whether a key's value is a secret.
-    pub is_secret: &'a (dyn Fn(&ConfigKey) -> bool + Sync),
+    /// Which values are secrets, or hold some.
+    pub known: &'a Published,
     /// Records that are too old to keep: see [`retention::expired`].
     pub expired: &'a [Entry],
 }
@@ -210,7 +211,7 @@ pub fn record(
         action: &Action::Change,
         revision,
         nonce,
-        is_secret: &|key| is_secret(key.path()),
+        known: &Published::default(),
         expired: &[],
     }
     .of(plan)
@@ -280,17 +281,19 @@ impl Recording<'_> {
     }
 
     fn changed(&self, key: &ConfigKey, edit: &Edit) -> Changed {
-        let secret = (self.is_secret)(key);
         let (before, after) = (
             edit.seen.value(),
             written(&edit.write).map(|value| &**value),
         );
+        let mut sides = before.iter().chain(&after);
+        let secret = sides.any(|value| holds_secret(self.known, key, value));
         let fits = |value: Option<&[u8]>| {
             value.is_none_or(|value| value.len() <= MAX_VALUE && std::str::from_utf8(value).is_ok())
         };
         let withheld = !(secret || (fits(before) && fits(after)));
         let shown = |value: &[u8]| match (secret, withheld) {
-            (true, _) => MASK.to_owned(),
+            (true, _) if value.len() > MAX_VALUE => MASK.to_owned(),
+            (true, _) => String::from_utf8_lossy(&redact(self.known, key, value)).into_owned(),
             (false, true) => format!("({} bytes, kept by etcd alone)", value.len()),
             (false, false) => String::from_utf8_lossy(value).into_owned(),
         };
@@ -413,6 +416,16 @@ mod tests {
         let release = released(&plan.edits()[1]);
         assert!(release.changes[0].secret);
         assert_eq!(release.changes[0].after.as_deref(), Some(MASK));
+    }
+
+    #[test]
+    fn a_secret_in_a_mapping_is_not_recorded_either() {
+        let plan = recorded(&[("order/db", "{host: h, password: hunter2}")]);
+        let changed = &released(&plan.edits()[1]).changes[0];
+        assert_eq!(
+            (changed.after.as_deref(), changed.is_kept()),
+            (Some("{host: h, password: ••••••}"), false)
+        );
     }
 
     #[test]

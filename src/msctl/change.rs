@@ -7,6 +7,7 @@
 
 pub mod canary;
 pub mod commit;
+pub mod effect;
 pub mod history;
 pub mod reach;
 pub mod rollback;
@@ -14,7 +15,7 @@ pub mod schemas;
 
 use fleet::config::conflict::{self, Take, ThreeWay};
 use fleet::config::schema::{Violation, Weight};
-use fleet::config::{ConfigKey, Scope, apply, value};
+use fleet::config::{ConfigKey, Published, Scope, apply, value};
 use fleet::release::Action;
 use fleet::{Conflict, Edit, InstanceId, Plan, PlanError, Revision, Write};
 
@@ -22,7 +23,6 @@ use crate::report::Failure;
 use crate::session::Session;
 pub use commit::commit;
 use reach::Audience;
-pub use schemas::Schemas;
 
 /// A change that could be written.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Proposal {
     /// The store's revision when the edits were made.
     pub revision: Revision,
     /// What the touched services say of their config.
-    pub schemas: Schemas,
+    pub schemas: Published,
     /// What the schemas say against it.
     pub faults: Vec<Fault>,
     /// Where the plan only writes or ends a canary: what that does, and to whom.
@@ -85,7 +85,7 @@ impl Proposal {
         action: Action,
     ) -> Result<Self, Failure> {
         let scopes = scopes(&plan, &session.prefixes().config);
-        let schemas = Schemas::read(session, &scopes).await?;
+        let schemas = schemas::read(session, &scopes).await?;
         Ok(Self::with(session, plan, revision, action, schemas))
     }
 
@@ -96,7 +96,7 @@ impl Proposal {
         plan: Plan,
         revision: Revision,
         action: Action,
-        schemas: Schemas,
+        schemas: Published,
     ) -> Self {
         let faults = faults(&plan, &session.prefixes().config, &schemas);
         Self {
@@ -190,19 +190,20 @@ pub fn scopes(plan: &Plan, config: &fleet::Prefix) -> Vec<Scope> {
     scopes
 }
 
-fn faults(plan: &Plan, config: &fleet::Prefix, schemas: &Schemas) -> Vec<Fault> {
+fn faults(plan: &Plan, config: &fleet::Prefix, schemas: &Published) -> Vec<Fault> {
     let mut faults = Vec::new();
     for edit in plan.edits() {
-        let (Ok(key), Write::Put { value, .. }) =
-            (ConfigKey::from_key(config, &edit.key), &edit.write)
-        else {
+        let Ok(key) = ConfigKey::from_key(config, &edit.key) else {
             continue;
         };
-        let (Some(schema), Ok(value)) = (schemas.get(&key.scope), value::parse(value)) else {
-            continue;
+        let found = match &edit.write {
+            Write::Delete => schemas.judge_unset(&key),
+            Write::Put { value, .. } => match value::parse(value) {
+                Ok(value) => schemas.judge(&key, &value),
+                Err(_) => continue,
+            },
         };
-        let found = schema.check(key.path(), &value).into_iter();
-        faults.extend(found.map(|violation| Fault {
+        faults.extend(found.into_iter().map(|violation| Fault {
             key: key.clone(),
             violation,
         }));

@@ -7,9 +7,11 @@ pub mod call;
 pub mod cluster;
 pub mod completions;
 pub mod config;
+pub(crate) mod consent;
 pub mod context;
 pub mod demo;
 pub mod describe;
+pub mod doctor;
 pub mod etcd;
 pub mod events;
 pub mod gateway;
@@ -79,6 +81,8 @@ pub enum Command {
     Keys(keys::Keys),
     /// Show etcd's members, leader, size and alarms
     Cluster(cluster::Cluster),
+    /// Show what is wrong in the fleet, and what to do about it
+    Doctor(doctor::Doctor),
     /// Follow what happens in the fleet
     Events(events::Events),
     /// Read and change configuration
@@ -162,6 +166,7 @@ fn run(cli: &Cli, report: &mut Report) -> Result<(), Failure> {
         Command::Leases(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Keys(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Cluster(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
+        Command::Doctor(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Events(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Config(verb) => on_one_thread(async { verb.run(&session()?, report).await }),
         Command::Call(verb) => on_one_thread(verb.run(&cli.global, report)),

@@ -6,6 +6,8 @@
 
 pub mod documents;
 pub mod find;
+pub mod kept;
+pub mod lookup;
 pub mod server;
 pub mod target;
 
@@ -102,6 +104,13 @@ impl Exchange {
             biased;
             Some(failure) = self.broken.recv() => Err(failure),
             event = self.call.next() => Ok(event),
+        }
+    }
+
+    /// Reads the answer with these descriptors from now on, where they have the method.
+    pub fn read_with(&mut self, schema: &reflect::Schema) {
+        if let Some(method) = schema.method(self.method.path()) {
+            self.method = method;
         }
     }
 

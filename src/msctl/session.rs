@@ -154,6 +154,18 @@ impl Writer {
             .map_err(|error| self.session.failure(&error))
     }
 
+    /// Ends a lease and deletes its keys.
+    ///
+    /// # Errors
+    /// When etcd could not be asked, or refused.
+    pub async fn revoke(&self, lease: fleet::LeaseId) -> Result<(), Failure> {
+        self.session
+            .client
+            .lease_revoke(lease)
+            .await
+            .map_err(|error| self.session.failure(&error))
+    }
+
     /// The session it belongs to.
     #[must_use]
     pub fn session(&self) -> &Session {
@@ -229,7 +241,10 @@ pub fn failure(error: &etcd::Error, context: &Context) -> Failure {
         }
         E::LeaseNotFound { .. } => Failure::not_found(text),
         E::Settings(_) => Failure::usage(text),
-        E::NoSpace { .. } | E::TooLarge { .. } | E::Compacted { .. } => Failure::failed(text),
+        E::NoSpace { .. } => Failure::failed(text).next(
+            "Make room: etcdctl compact REVISION, etcdctl defrag, etcdctl alarm disarm; or raise etcd's --quota-backend-bytes.",
+        ),
+        E::TooLarge { .. } | E::Compacted { .. } => Failure::failed(text),
         _ => Failure::failed(text),
     }
 }

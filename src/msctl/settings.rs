@@ -140,41 +140,64 @@ impl Global {
     /// When the settings file is unreadable or unsafe, the context unknown, a password cannot be
     /// had, or two fleets are named at once.
     pub fn resolve(&self) -> Result<Context, Failure> {
-        let context = match (&self.context, self.endpoints.is_empty()) {
-            (Some(name), false) => {
-                return Err(Failure::usage(format!(
-                    "both a context ('{name}') and endpoints ({}) are named",
-                    self.endpoints.join(", ")
-                ))
-                .next("Give one of them; look at MSCTL_CONTEXT and MSCTL_ENDPOINTS too."));
-            }
-            (Some(name), true) => Context::from_file(&SettingsFile::load()?, name)?,
-            (None, false) => Context::from_endpoints(&self.endpoints),
+        match (&self.context, self.endpoints.is_empty()) {
+            (Some(name), false) => Err(Failure::usage(format!(
+                "both a context ('{name}') and endpoints ({}) are named",
+                self.endpoints.join(", ")
+            ))
+            .next("Give one of them; look at MSCTL_CONTEXT and MSCTL_ENDPOINTS too.")),
+            (Some(name), true) => self.of_file(&SettingsFile::load()?, name),
+            (None, false) => self.narrow(Context::from_endpoints(&self.endpoints), None),
             (None, true) => {
                 let file = SettingsFile::load()?;
                 match file.current.clone() {
-                    Some(name) => Context::from_file(&file, &name)?,
-                    None => Context::from_endpoints(&[DEFAULT_ENDPOINT.to_owned()]),
+                    Some(name) => self.of_file(&file, &name),
+                    None => {
+                        let usual = [DEFAULT_ENDPOINT.to_owned()];
+                        self.narrow(Context::from_endpoints(&usual), None)
+                    }
                 }
             }
-        };
-        self.narrow(context)
+        }
     }
 
-    fn narrow(&self, mut context: Context) -> Result<Context, Failure> {
+    fn of_file(&self, file: &SettingsFile, name: &str) -> Result<Context, Failure> {
+        let context = Context::from_file(file, name)?;
+        self.narrow(context, file.contexts.get(name))
+    }
+
+    /// The password of a user who is named without one: the environment's, or the context's where
+    /// the context is that user's or nobody's.
+    fn password_of(
+        &self,
+        user: &str,
+        context: &Context,
+        file: Option<&ContextFile>,
+    ) -> Result<Secret, Failure> {
+        if let Ok(password) = std::env::var("MSCTL_PASSWORD") {
+            return Ok(Secret::new(password));
+        }
+        match &context.credentials {
+            Some(own) if own.user == user => return Ok(own.password.clone()),
+            Some(_) => {}
+            None => {
+                let named = file.map(|file| file.password(&context.name)).transpose()?;
+                if let Some(password) = named.flatten() {
+                    return Ok(password);
+                }
+            }
+        }
+        Err(
+            Failure::usage(format!("no password for etcd user '{user}'"))
+                .next("Set MSCTL_PASSWORD, or use a context with password_command."),
+        )
+    }
+
+    fn narrow(&self, mut context: Context, file: Option<&ContextFile>) -> Result<Context, Failure> {
         if let Some(user) = &self.user {
             let (name, password) = match user.split_once(':') {
                 Some((name, password)) => (name, Secret::new(password)),
-                None => match std::env::var("MSCTL_PASSWORD") {
-                    Ok(password) => (user.as_str(), Secret::new(password)),
-                    Err(_) => {
-                        return Err(
-                            Failure::usage(format!("no password for etcd user '{user}'")).next(
-                                "Set MSCTL_PASSWORD, or use a context with password_command.",
-                            ),
-                        );
-                    }
-                },
+                None => (user.as_str(), self.password_of(user, &context, file)?),
             };
             context.credentials = Some(Credentials {
                 user: name.to_owned(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use etcd::backoff::Backoff;
 use etcd::{Client, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use fleet::drain;
 use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
     Seen, Write,
@@ -79,6 +80,7 @@ impl Registration {
             leases: VecDeque::new(),
             publish,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+            drained: false,
         };
         Registration {
             state,
@@ -95,7 +97,7 @@ impl Registration {
 /// What is to be done about the record as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Move {
-    /// It is as it should be.
+    /// It is as it should be, or an operator's drain of it.
     Keep,
     /// It is to be written; nothing or our own stands there.
     Put,
@@ -117,7 +119,8 @@ fn decide(
     let Some(found) = found else {
         return Move::Put;
     };
-    if found.lease == Some(lease) && *found.value == *value {
+    let drained = || drain::is_own_drained(record, &found.value);
+    if found.lease == Some(lease) && (*found.value == *value || drained()) {
         return Move::Keep;
     }
     if found
@@ -159,6 +162,8 @@ struct Task {
     leases: VecDeque<LeaseId>,
     publish: watch::Sender<RegistrationState>,
     backoff: Backoff,
+    /// An operator has drained it: what is put anew says so too.
+    drained: bool,
 }
 
 /// When to look again without being told.
@@ -205,7 +210,7 @@ impl Task {
 
     /// Waits for a reason to look again; `None` when the keeper or the mirror has ended.
     async fn woken(
-        &self,
+        &mut self,
         lease: &mut watch::Receiver<LeaseState>,
         events: &mut mpsc::Receiver<MirrorEvent>,
         known: &LeaseState,
@@ -233,21 +238,35 @@ impl Task {
     }
 
     /// Whether an event means that the record may not be as it should.
-    fn concerns(&self, event: &MirrorEvent) -> bool {
+    fn concerns(&mut self, event: &MirrorEvent) -> bool {
         let MirrorEvent::Changed { changes, .. } = event else {
             return false;
         };
-        changes.iter().filter(|change| *change.key() == self.key).any(|change| match change {
-            Change::Put(entry) => entry.lease != self.leases.back().copied() || !self.is_wanted(&entry.value),
-            Change::Delete { .. } => {
-                tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
-                true
-            }
-        })
+        let mut concerned = false;
+        let key = self.key.clone();
+        for change in changes.iter().filter(|change| *change.key() == key) {
+            concerned |= match change {
+                Change::Put(entry) => {
+                    entry.lease != self.leases.back().copied() || !self.knows(&entry.value)
+                }
+                Change::Delete { .. } => {
+                    tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
+                    true
+                }
+            };
+        }
+        concerned
     }
 
-    fn is_wanted(&self, value: &[u8]) -> bool {
-        self.record.to_json().is_ok_and(|wanted| wanted == value)
+    /// Whether a value under one of our leases is this process's record, as it is or drained. Which
+    /// of them is remembered; any other hand's edit is no drain.
+    fn knows(&mut self, value: &[u8]) -> bool {
+        let drained = drain::is_own_drained(&self.record, value);
+        if self.drained != drained {
+            self.drained = drained;
+            tracing::warn!(key = %self.key, drained, "an operator turned calls away from this instance, or back");
+        }
+        drained || self.record.to_json().is_ok_and(|wanted| wanted == value)
     }
 
     async fn reconcile(&mut self, lease: LeaseId) -> Next {
@@ -263,12 +282,21 @@ impl Task {
     }
 
     async fn attempt(&mut self, lease: LeaseId) -> Result<Next, String> {
-        let value = self.record.to_json().map_err(|error| error.to_string())?;
         let (found, _) = self
             .client
             .get(&self.key)
             .await
             .map_err(|error| error.to_string())?;
+        if let Some(found) = &found
+            && found.lease == Some(lease)
+        {
+            self.knows(&found.value);
+        }
+        let value = match self.drained {
+            true => drain::drained(&self.record).to_json(),
+            false => self.record.to_json(),
+        }
+        .map_err(|error| error.to_string())?;
         let step = decide(&self.record, &value, lease, &self.leases, found.as_ref());
         let revoke = match step {
             Move::Keep => {
@@ -409,6 +437,12 @@ mod tests {
             check(Some(entry(value.clone(), 0))),
             Move::TakeOver(None),
             "our lease was detached by hand"
+        );
+        let out = drain::drained(&ours).to_json().unwrap();
+        assert_eq!(
+            check(Some(entry(out, 7))),
+            Move::Keep,
+            "drained by an operator"
         );
         let same_place = json(record(1, EARLIER));
         assert_eq!(

@@ -134,6 +134,7 @@ impl Member {
             inbox,
             link,
             epoch: 0,
+            recovering: false,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
         };
         Self {
@@ -189,11 +190,12 @@ impl Member {
 
     /// Tells that this connection broke, so that nobody else waits on it.
     pub(crate) fn broken(&self, connection: &Connection, cause: &str) {
-        connection.lost.cancel();
+        // A full inbox costs the cause alone: the task sees the loss as well.
         let _ = self.asks.try_send(Ask::Broken {
             epoch: connection.epoch,
             cause: cause.to_owned(),
         });
+        connection.lost.cancel();
     }
 
     /// Asks the member's task to look whether it answers, on whatever connection it has.
@@ -222,6 +224,8 @@ struct Task {
     inbox: mpsc::Receiver<Ask>,
     link: watch::Sender<LinkState>,
     epoch: u64,
+    /// It was down: a connection alone does not make it up again.
+    recovering: bool,
     backoff: Backoff,
 }
 
@@ -240,10 +244,11 @@ impl Task {
                         return;
                     };
                     connection.lost.cancel();
-                    self.down(&cause);
+                    // No attempt that failed: whoever waits is told of the next one.
+                    self.down(&cause, 0);
                 }
                 Err(cause) => {
-                    self.down(&cause);
+                    self.down(&cause, 1);
                     if !self.pause().await {
                         return;
                     }
@@ -270,8 +275,7 @@ impl Task {
     }
 
     async fn connect(&mut self) -> Result<Connection, String> {
-        let recovering = self.standing.borrow().failures > 0;
-        if !recovering {
+        if !self.recovering {
             self.standing
                 .send_modify(|standing| standing.phase = Phase::Dialing);
         }
@@ -285,7 +289,7 @@ impl Task {
             heard: Arc::default(),
             streams: Arc::default(),
         };
-        if recovering {
+        if self.recovering {
             self.probe(&connection).await?;
         }
         Ok(connection)
@@ -297,12 +301,17 @@ impl Task {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let look = tokio::select! {
+                // The inbox first: it may hold the cause of the loss.
+                biased;
                 ask = self.inbox.recv() => match ask? {
                     Ask::Want => false,
                     Ask::Broken { epoch, cause } if epoch == connection.epoch => return Some(cause),
                     Ask::Suspect { epoch } => epoch == connection.epoch,
                     Ask::Broken { .. } => false,
                 },
+                () = connection.lost.cancelled() => {
+                    return Some("the connection broke".to_owned());
+                }
                 _ = beat.tick() => {
                     let silent = connection.streams.load(Ordering::Relaxed) > 0
                         && connection.silence() >= self.heartbeat;
@@ -359,12 +368,13 @@ impl Task {
         tracing::debug!(endpoint = %self.endpoint, "etcd member is up");
     }
 
-    fn down(&mut self, cause: &str) {
+    fn down(&mut self, cause: &str, failures: u64) {
+        self.recovering = true;
         figures::member_down(&self.endpoint);
         let cause: Arc<str> = cause.into();
         self.standing.send_modify(|standing| {
             standing.phase = Phase::Down(Arc::clone(&cause));
-            standing.failures += 1;
+            standing.failures += failures;
         });
         let now = Instant::now();
         self.link.send_modify(|link| {
@@ -389,4 +399,32 @@ pub(crate) async fn ask_status(
         pb::PbStatusRequest::default(),
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many calls ask at once, a connection that broke is replaced.
+    #[tokio::test]
+    async fn a_loss_is_noticed_behind_a_full_inbox() {
+        let (_server, channel) = etcdlite::Server::in_process(etcdlite::Options::default());
+        let dial = Dial::Fixed(Transport::new(channel));
+        let settings = Settings::new(["in process"]);
+        let state = watch::Sender::new(LinkState::default());
+        let member = Member::spawn(0, "in process".into(), Arc::new(dial), &settings, state);
+        let first = member.connection().await.unwrap();
+        // The member's task gets no turn before the inbox is full.
+        let another = Connection {
+            epoch: first.epoch + 1,
+            ..first.clone()
+        };
+        for _ in 0..100 {
+            member.suspect(&another);
+        }
+        member.broken(&first, "reset");
+        let second = tokio::time::timeout(Duration::from_secs(30), member.connection());
+        let second = second.await.expect("a new connection").unwrap();
+        assert!(second.epoch > first.epoch);
+    }
 }

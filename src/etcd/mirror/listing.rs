@@ -25,7 +25,7 @@ impl Session {
         }
         self.listed = true;
         self.relist = None;
-        let entries = listed.into_iter().flatten().collect();
+        let entries = together(listed);
         self.give(MirrorEvent::Listed { revision, entries }).await
     }
 
@@ -80,5 +80,13 @@ impl Session {
             self.figures.compacted();
         }
         Ok(reason)
+    }
+}
+
+/// The entries of all prefixes; those of a single one are not moved about.
+fn together(mut listed: Vec<Vec<Entry>>) -> Vec<Entry> {
+    match listed.len() {
+        1 => listed.swap_remove(0),
+        _ => listed.into_iter().flatten().collect(),
     }
 }

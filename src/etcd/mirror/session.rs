@@ -49,6 +49,8 @@ pub(super) struct Session {
     /// The next connection has to list, for this reason.
     pub(super) relist: Option<Relist>,
     avoid: Option<usize>,
+    /// The last watch was refused, and a new token was asked for.
+    denied: bool,
 }
 
 /// Why a stretch of mirroring ended.
@@ -99,6 +101,7 @@ impl Session {
             stale: false,
             relist: None,
             avoid: None,
+            denied: false,
         }
     }
 
@@ -232,6 +235,7 @@ impl Session {
                 continue;
             }
             *proven = true;
+            self.denied = false;
             self.take(&mut stretch, response).await?;
             stretch.proof.heard(&self.options);
         }
@@ -270,6 +274,7 @@ impl Session {
             self.give_whole(stretch).await?;
         }
         self.avoid = None;
+        self.denied = false;
         self.stale = false;
         self.figures.fresh();
         self.give(MirrorEvent::Fresh { revision }).await?;
@@ -408,8 +413,12 @@ impl Session {
             self.relist = Some(Relist::Gap);
             return Stop::Again;
         }
-        // etcd gives one reason for a stale token and for a missing right.
-        watching.refuse_pass();
+        // etcd gives one reason for a stale token and for a missing right. A new token is tried
+        // once: each has all streams of the client opened again.
+        if !self.denied {
+            self.denied = true;
+            watching.refuse_pass();
+        }
         let scope = watching
             .place(response)
             .and_then(|place| self.tracks.get(place))

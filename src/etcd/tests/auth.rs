@@ -1,5 +1,7 @@
 //! etcd's own authentication: a token fetched once, renewed when etcd forgets it, streams included.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use etcd::{Client, Credentials, Error, Settings};
 use fleet::LeaseRule;
 use tests::realetcd::RealEtcd;
@@ -258,4 +260,24 @@ async fn authentication_may_be_turned_on_while_connected() {
     let last = put(&root, "/a/a", "off", LeaseRule::None).await;
     seen.until_at(last).await;
     assert_eq!(seen.value("/a/a"), Some("off"));
+}
+
+/// A new token has all streams of the client opened again: a right that is missing must not cost one
+/// for every attempt.
+#[tokio::test]
+async fn a_missing_right_to_watch_costs_one_token_and_no_more() {
+    let (_server, client, [watches, tokens]) = crate::interposer::without_the_right_to_watch();
+    let options = etcd::MirrorOptions {
+        retry_ceiling: std::time::Duration::from_millis(100),
+        ..etcd::MirrorOptions::default()
+    };
+    let mut seen = Observer::with(&client, &prefix("/a/"), options);
+    seen.until("refused", |seen| !seen.stale.is_empty()).await;
+    assert!(
+        seen.stale[0].contains("permission denied"),
+        "{:?}",
+        seen.stale
+    );
+    until("several attempts", async || watches.load(Relaxed) >= 6).await;
+    assert_eq!(tokens.load(Relaxed), 2, "the first, and one to be sure");
 }

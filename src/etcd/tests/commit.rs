@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::proxy::{Mode, Proxy};
 
 use crate::interposer::{Lie, lying};
-use crate::world::{World, applied, create, keys_of, put};
+use crate::world::{World, applied, create, keys_of, put, until};
 
 crate::on_both!(
     a_plan_is_written_whole,
@@ -156,6 +156,11 @@ async fn what_cannot_be_learned_is_said_to_be_unknown(world: World) {
     assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
     // Refused connections are another matter: nothing was sent, and nothing is unknown.
     world.proxy.set(Mode::Refuse);
+    until("nobody listens", async || {
+        let address = world.proxy.address();
+        tokio::net::TcpStream::connect(address).await.is_err()
+    })
+    .await;
     let client = crate::world::client(&[world.proxy.endpoint()]);
     let error = client.commit(&plan).await.unwrap_err();
     assert!(matches!(error, etcd::Error::Unreachable { .. }), "{error}");
@@ -290,7 +295,7 @@ async fn a_write_that_was_overwritten_since_is_found_in_history() {
     let (_server, client, honest, _) = lying(lie, 2);
     let plan = Plan::new([create("/c/a", "mine")]).unwrap();
     let overwrite = async {
-        crate::world::until("written", async || {
+        until("written", async || {
             honest.get(&"/c/a".into()).await.unwrap().0.is_some()
         })
         .await;

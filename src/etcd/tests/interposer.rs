@@ -109,16 +109,59 @@ pub(crate) fn ahead_of_itself(revision: i64) -> (Server, Client, Client) {
     (server, client, honest)
 }
 
-/// A proof of progress as gRPC frames it: a flag, the length, the message.
+/// A client with a password whose every watch is refused, as etcd does where a right is missing; how
+/// many watches it has asked for so far, and how many tokens.
+pub(crate) fn without_the_right_to_watch() -> (Server, Client, [Arc<AtomicUsize>; 2]) {
+    let (server, channel) = Server::in_process(Options::default());
+    let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let [watches, tokens] = counts.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let channel = channel.clone();
+        let watch = request.uri().path().ends_with("/Watch");
+        if watch {
+            watches.fetch_add(1, Ordering::SeqCst);
+        }
+        if request.uri().path().ends_with("/Authenticate") {
+            tokens.fetch_add(1, Ordering::SeqCst);
+        }
+        async move {
+            let response = channel.oneshot(request).await?;
+            Ok::<_, tonic::transport::Error>(response.map(|rest| Prefixed {
+                first: watch.then(refusal),
+                rest,
+            }))
+        }
+    });
+    let mut settings = Settings::new([""; 0]);
+    settings.user = Some(etcd::Credentials::new("reader", "secret"));
+    let client = Client::from_service(settings, Transport::new(service));
+    (server, client, counts)
+}
+
+fn refusal() -> Bytes {
+    framed(&pb::PbWatchResponse {
+        watch_id: -1,
+        created: true,
+        canceled: true,
+        cancel_reason: "etcdserver: permission denied".to_owned(),
+        ..pb::PbWatchResponse::default()
+    })
+}
+
+/// A proof of progress.
 fn progress(revision: i64) -> Bytes {
-    let message = pb::PbWatchResponse {
+    framed(&pb::PbWatchResponse {
         header: Some(pb::PbResponseHeader {
             revision,
             ..pb::PbResponseHeader::default()
         }),
         watch_id: -1,
         ..pb::PbWatchResponse::default()
-    };
+    })
+}
+
+/// As gRPC frames it: a flag, the length, the message.
+fn framed(message: &pb::PbWatchResponse) -> Bytes {
     let mut frame = vec![0];
     frame.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
     frame.extend(message.encode_to_vec());

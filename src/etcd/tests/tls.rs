@@ -179,6 +179,11 @@ async fn renewed_certificates_are_taken_from_their_files() {
     assert!(!seen.fresh || !client.link_state().borrow().is_up());
 
     first.give_client(&second);
+    // An attempt with the old files may still be under way.
+    until("the new server is trusted", async || {
+        client.get(&"/t/a".into()).await.is_ok()
+    })
+    .await;
     let written = put(&client, "/t/a", "2", LeaseRule::None).await;
     seen.until_at(written).await;
     seen.until_fresh().await;

@@ -378,7 +378,7 @@ mod tests {
         ) {
             let values: Vec<_> = values.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
             let entries = entries(&values);
-            let text = export(&config(), &entries, Secrets::Revealed, |key| is_secret(key.path())).text;
+            let text = export(&config(), &entries, Secrets::Revealed, |key, _| is_secret(key.path())).text;
             let tree = from_yaml(&text).unwrap();
             let found = difference(&tree, &config(), &entries, Prune::Delete).unwrap();
             prop_assert_eq!(shown(&found), Vec::<String>::new());

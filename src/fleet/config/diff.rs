@@ -5,8 +5,9 @@
 
 use similar::{ChangeTag, TextDiff};
 
+use super::secret::redact::{redact, redact_beside};
 use super::secret::{MASK, Sensitivity};
-use super::value;
+use super::{ConfigKey, Published, value};
 use crate::safe::escape;
 
 /// One key's difference.
@@ -166,6 +167,62 @@ pub fn compare(
     Difference { lines, meaning }
 }
 
+/// The difference of one key's values as it may be shown: a secret's is masked whole, one that
+/// holds secrets member by member.
+#[must_use]
+pub fn of(
+    known: &Published,
+    key: &ConfigKey,
+    before: Option<&[u8]>,
+    after: Option<&[u8]>,
+    secrets: Secrets,
+) -> Difference {
+    let sensitivity = known.sensitivity(key);
+    if secrets == Secrets::Revealed || sensitivity == Sensitivity::Secret {
+        return compare(sensitivity, before, after, secrets);
+    }
+    let (was, is) = (
+        before.map(|value| redact(known, key, value)),
+        after.map(|value| redact_beside(known, key, value, before)),
+    );
+    Difference {
+        meaning: meaning(before, after),
+        ..compare(sensitivity, was.as_deref(), is.as_deref(), secrets)
+    }
+}
+
+/// A row of two columns.
+type Row<'l> = (Option<&'l Line>, Option<&'l Line>);
+
+impl Difference {
+    /// The lines side by side: what goes on the left beside what comes in its place on the right.
+    #[must_use]
+    pub fn paired(&self) -> Vec<Row<'_>> {
+        let mut rows = Vec::new();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for line in &self.lines {
+            match line.side {
+                Side::Before => before.push(line),
+                Side::After => after.push(line),
+                Side::Both => {
+                    beside(&mut rows, &mut before, &mut after);
+                    rows.push((Some(line), Some(line)));
+                }
+            }
+        }
+        beside(&mut rows, &mut before, &mut after);
+        rows
+    }
+}
+
+/// Puts the lines of a changed place beside each other; the shorter column ends early.
+fn beside<'l>(rows: &mut Vec<Row<'l>>, before: &mut Vec<&'l Line>, after: &mut Vec<&'l Line>) {
+    let height = before.len().max(after.len());
+    rows.extend((0..height).map(|at| (before.get(at).copied(), after.get(at).copied())));
+    before.clear();
+    after.clear();
+}
+
 fn meaning(before: Option<&[u8]>, after: Option<&[u8]>) -> Meaning {
     let same = match (before, after) {
         (None, None) => true,
@@ -197,6 +254,32 @@ mod tests {
         .iter()
         .map(|line| format!("{}{}\n", line.side.sign(), line.text()))
         .collect()
+    }
+
+    #[test]
+    fn what_goes_stands_beside_what_comes_in_its_place() {
+        let found = difference(
+            "rules",
+            Some(b"a: 1\nb: 2\nc: 3\nz: 9\n"),
+            Some(b"a: 1\nb: 5\nz: 9\ny: 8\n"),
+            Secrets::Masked,
+        );
+        let text = |line: Option<&Line>| line.map_or_else(|| "-".to_owned(), Line::text);
+        let rows: Vec<_> = found
+            .paired()
+            .into_iter()
+            .map(|(l, r)| format!("{} | {}", text(l), text(r)))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "a: 1 | a: 1",
+                "b: 2 | b: 5",
+                "c: 3 | -",
+                "z: 9 | z: 9",
+                "- | y: 8"
+            ]
+        );
     }
 
     #[test]

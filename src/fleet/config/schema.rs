@@ -235,6 +235,7 @@ impl Schema {
         }
         let target = self.resolved(node);
         let members = target.properties.values().chain(&target.all_of);
+        let members = members.chain(target.items.as_deref());
         node.secret
             || target.secret
             || members

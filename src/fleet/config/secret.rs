@@ -1,5 +1,7 @@
 //! Which config values are secrets, and what is shown in their place.
 
+pub mod redact;
+
 /// What stands where a secret would.
 pub const MASK: &str = "••••••";
 

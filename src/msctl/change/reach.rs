@@ -58,6 +58,11 @@ impl Reach {
         }
     }
 
+    /// The services that are registered.
+    pub fn services(&self) -> impl Iterator<Item = &fleet::ServiceName> {
+        self.registry.services().map(|(name, _)| name)
+    }
+
     /// The instances that read any of these keys.
     pub fn instances<'a>(
         &'a self,

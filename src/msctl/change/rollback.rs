@@ -1,14 +1,14 @@
 //! The way back: to how a scope stood at a revision, or one release taken back on top of what came
 //! after it. Finds it and makes a change of it; a rollback is a change like any other.
 
-use fleet::config::Scope;
 use fleet::config::conflict::{Relation, Take, ThreeWay};
+use fleet::config::{Published, Scope};
 use fleet::release::Action;
 use fleet::release::rollback::{Answers, Compacted, Read, Rollback as Step, RollbackError};
 use fleet::release::rollback::{revert, roll_back};
 use fleet::{Conflict, Edit, Entry, Key, Plan, Revision, Seen};
 
-use super::{Proposal, Schemas, batches_of, history};
+use super::{Proposal, batches_of, history, schemas};
 use crate::report::Failure;
 use crate::session::Session;
 
@@ -37,7 +37,7 @@ pub struct Way {
     /// another tool deleted, is not brought back.
     pub blind: bool,
     /// What the service says of its config.
-    pub schemas: Schemas,
+    pub schemas: Published,
 }
 
 /// Finds the way back.
@@ -72,7 +72,7 @@ pub async fn find(session: &Session, scope: &Scope, target: Target) -> Result<Wa
         revision: listing.revision,
         action,
         blind,
-        schemas: Schemas::read(session, std::slice::from_ref(scope)).await?,
+        schemas: schemas::read(session, std::slice::from_ref(scope)).await?,
     })
 }
 

@@ -3,8 +3,9 @@
 mod input;
 mod output;
 
+use std::future::Future;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reflect::ReflectOptions;
 use reflect::{
@@ -12,9 +13,11 @@ use reflect::{
 };
 use reflect::{from_protos, from_protosets};
 
-use crate::invoke::find::{Found, Source, find, method, schema};
+use crate::invoke::find::{Found, Source, find};
+use crate::invoke::kept::Kept;
+use crate::invoke::lookup::Library;
 use crate::invoke::server::{Reach, connect, tls};
-use crate::report::{Failure, Format, Report};
+use crate::report::{Failure, Format, Kind, Report};
 use crate::session::Session;
 use crate::settings::file::TlsFiles;
 use crate::settings::{Global, duration};
@@ -59,7 +62,10 @@ pub struct Call {
     /// Leave out request fields that the message does not have, instead of refusing them
     #[arg(long)]
     drop_unknown: bool,
-    /// The whole call may take so long [default: 30s for a call without streams]
+    /// Ask the server for its descriptors, whatever is kept of an earlier call
+    #[arg(long)]
+    no_cache: bool,
+    /// Everything together may take so long, connecting included [default: 30s for a call without streams]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_time: Option<Duration>,
     /// The largest message to send or accept, like 16MiB
@@ -190,45 +196,25 @@ impl Call {
     /// # Errors
     /// What keeps the call from being made, or the status it ended with.
     pub async fn run(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
+        let begun = Instant::now();
         let mut metadata = Metadata::default();
         add_headers(&mut metadata, &self.headers)?;
-        let source = self.server.source(&metadata).await?;
-        let reach = self.server.reach()?;
-        let found = match self.server.address() {
-            Some(address) => {
-                let server = connect(address, &reach).await?;
-                let schema = schema(&server, &source).await?;
-                Found {
-                    method: method(&schema, self.target.trim())?,
-                    server,
-                }
-            }
-            None => {
-                let session = Session::open(global.resolve()?)?;
-                find(
-                    &session,
-                    &self.target,
-                    self.server.instance(),
-                    &reach,
-                    &source,
-                )
-                .await?
-            }
+        let library = Library {
+            source: self.server.source(&metadata).await?,
+            kept: Kept::open().filter(|_| !self.no_cache),
         };
+        let mut found = self.in_time(begun, self.find(global, &library)).await?;
         report.detail(&format!(
-            "calling {} at {} (connected in {:.1} ms)",
+            "calling {} at {} (connected in {:.1} ms, descriptors {})",
             found.method.path(),
             found.server.address,
-            found.server.connected_in.as_secs_f64() * 1e3
+            found.server.connected_in.as_secs_f64() * 1e3,
+            match (&library.source, &found.trust) {
+                (Source::Given(_), _) => "from files",
+                (_, Some(_)) => "kept",
+                (_, None) => "from the server",
+            }
         ));
-        let deadline = self.deadline(&found.method);
-        let options = CallOptions {
-            metadata,
-            deadline,
-            max_message_size: self
-                .max_message_size
-                .unwrap_or(CallOptions::default().max_message_size),
-        };
         let parse = ParseOptions {
             unknown_fields: if self.drop_unknown {
                 UnknownFields::Drop
@@ -237,20 +223,89 @@ impl Call {
             },
             ..ParseOptions::default()
         };
-        let documents = input::documents(self.data.as_deref(), &found.method, deadline).await?;
+        let patience = self.deadline(&found.method, begun);
+        let input = input::documents(self.data.as_deref(), &found.method, patience).await?;
+        if found.trust.is_some() && !input.fits(&found.method, &parse) {
+            // The server may know the fields by now.
+            found = self.in_time(begun, found.asked_again(&library)).await?;
+        }
+        let options = CallOptions {
+            metadata,
+            deadline: self.deadline(&found.method, begun),
+            max_message_size: self
+                .max_message_size
+                .unwrap_or(CallOptions::default().max_message_size),
+        };
         let exchange =
-            crate::invoke::begin(&found.server, &found.method, options, parse, documents)?;
+            crate::invoke::begin(&found.server, &found.method, options, parse, input.stream())?;
+        let check = found
+            .trust
+            .clone()
+            .map(|trust| trust.check(&found.server, &found.method));
         let print = self.print_options(report.format());
-        if self.envelope {
-            output::envelope(exchange, &found, &print, report).await
+        let result = if self.envelope {
+            output::envelope(exchange, check, &found, &print, report).await
         } else {
-            output::messages(exchange, &print, report).await
+            output::messages(exchange, check, &print, report).await
+        };
+        if let (Err(failure), Some(trust)) = (&result, &found.trust)
+            && matches!(failure.kind(), Kind::Usage | Kind::Grpc(12))
+        {
+            trust.forget();
+        }
+        result
+    }
+
+    async fn find(&self, global: &Global, library: &Library) -> Result<Found, Failure> {
+        let reach = self.server.reach()?;
+        match self.server.address() {
+            Some(address) => {
+                let server = connect(address, &reach).await?;
+                Found::at(server, self.target.trim(), library).await
+            }
+            None => {
+                let session = Session::open(global.resolve()?)?;
+                let instance = self.server.instance();
+                find(&session, &self.target, instance, &reach, library).await
+            }
         }
     }
 
-    fn deadline(&self, method: &Method) -> Option<Duration> {
-        self.max_time
-            .or_else(|| (method.kind() == MethodKind::Unary).then_some(UNARY_DEADLINE))
+    /// What comes before the call counts for `--max-time` as well.
+    async fn in_time<T>(
+        &self,
+        begun: Instant,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.max_time else {
+            return work.await;
+        };
+        let left = limit.saturating_sub(begun.elapsed());
+        match tokio::time::timeout(left, work).await {
+            Ok(result) => result,
+            Err(_) => {
+                let code = tonic::Code::DeadlineExceeded as i32;
+                let message = format!("no server was found within {limit:?}");
+                let failure = Failure::new(
+                    Kind::Grpc(code),
+                    format!("DEADLINE_EXCEEDED ({code}): {message}"),
+                );
+                Err(failure.with_status(code, &message))
+            }
+        }
+    }
+
+    /// What is left of the time for a call.
+    fn deadline(&self, method: &Method, begun: Instant) -> Option<Duration> {
+        match self.max_time {
+            // A time of nothing would mean none to the server.
+            Some(limit) => Some(
+                limit
+                    .saturating_sub(begun.elapsed())
+                    .max(Duration::from_millis(1)),
+            ),
+            None => (method.kind() == MethodKind::Unary).then_some(UNARY_DEADLINE),
+        }
     }
 
     fn print_options(&self, format: Format) -> PrintOptions {
@@ -268,7 +323,7 @@ impl Call {
     }
 }
 
-fn add_headers(metadata: &mut Metadata, headers: &[String]) -> Result<(), Failure> {
+pub(super) fn add_headers(metadata: &mut Metadata, headers: &[String]) -> Result<(), Failure> {
     for header in headers {
         let (name, value) = header.split_once(':').ok_or_else(|| {
             Failure::usage(format!("header '{header}' has no colon"))

@@ -2,6 +2,7 @@
 //! shown as such and hides no other.
 
 use etcd::{Alarm, AlarmKind, Error, Member, MemberStatus};
+use fleet::finding;
 use futures::future::join_all;
 use serde_json::{Value as Json, json};
 
@@ -22,19 +23,17 @@ impl Cluster {
     /// # Errors
     /// When no member answers.
     pub async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
-        let client = session.client();
-        let members = client
-            .members()
-            .await
-            .map_err(|error| session.failure(&error))?;
-        let statuses = join_all(members.iter().map(|member| client.status(member)));
-        let (statuses, alarms) = tokio::join!(statuses, client.alarms());
+        let Answers {
+            members,
+            statuses,
+            alarms,
+        } = ask(session).await?;
         if let Err(error) = &alarms {
             report.warn(&format!("alarms are unknown: {error}"));
         }
         let alarms = alarms.unwrap_or_default();
-        for alarm in &alarms {
-            report.warn(&alarm_sentence(alarm, &members));
+        for (member, finding) in finding::of_cluster(&seen(&members, &statuses, &alarms)) {
+            report.warn(&format!("{member}: {}; {}", finding.message, finding.next));
         }
         let all: Vec<_> = members.iter().zip(&statuses).collect();
         if report.is_table() {
@@ -65,30 +64,84 @@ impl Cluster {
     }
 }
 
+/// What the cluster said.
+struct Answers {
+    members: Vec<Member>,
+    statuses: Vec<Result<MemberStatus, Error>>,
+    alarms: Result<Vec<Alarm>, Error>,
+}
+
+async fn ask(session: &Session) -> Result<Answers, Failure> {
+    let client = session.client();
+    let members = client
+        .members()
+        .await
+        .map_err(|error| session.failure(&error))?;
+    let statuses = join_all(members.iter().map(|member| client.status(member)));
+    let (statuses, alarms) = tokio::join!(statuses, client.alarms());
+    Ok(Answers {
+        members,
+        statuses,
+        alarms,
+    })
+}
+
+/// The cluster as the rules of findings look at it.
+///
+/// # Errors
+/// When no member lists the others, or the alarms cannot be had.
+pub(crate) async fn examine(session: &Session) -> Result<finding::Cluster, Failure> {
+    let answers = ask(session).await?;
+    let alarms = answers.alarms.map_err(|error| session.failure(&error))?;
+    Ok(seen(&answers.members, &answers.statuses, &alarms))
+}
+
+fn seen(
+    members: &[Member],
+    statuses: &[Result<MemberStatus, Error>],
+    alarms: &[Alarm],
+) -> finding::Cluster {
+    let name = |member: &Member| match member.name.as_str() {
+        "" => format!("{:x}", member.id),
+        name => name.to_owned(),
+    };
+    let by_id = |id: u64| {
+        let known = members.iter().find(|member| member.id == id);
+        known.map_or_else(|| format!("{id:x}"), name)
+    };
+    finding::Cluster {
+        members: members
+            .iter()
+            .zip(statuses)
+            .map(|(member, status)| finding::Member {
+                name: name(member),
+                standing: match status {
+                    Ok(status) => Ok(finding::Standing {
+                        has_leader: status.leader.is_some(),
+                        db_size: status.db_size,
+                        db_quota: status.db_quota,
+                        errors: status.errors.clone(),
+                    }),
+                    Err(error) => Err(error.to_string()),
+                },
+            })
+            .collect(),
+        alarms: alarms
+            .iter()
+            .map(|alarm| match alarm.kind {
+                AlarmKind::NoSpace => finding::Alarm::NoSpace(by_id(alarm.member)),
+                AlarmKind::Corrupt => finding::Alarm::Corrupt(by_id(alarm.member)),
+                AlarmKind::Other(number) => finding::Alarm::Other(by_id(alarm.member), number),
+            })
+            .collect(),
+    }
+}
+
 fn alarm_word(kind: AlarmKind) -> String {
     match kind {
         AlarmKind::NoSpace => "no_space".to_owned(),
         AlarmKind::Corrupt => "corrupt".to_owned(),
         AlarmKind::Other(number) => format!("alarm_{number}"),
-    }
-}
-
-fn alarm_sentence(alarm: &Alarm, members: &[Member]) -> String {
-    let name = members
-        .iter()
-        .find(|member| member.id == alarm.member)
-        .map_or_else(
-            || format!("{:x}", alarm.member),
-            |member| member.name.clone(),
-        );
-    match alarm.kind {
-        AlarmKind::NoSpace => format!(
-            "member {name}: the database is full and the cluster takes no writes; compact, defragment, then disarm the alarm"
-        ),
-        AlarmKind::Corrupt => {
-            format!("member {name}: its data is corrupt; replace the member from a healthy one")
-        }
-        AlarmKind::Other(number) => format!("member {name}: alarm {number}"),
     }
 }
 

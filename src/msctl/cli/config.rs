@@ -4,8 +4,11 @@
 mod canary;
 mod conflict;
 mod diff;
+mod draft;
 mod edit;
 mod explain;
+mod files;
+mod foreseen;
 mod history;
 mod preview;
 mod read;
@@ -17,7 +20,12 @@ mod validate;
 mod watch;
 mod write;
 
-use fleet::config::{ConfigKey, Scope};
+use std::borrow::Cow;
+
+use fleet::Key;
+use fleet::config::diff::Secrets;
+use fleet::config::secret::redact::{redact, redact_stored};
+use fleet::config::{ConfigKey, Published, Scope};
 
 use crate::report::{Failure, Report};
 use crate::session::Session;
@@ -50,7 +58,7 @@ enum Verb {
     Set(write::Set),
     /// Remove values, so that the layer below counts
     Unset(write::Unset),
-    /// Compare with an earlier revision, another service, or a file
+    /// Compare with an earlier revision, another service, or files
     Diff(diff::Diff),
     /// Follow changes, one JSON document each
     Watch(watch::Watch),
@@ -118,19 +126,27 @@ fn scope(text: &str) -> Result<Scope, Failure> {
 }
 
 /// Whether secrets are shown.
-fn secrets(reveal: bool) -> fleet::config::diff::Secrets {
+fn secrets(reveal: bool) -> Secrets {
     if reveal {
-        fleet::config::diff::Secrets::Revealed
+        Secrets::Revealed
     } else {
-        fleet::config::diff::Secrets::Masked
+        Secrets::Masked
     }
 }
 
-/// Which values are hidden: secrets by their name or by a schema, and a canary's record, which may
-/// hold some.
+/// How differences of several lines are laid out.
+fn layout(side_by_side: bool) -> preview::Layout {
+    if side_by_side {
+        preview::Layout::SideBySide
+    } else {
+        preview::Layout::Unified
+    }
+}
+
+/// What of the values may be shown.
 struct Mask {
-    secrets: fleet::config::diff::Secrets,
-    schemas: crate::change::Schemas,
+    secrets: Secrets,
+    known: Published,
 }
 
 impl Mask {
@@ -138,21 +154,28 @@ impl Mask {
     async fn read(session: &Session, scopes: &[Scope], reveal: bool) -> Result<Self, Failure> {
         Ok(Self {
             secrets: secrets(reveal),
-            schemas: crate::change::Schemas::read(session, scopes).await?,
+            known: crate::change::schemas::read(session, scopes).await?,
         })
     }
 
-    fn hides(&self, key: &ConfigKey) -> bool {
-        self.secrets == fleet::config::diff::Secrets::Masked && self.schemas.is_secret(key)
+    /// A key's value as it may be shown.
+    fn shown<'v>(&self, key: &ConfigKey, value: &'v [u8]) -> Cow<'v, [u8]> {
+        match self.secrets {
+            Secrets::Masked => redact(&self.known, key, value),
+            Secrets::Revealed => Cow::Borrowed(value),
+        }
     }
 
-    fn hides_raw(&self, config: &fleet::Prefix, key: &fleet::Key) -> bool {
-        match ConfigKey::from_key(config, key) {
-            Ok(key) => self.hides(&key),
-            Err(_) => {
-                self.secrets == fleet::config::diff::Secrets::Masked
-                    && fleet::config::canary::service_of(config, key).is_some()
-            }
+    /// Whether all of it is hidden.
+    fn hides(&self, key: &ConfigKey) -> bool {
+        self.secrets == Secrets::Masked && self.known.is_secret(key)
+    }
+
+    /// The same for whatever stands under the config prefix, a canary too.
+    fn stored<'v>(&self, session: &Session, key: &Key, value: &'v [u8]) -> Cow<'v, [u8]> {
+        match self.secrets {
+            Secrets::Masked => redact_stored(&self.known, session.prefixes(), key, value),
+            Secrets::Revealed => Cow::Borrowed(value),
         }
     }
 }
@@ -167,14 +190,10 @@ fn as_json(value: &[u8]) -> serde_json::Value {
     }
 }
 
-/// A value on one line for a table, masked where the key is a secret's.
-fn shown(path: &str, value: &[u8], secrets: fleet::config::diff::Secrets) -> String {
-    use fleet::config::{diff::Secrets, secret, value};
-    if secrets == Secrets::Masked && secret::is_secret(path) {
-        return secret::MASK.to_owned();
-    }
-    match value::parse(value) {
-        Ok(parsed) => value::one_line(&parsed),
+/// A value that may be shown, on one line for a table.
+fn one_line(value: &[u8]) -> String {
+    match fleet::config::value::parse(value) {
+        Ok(parsed) => fleet::config::value::one_line(&parsed),
         Err(_) => fleet::safe::escape_bytes(value).into_owned(),
     }
 }

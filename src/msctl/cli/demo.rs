@@ -10,6 +10,7 @@ mod service;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd::MirrorEvent;
@@ -21,6 +22,7 @@ use crate::cli::signal::Stop;
 use crate::report::{Failure, Report};
 use crate::session::Session;
 use crate::settings::{Context, Global};
+use crate::tui::state::Suspension;
 use children::{Children, Plan};
 pub use service::DemoService;
 
@@ -42,7 +44,8 @@ Examples:
   msctl demo
   msctl demo --headless                            prints addresses and commands to try
   msctl demo --headless --listen 127.0.0.1:0       on a free port
-  msctl demo --endpoints 127.0.0.1:2379            over an etcd that runs already")]
+  msctl demo --endpoints 127.0.0.1:2379            over an etcd that runs already
+  msctl demo --token-file token.txt                calls need it, over gRPC and HTTP alike")]
 pub struct Demo {
     /// Run without the console
     #[arg(long)]
@@ -50,8 +53,17 @@ pub struct Demo {
     /// Where the embedded etcd listens [default: 127.0.0.1:2379, or a free port when it is taken]
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Let the services demand the token in this file: 'authorization: Bearer TOKEN'
+    #[arg(long, value_name = "FILE", value_parser = token_file)]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     look: crate::cli::tui::Look,
+}
+
+/// A file that holds a token, by its full name: services are started elsewhere.
+fn token_file(text: &str) -> Result<PathBuf, String> {
+    service::token(Path::new(text))?;
+    std::fs::canonicalize(text).map_err(|error| format!("{text}: {error}"))
 }
 
 impl Demo {
@@ -94,9 +106,13 @@ impl Demo {
             (Some(server), context)
         };
         let session = Session::open(context)?;
+        let suspension = match server {
+            Some(_) => Suspension::HoldsEtcd,
+            None => Suspension::Allowed,
+        };
         let mut children = Children::default();
         let result = tokio::select! {
-            result = self.live(&session, &mut children, global, report) => result,
+            result = self.live(&session, &mut children, suspension, global, report) => result,
             () = stop.wait() => Ok(()),
         };
         // A second signal does not wait for anybody.
@@ -143,6 +159,7 @@ impl Demo {
         &self,
         session: &Session,
         children: &mut Children,
+        suspension: Suspension,
         global: &Global,
         report: &mut Report,
     ) -> Result<(), Failure> {
@@ -154,6 +171,7 @@ impl Demo {
                 service,
                 instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
                 zone: if i % 2 == 0 { "a" } else { "b" },
+                token_file: self.token_file.as_deref(),
             });
         for plan in plans {
             children.start(&plan, context, global)?;
@@ -163,7 +181,9 @@ impl Demo {
             !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if console {
             let view = crate::tui::View::default();
-            return crate::cli::tui::open(session.clone(), view, &self.look, global.color).await;
+            let color = global.color;
+            return crate::cli::tui::open(session.clone(), view, &self.look, color, suspension)
+                .await;
         }
         announce(session, &addresses, report)?;
         children.watch(report).await;

@@ -1,14 +1,20 @@
 //! `msctl describe`: services, methods and messages, from reflection or descriptor files.
 
+use std::path::PathBuf;
+
+use futures::StreamExt;
 use reflect::{MethodKind, Schema, Symbol, describe, template};
 use serde_json::{Value as Json, json};
 
-use super::call::ServerArgs;
+use super::call::{ServerArgs, add_headers};
 use crate::invoke::find::{Source, find_failure, instances, named, schema, server};
 use crate::invoke::server::{Reach, connect};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 use crate::settings::Global;
+
+/// How many services are asked at once.
+const ASKED_AT_ONCE: usize = 8;
 
 /// Describe services, methods and messages.
 #[derive(Debug, clap::Args)]
@@ -19,6 +25,7 @@ Examples:
   msctl describe user.Get                    a method with its messages
   msctl describe user.v1.User                a message
   msctl describe user.Create --template      a request to fill in
+  msctl describe user --protoset-out user.binpb    for servers and machines without reflection
   msctl describe --address 127.0.0.1:9000    a server that is not registered")]
 pub struct Describe {
     /// A registered service, or a service, method, message or enum of its schema
@@ -26,6 +33,12 @@ pub struct Describe {
     /// Print a request of the method, or the message, to fill in
     #[arg(long, requires = "symbol")]
     template: bool,
+    /// Send a header when the server is asked; ${NAME} is taken from the environment
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Write the server's descriptors to a file, for --protoset
+    #[arg(long, value_name = "FILE")]
+    protoset_out: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -36,7 +49,9 @@ impl Describe {
     /// # Errors
     /// When no server answers, or nothing or too much goes by the name.
     pub async fn run(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
-        let source = self.server.source(&reflect::Metadata::default()).await?;
+        let mut headers = reflect::Metadata::default();
+        add_headers(&mut headers, &self.headers)?;
+        let source = self.server.source(&headers).await?;
         let reach = self.server.reach()?;
         let symbol = self
             .symbol
@@ -49,6 +64,12 @@ impl Describe {
         if let Some(address) = self.server.address() {
             let server = connect(address, &reach).await?;
             return self.show(&schema(&server, &source).await?, symbol, None, report);
+        }
+        if self.protoset_out.is_some() && symbol.is_none() {
+            return Err(
+                Failure::usage("--protoset-out writes the descriptors of one server")
+                    .next("Name a service, or a server with --address."),
+            );
         }
         let session = Session::open(global.resolve()?)?;
         match symbol {
@@ -87,15 +108,20 @@ impl Describe {
             return self.show(&schema, Some(&target.symbol), Some(name.as_str()), report);
         }
         let names = crate::cli::services::service_names(session).await?;
-        for name in &names {
+        let asked = names.iter().map(|name| async move {
             let instances = instances(session, name).await?;
-            let Ok(server) = server(name, &instances, wanted, reach).await else {
-                continue;
+            let server = server(name, &instances, wanted, reach).await.ok();
+            let schema = match server {
+                Some(server) => schema(&server, source).await.ok(),
+                None => None,
             };
-            let Ok(schema) = schema(&server, source).await else {
-                continue;
-            };
-            if schema.find_symbol(text).is_ok() {
+            Ok::<_, Failure>((name, schema))
+        });
+        let mut asked = futures::stream::iter(asked).buffered(ASKED_AT_ONCE);
+        while let Some(answer) = asked.next().await {
+            if let (name, Some(schema)) = answer?
+                && schema.find_symbol(text).is_ok()
+            {
                 return self.show(&schema, Some(text), Some(name.as_str()), report);
             }
         }
@@ -112,6 +138,12 @@ impl Describe {
         service: Option<&str>,
         report: &mut Report,
     ) -> Result<(), Failure> {
+        if let Some(path) = &self.protoset_out {
+            std::fs::write(path, schema.to_descriptor_set()).map_err(|error| {
+                Failure::failed(format!("{} cannot be written: {error}", path.display()))
+            })?;
+            report.note(&format!("wrote {}", path.display()));
+        }
         let Some(text) = symbol else {
             return methods(&rows(schema, service.unwrap_or("")), report);
         };
@@ -242,14 +274,18 @@ async fn all(
     if names.is_empty() {
         report.note("no service is registered; 'msctl demo' starts a fleet to try");
     }
-    let mut found = Vec::new();
-    for name in &names {
+    let described = names.iter().map(|name| async move {
         let described = async {
             let instances = instances(session, name).await?;
             let server = server(name, &instances, None, reach).await?;
             schema(&server, source).await
         };
-        match described.await {
+        (name, described.await)
+    });
+    let mut described = futures::stream::iter(described).buffered(ASKED_AT_ONCE);
+    let mut found = Vec::new();
+    while let Some((name, answer)) = described.next().await {
+        match answer {
             Ok(schema) => found.extend(rows(&schema, name.as_str())),
             Err(failure) => report.warn(&format!("{name}: {}", failure.message())),
         }

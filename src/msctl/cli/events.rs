@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use etcd::MirrorEvent;
-use fleet::config::{ConfigKey, secret, value};
-use fleet::{Change, Entry, Instance, Key, Registry, Revision};
+use fleet::config::secret::redact::redact_stored;
+use fleet::config::{ConfigKey, Published, value};
+use fleet::{Change, Entry, Instance, Key, Prefixes, Registry, Revision};
 use serde_json::{Value as Json, json};
 
+use crate::change::schemas;
 use crate::report::{Failure, Report, Tone};
 use crate::session::Session;
 
@@ -22,8 +24,10 @@ pub struct Events {}
 /// The prefixes that are followed, with what is needed to say what changed.
 struct Journal {
     registry: Registry,
-    config: fleet::Prefix,
+    prefixes: Prefixes,
     values: BTreeMap<Key, Entry>,
+    /// What the services say of their config: which values are secrets.
+    published: Published,
 }
 
 impl Events {
@@ -35,9 +39,11 @@ impl Events {
         let prefixes = session.prefixes();
         let mut journal = Journal {
             registry: Registry::new(prefixes.services.clone()),
-            config: prefixes.config.clone(),
+            prefixes: prefixes.clone(),
             values: BTreeMap::new(),
+            published: schemas::read_all(session).await?,
         };
+        let (_schemas, mut schemas) = session.follow(&prefixes.schema).await?;
         let (_services, mut services) = session.follow(&prefixes.services).await?;
         let (_config, mut config) = session.follow(&prefixes.config).await?;
         report.note("following; ctrl-c ends it");
@@ -46,6 +52,7 @@ impl Events {
             let event = tokio::select! {
                 event = services.recv() => event,
                 event = config.recv() => event,
+                event = schemas.recv() => event,
             };
             match event {
                 None => return Err(Failure::failed("the watch ended by itself")),
@@ -89,7 +96,10 @@ fn now() -> String {
 impl Journal {
     fn take(&mut self, change: &Change) -> Option<Json> {
         let key = change.key();
-        if self.config.contains(key) {
+        if self.prefixes.schema.contains(key) {
+            self.published.apply(&self.prefixes.schema, change);
+            None
+        } else if self.prefixes.config.contains(key) {
             self.configured(change)
         } else {
             self.registered(change)
@@ -118,15 +128,17 @@ impl Journal {
 
     fn configured(&mut self, change: &Change) -> Option<Json> {
         let key = change.key();
-        let name = ConfigKey::from_key(&self.config, key);
-        let path = name.as_ref().map_or("", |key| key.path()).to_owned();
+        let name = ConfigKey::from_key(&self.prefixes.config, key);
+        let (published, prefixes) = (&self.published, &self.prefixes);
         let shown = |entry: Option<&Entry>| match entry {
             None => "∅".to_owned(),
-            Some(_) if secret::is_secret(&path) => secret::MASK.to_owned(),
-            Some(entry) => match value::parse(&entry.value) {
-                Ok(parsed) => value::one_line(&parsed),
-                Err(_) => fleet::safe::escape_bytes(&entry.value).into_owned(),
-            },
+            Some(entry) => {
+                let text = redact_stored(published, prefixes, &entry.key, &entry.value);
+                match value::parse(&text) {
+                    Ok(parsed) => value::one_line(&parsed),
+                    Err(_) => fleet::safe::escape_bytes(&text).into_owned(),
+                }
+            }
         };
         let (event, before, after) = match change {
             Change::Put(entry) => {

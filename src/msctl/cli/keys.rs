@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fleet::config::secret::redact::redact_stored;
 use fleet::{Entry, Key, Prefix};
 use serde_json::{Value as Json, json};
 
+use crate::change::schemas;
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -18,6 +20,9 @@ pub struct Keys {
     /// The prefix, of at least one character
     #[arg(default_value = "/")]
     prefix: String,
+    /// Print secrets as they are
+    #[arg(long)]
+    reveal: bool,
 }
 
 impl Keys {
@@ -28,7 +33,16 @@ impl Keys {
     pub async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let prefix =
             Prefix::new(&self.prefix).map_err(|error| Failure::usage(error.to_string()))?;
-        let entries = session.list(&prefix).await?.entries;
+        let mut entries = session.list(&prefix).await?.entries;
+        if !self.reveal {
+            let known = schemas::read_all(session).await?;
+            for entry in &mut entries {
+                let shown = redact_stored(&known, session.prefixes(), &entry.key, &entry.value);
+                if *shown != *entry.value {
+                    entry.value = shown.into_owned().into();
+                }
+            }
+        }
         if report.is_table() {
             if entries.is_empty() {
                 report.note("no keys here");
@@ -71,11 +85,6 @@ fn cells(entry: &Entry) -> Vec<Cell> {
     let mut value = fleet::safe::escape_bytes(shown).into_owned();
     if entry.value.len() > SHOWN {
         value.push('…');
-    }
-    let path = text(&entry.key);
-    let path = path.rsplit('/').next().unwrap_or("").to_owned();
-    if fleet::config::secret::is_secret(&path) {
-        value = fleet::config::secret::MASK.to_owned();
     }
     vec![
         entry.key.to_string().into(),

@@ -2,8 +2,9 @@
 //!
 //! Everything asked is bounded in number and time, and what was not asked is said to be unknown.
 
-mod gather;
+pub(crate) mod gather;
 mod row;
+mod turn;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -17,14 +18,21 @@ use row::InstanceRow;
 
 /// Show services and their instances: lease, health, findings.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Examples:
   msctl services                          one line a service
   msctl services order                    one line an instance
   msctl services -o json | jq '.[] | select(.health.status != \"serving\") | .instance'
   msctl services --watch                  one JSON document for each change, until interrupted
-  msctl services --probe never --ttl never -o ndjson     the registry alone, fast")]
+  msctl services --probe never --ttl never -o ndjson     the registry alone, fast
+  msctl services drain order/order-7f3a-2                no new calls to it; undrain undoes it
+  msctl services deregister order/order-7f3a-2           its record is deleted",
+    args_conflicts_with_subcommands = true
+)]
 pub struct Services {
+    #[command(subcommand)]
+    turn: Option<turn::Turn>,
     /// One service only
     name: Option<String>,
     /// Follow: write one JSON document for each change
@@ -78,6 +86,9 @@ impl Services {
                 Failure::usage(error.to_string())
                     .next("'msctl services' lists the names there are.")
             })?;
+        if let Some(turn) = &self.turn {
+            return turn.run(session, report).await;
+        }
         if self.watch {
             return watch::run(session, name.as_ref(), report).await;
         }
@@ -88,7 +99,15 @@ impl Services {
         let prefix = &session.prefixes().services;
         let registry = self.registry(session, name.as_ref()).await?;
         warn_of_poison(&registry, report);
-        let asked = gather::ask(session, &registry, self.probe, self.ttl, report).await;
+        let asked = gather::ask(
+            session,
+            &registry,
+            name.as_ref(),
+            self.probe,
+            self.ttl,
+            report,
+        )
+        .await;
         let rows = rows(&registry, prefix, &asked);
         match (report.format(), &name) {
             (Format::Table, None) if registry.services().len() == 0 => {
@@ -204,7 +223,7 @@ fn rows(registry: &Registry, prefix: &Prefix, asked: &Asked) -> Vec<InstanceRow>
         rows.extend(
             service
                 .instances()
-                .map(|instance| InstanceRow::of(instance, asked)),
+                .map(|instance| InstanceRow::of(instance, asked, None)),
         );
     }
     rows.extend(

@@ -8,7 +8,8 @@ use futures::StreamExt;
 use reflect::{FindError, Method, Schema};
 use reflect::{ReflectOptions, reflect};
 
-use super::server::{Reach, Server, connect_any, connect_instance};
+use super::lookup::{Library, Looked, Trust};
+use super::server::{Reach, Server, connect_any, connect_any_and, connect_instance};
 use super::target::Target;
 use crate::cli::services::{nobody, service_names};
 use crate::report::{Failure, Kind};
@@ -39,6 +40,37 @@ pub struct Found {
     pub server: Server,
     /// What to call.
     pub method: Method,
+    /// Set where the server was not asked for its descriptors.
+    pub trust: Option<Trust>,
+}
+
+impl Found {
+    fn new(server: Server, looked: Looked) -> Self {
+        Self {
+            server,
+            method: looked.method,
+            trust: looked.trust,
+        }
+    }
+
+    /// The method of a server that was connected to.
+    ///
+    /// # Errors
+    /// When the server does not say what it can do, or has no such method.
+    pub async fn at(server: Server, symbol: &str, library: &Library) -> Result<Self, Failure> {
+        let looked = library.look(&server, symbol).await?;
+        Ok(Self::new(server, looked))
+    }
+
+    /// The same by what the server says now.
+    ///
+    /// # Errors
+    /// As [`Found::at`].
+    pub async fn asked_again(self, library: &Library) -> Result<Self, Failure> {
+        let symbol = self.method.path().trim_start_matches('/').to_owned();
+        let looked = library.ask(&self.server, &symbol).await?;
+        Ok(Self::new(self.server, looked))
+    }
 }
 
 /// What a server can do.
@@ -52,17 +84,20 @@ pub async fn schema(server: &Server, source: &Source) -> Result<Schema, Failure>
             let reflected = reflect(server.channel.clone(), options).await;
             reflected
                 .map(|reflected| reflected.schema)
-                .map_err(|error| {
-                    let failure = Failure::failed(format!("{}: {error}", server.address));
-                    match error {
-                        reflect::Error::NoReflection { .. } => failure,
-                        reflect::Error::Deadline { .. } => failure.next(
-                            "Give --protoset FILE to do without, or a longer --connect-timeout.",
-                        ),
-                        _ => failure.next("Give --protoset FILE to do without."),
-                    }
-                })
+                .map_err(|error| refused(server, &error))
         }
+    }
+}
+
+/// Why a server does not say what it can do, as the console says it.
+pub(super) fn refused(server: &Server, error: &reflect::Error) -> Failure {
+    let failure = Failure::failed(format!("{}: {error}", server.address));
+    match error {
+        reflect::Error::NoReflection { .. } => failure,
+        reflect::Error::Deadline { .. } => {
+            failure.next("Give --protoset FILE to do without, or a longer --connect-timeout.")
+        }
+        _ => failure.next("Give --protoset FILE to do without."),
     }
 }
 
@@ -216,20 +251,23 @@ pub async fn find(
     text: &str,
     instance: Option<&str>,
     reach: &Reach,
-    source: &Source,
+    library: &Library,
 ) -> Result<Found, Failure> {
     let Some((target, instances)) = named(session, text).await? else {
-        return search(session, text, reach, source).await;
+        return search(session, text, reach, &library.source).await;
     };
     let Some(name) = &target.service else {
         return Err(nobody(session, target.first_word()).await);
     };
-    let server = server(name, &instances, instance, reach).await?;
-    let schema = schema(&server, source).await?;
-    Ok(Found {
-        method: method(&schema, &target.symbol)?,
-        server,
-    })
+    if instance.is_some() {
+        let server = server(name, &instances, instance, reach).await?;
+        return Found::at(server, &target.symbol, library).await;
+    }
+    // What the method is, is asked beside whether the server serves: one round trip less.
+    let symbol = &target.symbol;
+    let look = |server: Server| async move { library.look(&server, symbol).await };
+    let (server, looked) = connect_any_and(name, &instances, reach, &look).await?;
+    Ok(Found::new(server, looked?))
 }
 
 /// Asks every service whether it has the method.
@@ -259,18 +297,26 @@ async fn search(
         .collect()
         .await;
     let mut found: Vec<(ServiceName, Found)> = Vec::new();
+    let mut near: Vec<(ServiceName, FindError)> = Vec::new();
     for (name, server, method) in answers {
         match method {
-            Ok(method) => found.push((name, Found { server, method })),
-            Err(error @ FindError::NoMethod { .. }) if parts > 1 => {
-                return Err(find_failure(&error));
+            Ok(method) => {
+                let trust = None;
+                let looked = Looked { method, trust };
+                found.push((name, Found::new(server, looked)));
             }
+            // Another may have the method: this one only has a service of that name.
+            Err(error @ FindError::NoMethod { .. }) if parts > 1 => near.push((name, error)),
             Err(_) => {}
         }
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
+    near.sort_by(|a, b| a.0.cmp(&b.0));
     match found.len() {
-        0 => Err(nobody(session, word).await),
+        0 => match near.first() {
+            Some((_, error)) => Err(find_failure(error)),
+            None => Err(nobody(session, word).await),
+        },
         1 => found
             .pop()
             .map(|(_, found)| found)

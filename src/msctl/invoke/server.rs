@@ -1,5 +1,6 @@
 //! A server to call: one named by its address, or an instance of a registered service that serves.
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ impl Default for Reach {
 pub struct Server {
     /// `host:port`.
     pub address: String,
+    /// Everything that decides who answers there: address, TLS, authority.
+    pub means: String,
     /// The instance it is, when it was found by its service.
     pub instance: Option<Arc<Instance>>,
     /// The connection.
@@ -94,7 +97,13 @@ pub async fn connect(address: &str, reach: &Reach) -> Result<Server, Failure> {
         error => unavailable(error.to_string())
             .next("See whether the server runs and the port is right."),
     })?;
+    let secure = reach.tls.as_ref().map_or("plain", |_| "tls");
+    let name = reach
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.server_name.as_deref());
     Ok(Server {
+        means: format!("{address} {secure} {name:?} {:?}", reach.authority),
         address: address.to_owned(),
         instance: None,
         channel: connected.channel,
@@ -130,6 +139,22 @@ pub async fn connect_any(
     instances: &[Arc<Instance>],
     reach: &Reach,
 ) -> Result<Server, Failure> {
+    let nothing = |_| std::future::ready(());
+    let (server, ()) = connect_any_and(service, instances, reach, &nothing).await?;
+    Ok(server)
+}
+
+/// The same, with something else asked of each server beside its health; the answer of the one
+/// that is taken is given, the others' questions end.
+///
+/// # Errors
+/// As [`connect_any`].
+pub async fn connect_any_and<T, F: Future<Output = T>>(
+    service: &ServiceName,
+    instances: &[Arc<Instance>],
+    reach: &Reach,
+    also: &impl Fn(Server) -> F,
+) -> Result<(Server, T), Failure> {
     let mut candidates: Vec<&Arc<Instance>> = instances
         .iter()
         .filter(|instance| instance.record.grpc().is_some())
@@ -139,6 +164,11 @@ pub async fn connect_any(
             Failure::failed(format!("no instance of {service} has a gRPC endpoint"))
                 .next("It may speak HTTP alone; see 'msctl services'."),
         );
+    }
+    // Who was drained by hand is called when there is nobody else.
+    let drained = |instance: &&Arc<Instance>| fleet::drain::is_drained(&instance.record);
+    if !candidates.iter().all(drained) {
+        candidates.retain(|instance| !drained(instance));
     }
     // A fresh state hashes with fresh keys: an order that differs each time.
     let random = RandomState::new();
@@ -152,11 +182,12 @@ pub async fn connect_any(
         async move {
             let verdict = match connect_instance(&instance, &reach).await {
                 Ok(server) => {
-                    let verdict = prober.channel_health(&server.channel).await;
-                    if matches!(verdict.health, Health::Serving | Health::Unknown) {
-                        return Ok(server);
+                    let health = prober.channel_health(&server.channel);
+                    let (verdict, also) = beside(health, also(server.clone())).await;
+                    match also {
+                        Some(also) => return Ok((server, also)),
+                        None => verdict,
                     }
-                    verdict
                 }
                 Err(failure) => Verdict::unreachable(failure.message()),
             };
@@ -168,7 +199,7 @@ pub async fn connect_any(
     let mut reasons = Vec::new();
     while let Some(answer) = asked.next().await {
         match answer {
-            Ok(server) => return Ok(server),
+            Ok(taken) => return Ok(taken),
             Err((instance, verdict)) => {
                 let detail = match verdict.detail.as_str() {
                     "" => String::new(),
@@ -186,6 +217,30 @@ pub async fn connect_any(
         reasons.join("; ")
     ))
     .next("--instance ID calls one anyway."))
+}
+
+/// Health, and what is asked beside it: waited for only where the server may be called.
+async fn beside<T>(
+    health: impl Future<Output = Verdict>,
+    also: impl Future<Output = T>,
+) -> (Verdict, Option<T>) {
+    let mut health = std::pin::pin!(health);
+    let mut also = std::pin::pin!(also);
+    let mut early = None;
+    let verdict = loop {
+        tokio::select! {
+            verdict = &mut health => break verdict,
+            answer = &mut also, if early.is_none() => early = Some(answer),
+        }
+    };
+    if !matches!(verdict.health, Health::Serving | Health::Unknown) {
+        return (verdict, None);
+    }
+    let answer = match early {
+        Some(answer) => answer,
+        None => also.await,
+    };
+    (verdict, Some(answer))
 }
 
 pub(crate) fn unavailable(message: String) -> Failure {

@@ -48,6 +48,19 @@ impl Palette {
         if wanted { Self::Ansi } else { Self::Plain }
     }
 
+    /// The text in its tone, standing out from what is beside it: inverse, so that it shows without
+    /// colour too.
+    #[must_use]
+    pub fn emphasize(self, text: &str, tone: Tone) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Ansi => {
+                let text = self.paint(text, tone);
+                format!("\u{1b}[7m{text}\u{1b}[27m")
+            }
+        }
+    }
+
     /// The text in its tone.
     #[must_use]
     pub fn paint(self, text: &str, tone: Tone) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 
-use crate::world::{Done, World, command, over_both, run};
+use crate::world::{Done, Running, World, command, over_both, run};
 
 fn told(world: &World, arguments: &[&str], stdin: &[u8]) -> String {
     let done = world.msctl_with(arguments, stdin);
@@ -109,6 +109,7 @@ fn an_etcd_that_is_away_ends_each_command_with_6_and_the_next_step() {
         &["leases", "--watch"],
         &["keys"],
         &["cluster"],
+        &["doctor"],
         &["events"],
         &["config", "list"],
         &["config", "get", "order/x"],
@@ -152,6 +153,13 @@ fn an_etcd_that_accepts_and_never_answers_ends_in_its_time() {
     let silent = listener.local_addr().unwrap().to_string();
     for arguments in [
         &["services"][..],
+        &["services", "--watch"],
+        &["leases"],
+        &["leases", "--watch"],
+        &["doctor"],
+        &["call", "user.Get"],
+        &["describe"],
+        &["demo", "--headless"],
         &["config", "set", "order/x", "5s"],
         &["cluster"],
     ] {
@@ -200,5 +208,58 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
         let done = child.wait_with_output().unwrap();
         assert_eq!(done.status.code(), Some(0), "{done:?}");
         assert!(done.stderr.is_empty(), "{done:?}");
+    });
+}
+
+#[test]
+fn an_etcd_that_falls_silent_under_a_watch_is_told_and_its_return_too() {
+    use tests::proxy::{Mode, Proxy};
+    over_both(|world| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let proxy = runtime.block_on(Proxy::start(world.endpoint.parse().unwrap()));
+        let home = tempfile::tempdir().unwrap();
+        world.etcdctl(&["lease", "grant", "3600"]);
+        world.etcdctl(&[
+            "put",
+            "/services/order/order-1",
+            "{\"service\":\"order\",\"id\":\"order-1\"}",
+        ]);
+        let mut watches: Vec<_> = ["services", "leases"]
+            .into_iter()
+            .map(|verb| {
+                let mut command = command(home.path());
+                command.args([
+                    "--endpoints",
+                    &proxy.endpoint(),
+                    "--timeout",
+                    "2s",
+                    verb,
+                    "--watch",
+                ]);
+                let mut watch = Running::start(&mut command);
+                assert_eq!(watch.json()["change"], "present", "{verb}");
+                (verb, watch)
+            })
+            .collect();
+        for mode in [Mode::BlackHole, Mode::Refuse] {
+            proxy.set(mode);
+            for (verb, watch) in &mut watches {
+                let told = watch.json();
+                assert_eq!(told["change"], "stale", "{verb} {mode:?} {told}");
+                assert!(
+                    told["cause"]
+                        .as_str()
+                        .is_some_and(|cause| !cause.is_empty())
+                );
+            }
+            proxy.set(Mode::Forward);
+            for (verb, watch) in &mut watches {
+                assert_eq!(watch.json()["change"], "fresh", "{verb} {mode:?}");
+            }
+        }
     });
 }

@@ -200,7 +200,7 @@ fn a_difference_exits_1_and_none_exits_0() {
         assert_eq!(file.code, 1, "{file:?}");
         assert_eq!(
             file.json(),
-            json!([{ "key": "order/b.c", "before": null, "after": "3" }])
+            json!([{ "key": "order/b", "before": null, "after": "{c: 3}" }])
         );
     });
 }

@@ -341,11 +341,10 @@ fn an_edit_in_the_editor_is_one_guarded_change() {
         assert_eq!(broken.code, 2, "{broken:?}");
         let kept = broken
             .err
-            .rsplit("kept in ")
-            .next()
-            .unwrap()
-            .trim()
-            .trim_end_matches('.');
+            .split("kept in ")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next())
+            .unwrap();
         assert!(
             std::fs::read_to_string(kept).unwrap().contains("a: [5"),
             "{broken:?}"

@@ -202,3 +202,105 @@ fn a_tree_of_many_keys_is_written_in_several_transactions() {
         assert!(refused.err.contains("config apply"), "{refused:?}");
     });
 }
+
+#[test]
+fn files_are_compared_with_the_store_as_apply_reads_them() {
+    over_both(|world| {
+        world.set(&["order/a", "1", "order/db.password", "x", "user/x", "{n: 1}"]);
+        world.etcdctl(&["put", "/config/order/torn", "{a: ["]);
+        let whole = world.msctl(&["config", "export"]).ok().out;
+        let file = write(world, "whole.yaml", &whole);
+        let same = world.msctl(&["config", "diff", "-f", &file]);
+        assert_eq!((same.code, same.out.as_str()), (0, ""), "{same:?}");
+        let own = world.msctl(&["config", "export", "order"]).ok().out;
+        let own = write(world, "own.yaml", &own);
+        assert_eq!(
+            world.msctl(&["config", "diff", "order", "-f", &own]).code,
+            0
+        );
+
+        write(
+            world,
+            "tree/deep/er/order.json",
+            r#"{"order": {"a": 2, "b": 3, "torn": "{a: ["}}"#,
+        );
+        write(world, "tree/user.env", "X=7\n");
+        // A person's own, a version control's, an editor's: no config of the fleet.
+        write(world, "tree/.env", "SECRET=1\n");
+        write(world, "tree/.git/order.yaml", "order:\n  a: 9\n");
+        write(world, "tree/.order.yaml", "order:\n  a: 9\n");
+        std::os::unix::fs::symlink(".", world.home.path().join("tree/self")).unwrap();
+        let folder = world.home.path().join("tree");
+        let folder = folder.to_str().unwrap();
+        let differs = world.msctl(&["config", "diff", "-f", folder, "-o", "json"]);
+        assert_eq!(differs.code, 1, "{differs:?}");
+        let found: Vec<_> = differs
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                let text = |side: &str| one[side].as_str().unwrap_or("-").to_owned();
+                format!("{} {} {}", text("key"), text("before"), text("after"))
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "order/a 1 2",
+                "order/b - 3",
+                "order/db.password •••••• -",
+                "order/torn {a: [ '{a: ['",
+                "user/x {n: 1} 7",
+            ]
+        );
+        let env = format!("{folder}/.env");
+        let refused = world.msctl(&["config", "apply", "-f", &env]);
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.err.contains("config import SERVICE"), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_rollback_of_many_keys_goes_in_several_transactions_and_waits_for_all() {
+    over_both(|world| {
+        world.register("o-1");
+        let first = world.set(&["order/a", "1"]);
+        let keys: String = (0..200).map(|i| format!("  key-{i}: {i}\n")).collect();
+        let file = write(world, "many.yaml", &format!("order:\n{keys}"));
+        world.says("o-1", 1, &serde_json::json!([]));
+        let late = world.msctl(&[
+            "config", "apply", "-f", &file, "--wait", "100ms", "-o", "json",
+        ]);
+        assert_eq!(late.code, 1, "{late:?}");
+        assert_eq!(late.json()["rollout"]["waiting"][0], "o-1", "{late:?}");
+        world.says("o-1", 1_000_000, &serde_json::json!([]));
+        let done = world
+            .msctl(&[
+                "config",
+                "rollback",
+                "order",
+                &first.to_string(),
+                "--wait",
+                "60s",
+            ])
+            .ok();
+        assert!(
+            done.out.starts_with("saved 200 keys in 2 transactions")
+                && done.out.contains("1 of 1 instances"),
+            "{done:?}"
+        );
+        assert_eq!(
+            world.etcdctl(&["get", "--prefix", "--keys-only", "/config/order/"]),
+            "/config/order/a\n\n"
+        );
+        // Where etcd forgot how it was, the records tell, and it is said that they may not tell all.
+        let now = world.set(&["order/a", "2"]).to_string();
+        world.etcdctl(&["compact", &now]);
+        let blind = world
+            .msctl(&["config", "rollback", "order", &first.to_string()])
+            .ok();
+        assert!(blind.err.contains("another tool deleted"), "{blind:?}");
+        assert_eq!(world.msctl(&["config", "get", "order/a"]).out, "1\n");
+    });
+}

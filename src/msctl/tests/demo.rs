@@ -1,22 +1,39 @@
 //! The demo as a process tree, and everything that can be done to its services.
 
+use std::fs;
 use std::process::Command;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::world::{Done, Running, World, command, over_both, run, until};
+use crate::main_job::{http, runs};
+use crate::world::{Done, PATIENCE, Running, World, command, over_both, run, until};
 
 /// A headless demo over a world's etcd.
-struct Demo<'w> {
+pub(crate) struct Demo<'w> {
     world: &'w World,
     process: Running,
     instances: Vec<(String, String)>,
 }
 
 impl<'w> Demo<'w> {
-    fn start(world: &'w World) -> Self {
-        let mut process =
-            Running::start(&mut world.command(&["demo", "--headless", "-o", "ndjson"]));
+    pub(crate) fn start(world: &'w World) -> Self {
+        Self::of(
+            world,
+            Running::start(&mut world.command(&["demo", "--headless", "-o", "ndjson"])),
+        )
+    }
+
+    /// The same, with what it tells on stderr.
+    fn start_telling(world: &'w World) -> (Self, Receiver<String>) {
+        let (process, told) =
+            Running::start_telling(&mut world.command(&["demo", "--headless", "-o", "ndjson"]));
+        (Self::of(world, process), told)
+    }
+
+    /// One that was started already.
+    fn of(world: &'w World, mut process: Running) -> Self {
         let started = process.json();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let instances: Vec<_> = started["instances"]
@@ -39,7 +56,7 @@ impl<'w> Demo<'w> {
         self.world.msctl_with(&all, stdin)
     }
 
-    fn address(&self, service: &str) -> &str {
+    pub(crate) fn address(&self, service: &str) -> &str {
         &self
             .instances
             .iter()
@@ -380,48 +397,238 @@ fn a_killed_demo_leaves_no_child_and_a_stopped_one_no_lease() {
 
 #[test]
 fn a_demo_that_is_stopped_while_it_starts_leaves_nothing() {
-    let world = World::embedded();
-    for wait in [0, 1, 2, 4] {
-        let mut process = Running::start(&mut world.command(&["demo", "--headless"]));
-        let parent = process.child.id();
-        let mut children = Vec::new();
-        until("it has so many children", || {
-            children = children_of(parent);
-            children.len() >= wait
-        });
-        // Without a child yet it may not have its signals; the system then ends it, with nothing to
-        // leave behind.
-        process.signal("-INT");
-        process.end();
-        until("the children are gone", || {
-            !children.iter().any(|pid| alive(*pid))
-        });
-        // A lease that was being granted at that moment has no key and ends by its time.
-        until("no lease is left", || {
-            world.msctl(&["leases", "-o", "json"]).ok().json() == json!([])
-        });
-    }
+    over_both(|world| {
+        for (wait, signal) in [
+            (0, "-INT"),
+            (1, "-TERM"),
+            (2, "-INT"),
+            (3, "-HUP"),
+            (4, "-TERM"),
+            (4, "-INT"),
+        ] {
+            let mut process = Running::start(&mut world.command(&["demo", "--headless"]));
+            let parent = process.child.id();
+            let mut children = Vec::new();
+            until("it has so many children", || {
+                children = children_of(parent);
+                children.len() >= wait
+            });
+            // Without a child yet it may not have its signals; the system then ends it, with nothing to
+            // leave behind.
+            process.signal(signal);
+            process.end();
+            until("the children are gone", || {
+                !children.iter().any(|pid| alive(*pid))
+            });
+            // A lease that was being granted at that moment has no key and ends by its time.
+            until("no lease is left", || {
+                world.msctl(&["leases", "-o", "json"]).ok().json() == json!([])
+            });
+        }
+    });
 }
 
 #[test]
 fn a_child_that_is_killed_is_told_and_falls_out_after_its_lease() {
-    let world = World::embedded();
-    let demo = Demo::start(&world);
-    let victim = children_of(demo.process.child.id())[0];
-    let killed = Command::new("kill")
-        .args(["-9", &victim.to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
-    until("three are left", || {
-        let rows = world
-            .msctl(&[
-                "services", "-o", "json", "--probe", "never", "--ttl", "never",
-            ])
-            .ok()
-            .json();
-        rows.as_array().unwrap().len() == 3
+    over_both(|world| {
+        let (demo, told) = Demo::start_telling(world);
+        let rows = || {
+            world
+                .msctl(&[
+                    "services", "-o", "json", "--probe", "never", "--ttl", "never",
+                ])
+                .ok()
+                .json()
+        };
+        let child = children_of(demo.process.child.id())[0];
+        let arguments = fs::read(format!("/proc/{child}/cmdline")).unwrap();
+        let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
+        let at = arguments
+            .iter()
+            .position(|word| *word == b"--instance")
+            .unwrap();
+        let id = std::str::from_utf8(arguments[at + 1]).unwrap().to_owned();
+        let row = |rows: &Value| {
+            let all = rows.as_array().unwrap();
+            all.iter()
+                .find(|row| row["instance"] == id.as_str())
+                .cloned()
+        };
+        let lease = row(&rows()).unwrap()["lease"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let killed = Command::new("kill")
+            .args(["-9", &child.to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let note = told.recv_timeout(PATIENCE).unwrap();
+        assert!(
+            note.starts_with(&format!("{id} ended (signal: 9")),
+            "{note}"
+        );
+        // It is there for as long as its lease: nobody deletes the record, and nobody keeps it.
+        until("it is gone", || {
+            let there = row(&rows()).is_some();
+            let leases = world.msctl(&["leases", "-o", "json"]).ok().json();
+            let held = leases
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|one| one["id"] == lease.as_str());
+            assert!(there || !held, "the record went before its lease");
+            !there
+        });
+        assert_eq!(rows().as_array().unwrap().len(), 3);
     });
+}
+
+#[test]
+fn a_demo_over_an_etcd_of_others_leaves_there_what_its_services_publish_and_nothing_else() {
+    over_both(|world| {
+        world.etcdctl(&["put", "/mine", "stays"]);
+        let mut demo = Demo::start(world);
+        let children = children_of(demo.process.child.id());
+        let keys = || world.etcdctl(&["get", "--prefix", "/", "--keys-only"]);
+        until("they have said how they are", || {
+            keys().matches("/status/").count() == 4
+        });
+        demo.process.signal("-TERM");
+        assert_eq!(demo.process.end(), 0);
+        assert!(!children.iter().any(|pid| alive(*pid)));
+        let left = keys();
+        let left: Vec<&str> = left.split_whitespace().collect();
+        // A schema is a service's, not an instance's: it has no lease.
+        assert_eq!(left, ["/mine", "/schema/order", "/schema/user"]);
+        assert_eq!(
+            world.msctl(&["leases", "-o", "json"]).ok().json(),
+            json!([])
+        );
+    });
+}
+
+#[test]
+fn an_edit_is_run_by_both_processes_and_how_soon_is_printed() {
+    over_both(|world| {
+        let demo = Demo::start(world);
+        let orders: Vec<&str> = demo
+            .instances
+            .iter()
+            .filter(|(service, _)| service == "order")
+            .map(|(_, address)| address.as_str())
+            .collect();
+        assert_eq!(orders.len(), 2);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let client = {
+            let _within = runtime.enter();
+            etcd::Client::new(etcd::Settings::new(vec![world.endpoint.clone()])).unwrap()
+        };
+        let mut slowest = Vec::new();
+        for round in 1..=10_u64 {
+            let wanted = format!("{round}s");
+            let key: fleet::Key = "/config/order/timeout.write".into();
+            let (seen, _) = runtime.block_on(client.get(&key)).unwrap();
+            let edit = fleet::Edit::put(key, seen.into(), wanted.clone().into_bytes());
+            let plan = fleet::Plan::new([edit]).unwrap();
+            let begun = Instant::now();
+            runtime.block_on(client.commit(&plan)).unwrap();
+            let took = std::thread::scope(|scope| {
+                let waits: Vec<_> = orders
+                    .iter()
+                    .map(|address| {
+                        scope.spawn(|| {
+                            // No pause between two looks: each is a request that takes its time.
+                            while runs(address, "timeout.write").as_ref() != Some(&wanted) {
+                                assert!(begun.elapsed() < PATIENCE, "it never ran {wanted}");
+                            }
+                            begun.elapsed()
+                        })
+                    })
+                    .collect();
+                waits
+                    .into_iter()
+                    .map(|wait| wait.join().unwrap())
+                    .max()
+                    .unwrap()
+            });
+            slowest.push(took);
+        }
+        slowest.sort();
+        println!(
+            "an edit runs in both processes, the slower of them, over {}: median {:.1?}, slowest {:.1?}",
+            world.endpoint, slowest[5], slowest[9]
+        );
+    });
+}
+
+#[test]
+fn with_a_token_both_protocols_want_it_and_answer_the_same_with_it() {
+    over_both(|world| {
+        let file = world.home.path().join("token");
+        fs::write(&file, "s3cret\n").unwrap();
+        let mut started = world.command(&[
+            "demo",
+            "--headless",
+            "-o",
+            "ndjson",
+            "--token-file",
+            file.to_str().unwrap(),
+        ]);
+        let demo = Demo::of(world, Running::start(&mut started));
+        let at = demo.address("user");
+        let get = ["user.Get", "-d", "{\"id\":\"1\"}", "--emit-defaults"];
+        let refused = demo.call(&get, b"");
+        assert_eq!(refused.code, 64 + 16, "{refused:?}");
+        let (status, body) = http(at, "GET", "/v1/users/1", "");
+        assert_eq!(status, 401, "{body}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&body).unwrap()["code"],
+            16,
+            "{body}"
+        );
+
+        let with = [&get[..], &["-H", "authorization: Bearer s3cret"]].concat();
+        let user = demo.call(&with, b"").ok().json();
+        let curl = Command::new("curl")
+            .args(["-s", "-H", "authorization: Bearer s3cret"])
+            .arg(format!("http://{at}/v1/users/1"))
+            .output()
+            .unwrap();
+        assert!(curl.status.success(), "{curl:?}");
+        assert_eq!(serde_json::from_slice::<Value>(&curl.stdout).unwrap(), user);
+        // The services carry it to each other, and health is open to those who look.
+        let order = "{\"userId\":\"1\",\"items\":[{\"sku\":\"a\",\"quantity\":2}]}";
+        let made = [
+            "order.Create",
+            "-d",
+            order,
+            "-H",
+            "authorization: Bearer s3cret",
+        ];
+        assert_eq!(demo.call(&made, b"").ok().json()["userName"], "Ada");
+        until("all serve", || {
+            let rows = world.msctl(&["services", "-o", "json"]).ok().json();
+            let mut rows = rows.as_array().unwrap().iter();
+            rows.all(|row| row["health"]["status"] == "serving")
+        });
+        let children = children_of(demo.process.child.id());
+        for child in children {
+            let words = fs::read(format!("/proc/{child}/cmdline")).unwrap();
+            assert!(!String::from_utf8_lossy(&words).contains("s3cret"));
+        }
+    });
+    let world = World::embedded();
+    let empty = world.home.path().join("empty");
+    fs::write(&empty, "\n").unwrap();
+    for (file, told) in [
+        ("/nowhere", "/nowhere: "),
+        (empty.to_str().unwrap(), "holds no token"),
+    ] {
+        let done = world.msctl(&["demo", "--headless", "--token-file", file]);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.err.contains(told), "{done:?}");
+    }
 }
 
 #[test]

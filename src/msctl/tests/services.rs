@@ -127,10 +127,16 @@ fn an_instance_is_shown_with_lease_health_and_findings() {
 fn a_watch_tells_of_each_instance_that_comes_changes_and_goes() {
     over_both(|world| {
         let lease = register(world, "user", "user-1", "grpc://127.0.0.1:1");
+        world.etcdctl(&["put", "/services/user/bad", "nonsense"]);
         let mut watch = Running::start(&mut world.command(&["services", "--watch"]));
         let present = watch.json();
         assert_eq!(present["change"], "present");
         assert_eq!(present["instance"]["instance"], "user-1");
+        let unreadable = watch.json();
+        assert_eq!(
+            (&unreadable["change"], &unreadable["key"]),
+            (&json!("unreadable"), &json!("/services/user/bad"))
+        );
         register(world, "order", "order-1", "grpc://127.0.0.1:1");
         let came = watch.json();
         assert_eq!(
@@ -144,6 +150,86 @@ fn a_watch_tells_of_each_instance_that_comes_changes_and_goes() {
         assert_eq!(
             (&gone["change"], &gone["instance"]["instance"]),
             (&json!("deregistered"), &json!("user-1"))
+        );
+        // One that comes back again and again is told as such.
+        let mut flapping = Value::Null;
+        for _ in 0..3 {
+            let lease = register(world, "user", "user-1", "grpc://127.0.0.1:1");
+            flapping = watch.json();
+            world.etcdctl(&["lease", "revoke", &lease]);
+            watch.json();
+        }
+        assert_eq!(
+            flapping["instance"]["findings"][0]["code"], "lease_flaps",
+            "{flapping}"
+        );
+    });
+}
+
+#[test]
+fn more_leases_than_are_asked_by_themselves_are_listed_and_that_is_said() {
+    over_both(|world| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            use futures::StreamExt as _;
+            let client =
+                etcd::Client::new(etcd::Settings::new(vec![world.endpoint.clone()])).unwrap();
+            let granted = futures::stream::iter(0..1_001)
+                .map(|_| client.lease_grant(std::time::Duration::from_secs(600)))
+                .buffer_unordered(64);
+            granted
+                .for_each(|lease| async {
+                    lease.unwrap();
+                })
+                .await;
+        });
+        let done = world.msctl(&["leases", "-o", "json"]).ok();
+        let leases = done.json();
+        assert_eq!(leases.as_array().unwrap().len(), 1_001);
+        assert!(
+            leases[0]["id"].is_string() && leases[0]["ttl"].is_null(),
+            "{}",
+            leases[0]
+        );
+        assert!(
+            done.err
+                .contains("did not ask 1001 leases for their time; --ttl always asks them all"),
+            "{done:?}"
+        );
+        let asked = world
+            .msctl(&["leases", "-o", "json", "--ttl", "always"])
+            .ok();
+        assert!(
+            asked
+                .json()
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|lease| lease["granted"] == 600)
+        );
+        let none = world
+            .msctl(&["leases", "-o", "json", "--ttl", "never"])
+            .ok();
+        assert_eq!(
+            (none.json()[0]["ttl"].clone(), none.err.as_str()),
+            (Value::Null, "")
+        );
+
+        // Followed, 64 a second are asked; what ends is told all the same.
+        let mut watch = Running::start(&mut world.command(&["leases", "--watch"]));
+        let mut with_time = 0;
+        for _ in 0..1_001 {
+            let told = watch.json();
+            assert_eq!(told["change"], "present");
+            with_time += usize::from(told["ttl"].is_i64());
+        }
+        assert_eq!(with_time, 64);
+        let first = leases[0]["id"].as_str().unwrap();
+        world.msctl(&["leases", "revoke", first, "--yes"]).ok();
+        let ended = watch.json();
+        assert_eq!(
+            (&ended["change"], &ended["id"]),
+            (&json!("ended"), &json!(first))
         );
     });
 }

@@ -140,3 +140,32 @@ fn contexts_are_added_used_and_removed() {
     );
     assert_eq!(both.code, 2, "{both:?}");
 }
+
+#[test]
+fn a_user_named_by_flag_has_the_password_of_the_context_unless_that_is_anothers() {
+    let world = World::real();
+    for arguments in [
+        &["user", "add", "root:s3cret"][..],
+        &["role", "add", "root"],
+        &["user", "grant-role", "root", "root"],
+        &["auth", "enable"],
+    ] {
+        world.etcdctl(arguments);
+    }
+    write(
+        &world,
+        "contexts:\n  nobodys: {endpoints: ['http://ETCD'], password_command: [printf, s3cret]}\n  roots: {endpoints: ['http://ETCD'], user: root, password_command: [printf, s3cret]}\n  others: {endpoints: ['http://ETCD'], user: lin, password_command: [printf, s3cret]}\n",
+        0o600,
+    );
+    let with = |context| msctl(&world, &["--context", context, "--user", "root", "leases"]);
+    with("nobodys").ok();
+    with("roots").ok();
+    let refused = with("others");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused
+            .err
+            .starts_with("error: no password for etcd user 'root'"),
+        "{refused:?}"
+    );
+}

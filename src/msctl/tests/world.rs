@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -210,7 +211,7 @@ fn code(status: ExitStatus) -> i32 {
 /// A process that runs on: its output is read line by line, and it is killed in the end.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
+    lines: Receiver<String>,
 }
 
 impl Running {
@@ -220,23 +221,31 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let out = child.stdout.take().unwrap();
-        let (send, lines) = std::sync::mpsc::sync_channel(1024);
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines() {
-                let Ok(line) = line else { return };
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
+        let lines = lines(child.stdout.take().unwrap());
         Self { child, lines }
+    }
+
+    /// The same, with the lines of its stderr.
+    pub(crate) fn start_telling(command: &mut Command) -> (Self, Receiver<String>) {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = lines(child.stderr.take().unwrap());
+        let out = lines(child.stdout.take().unwrap());
+        (Self { child, lines: out }, told)
     }
 
     /// The next line of its output.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line of output")
+    }
+
+    /// The next line of its output, if one is there already.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        self.lines.try_recv().ok()
     }
 
     /// The next line as JSON.
@@ -265,6 +274,20 @@ impl Running {
         });
         status.map_or(-1, code)
     }
+}
+
+/// What a process writes, line by line.
+fn lines(out: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = std::sync::mpsc::sync_channel(1024);
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines() {
+            let Ok(line) = line else { return };
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Drop for Running {

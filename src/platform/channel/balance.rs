@@ -180,13 +180,20 @@ impl Balance {
         knowledge: Knowledge,
         keepers: &mut HashMap<Target, Kept>,
     ) {
+        let registered = listed.len();
+        // Who was drained by hand, by a weight of 0, gets no new call while there is another.
+        let others = listed.iter().any(|one| one.weight() > 0);
+        let listed: Vec<_> = listed
+            .iter()
+            .filter(|one| one.weight() > 0 || !others)
+            .collect();
         let zone = self.options.zone.as_deref();
         let is_near = |of: Option<&str>| zone.is_some() && of == zone;
         let members = listed.iter().map(|one| (one.id(), is_near(one.zone())));
         let chosen = near_first(&self.options.client, members, self.options.subset);
         let mut kept = HashMap::with_capacity(chosen.len());
         let (mut near, mut far) = (Vec::new(), Vec::new());
-        for one in chosen.into_iter().map(|index| &listed[index]) {
+        for one in chosen.into_iter().map(|index| listed[index]) {
             let Some(target) = one.target() else { continue };
             // The same instance at the same address keeps its connection and history.
             let Some(mut one) = keepers.remove(&target).or_else(|| self.keep(&target)) else {
@@ -205,7 +212,7 @@ impl Balance {
         self.members.store(Arc::new(Members {
             near,
             far,
-            registered: listed.len(),
+            registered,
             knowledge,
         }));
         gone.into_values().for_each(|one| one.node.close());
@@ -240,6 +247,7 @@ struct Kept {
 trait Listed {
     fn id(&self) -> &str;
     fn zone(&self) -> Option<&str>;
+    fn weight(&self) -> u32;
     fn target(&self) -> Option<Target>;
 }
 
@@ -249,6 +257,9 @@ impl Listed for Target {
     }
     fn zone(&self) -> Option<&str> {
         self.zone.as_deref()
+    }
+    fn weight(&self) -> u32 {
+        self.weight
     }
     fn target(&self) -> Option<Target> {
         Some(self.clone())
@@ -261,6 +272,9 @@ impl Listed for &Arc<Instance> {
     }
     fn zone(&self) -> Option<&str> {
         self.record.zone()
+    }
+    fn weight(&self) -> u32 {
+        self.record.weight
     }
     fn target(&self) -> Option<Target> {
         Target::of(self)

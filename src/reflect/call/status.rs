@@ -34,7 +34,7 @@ impl Status {
     /// From tonic's, details included.
     pub fn from_tonic(status: &tonic::Status) -> Status {
         Status {
-            code: status.code(),
+            code: code(status),
             message: message(status),
             details: details(status.details()),
         }
@@ -100,6 +100,22 @@ impl Detail {
             quote(&self.type_url, out);
             out.push(b'}');
         }
+    }
+}
+
+/// The code, also of what happened on this side: tonic calls a deadline that it kept CANCELLED, and
+/// a connection that broke UNKNOWN.
+fn code(status: &tonic::Status) -> Code {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::TimeoutExpired>() {
+            return Code::DeadlineExceeded;
+        }
+        cause = error.source();
+    }
+    match (status.code(), status.source()) {
+        (Code::Unknown, Some(_)) => Code::Unavailable,
+        (code, _) => code,
     }
 }
 

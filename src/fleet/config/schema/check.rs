@@ -234,7 +234,8 @@ impl Schema {
     /// What is wrong with the value itself, whatever stands in it.
     fn fault_of_scalar(&self, node: &Node, path: &str, value: &Value) -> Option<String> {
         let shown = || {
-            if self.is_secret(path) || crate::config::secret::is_secret(path) {
+            let named = crate::config::secret::is_secret(path);
+            if named || node.secret || self.is_secret(path) {
                 return "the value".to_owned();
             }
             match value {

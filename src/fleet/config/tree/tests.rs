@@ -27,7 +27,7 @@ fn written(values: &[(&str, &[u8])], secrets: Secrets) -> Export {
         .iter()
         .map(|(key, value)| entry(&format!("/config/{key}"), value))
         .collect();
-    export(&config(), &entries, secrets, |key| is_secret(key.path()))
+    export(&config(), &entries, secrets, |key, _| is_secret(key.path()))
 }
 
 fn comes_back(value: &[u8]) -> String {

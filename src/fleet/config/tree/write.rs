@@ -33,7 +33,7 @@ pub fn export(
     config: &Prefix,
     entries: &[Entry],
     secrets: Secrets,
-    is_secret: impl Fn(&ConfigKey) -> bool,
+    is_secret: impl Fn(&ConfigKey, &[u8]) -> bool,
 ) -> Export {
     let mut keys: BTreeMap<Scope, BTreeMap<ConfigKey, &Entry>> = BTreeMap::new();
     let mut export = Export {
@@ -55,7 +55,7 @@ pub fn export(
         let _ = writeln!(export.text, "{}:", quoted_name(&scope.to_string()));
         for (key, entry) in keys {
             export.keys += 1;
-            if secrets == Secrets::Masked && is_secret(&key) {
+            if secrets == Secrets::Masked && is_secret(&key, &entry.value) {
                 let path = quoted_name(key.path());
                 let _ = writeln!(export.text, "  {path}: !{MASKED}");
                 export.masked.push(key);

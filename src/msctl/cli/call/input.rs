@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use reflect::Method;
+use reflect::{Method, ParseOptions, json_to_wire};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::invoke::documents::Documents;
@@ -17,16 +17,46 @@ pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<Vec<u8>, Failure>> +
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// What a call is given.
+pub(super) enum Input {
+    /// The documents of a method that takes one message.
+    Ready(Vec<Result<Vec<u8>, Failure>>),
+    /// The documents of a stream, as they come.
+    Coming(Requests),
+}
+
+impl Input {
+    /// Whether every document that is there is a request of the method; of what only comes nothing
+    /// is said against it.
+    pub(super) fn fits(&self, method: &Method, parse: &ParseOptions) -> bool {
+        let input = method.input();
+        match self {
+            Self::Ready(documents) => documents
+                .iter()
+                .flatten()
+                .all(|document| json_to_wire(&input, document, parse).is_ok()),
+            Self::Coming(_) => true,
+        }
+    }
+
+    pub(super) fn stream(self) -> Requests {
+        match self {
+            Self::Ready(documents) => futures::stream::iter(documents).boxed(),
+            Self::Coming(documents) => documents,
+        }
+    }
+}
+
 /// Where the request of a call comes from. A method that takes one message gets it here and now, so
 /// that the call's time does not run while stdin is waited for.
 pub(super) async fn documents(
     data: Option<&str>,
     method: &Method,
     patience: Option<Duration>,
-) -> Result<Requests, Failure> {
+) -> Result<Input, Failure> {
     let requests = open(data, method).await?;
     if method.client_streaming() {
-        return Ok(requests);
+        return Ok(Input::Coming(requests));
     }
     let all = requests.collect::<Vec<_>>();
     let all = match patience {
@@ -36,7 +66,7 @@ pub(super) async fn documents(
                 .next("Give the request with -d, or close stdin: < /dev/null.")
         })?,
     };
-    Ok(futures::stream::iter(all).boxed())
+    Ok(Input::Ready(all))
 }
 
 async fn open(data: Option<&str>, method: &Method) -> Result<Requests, Failure> {

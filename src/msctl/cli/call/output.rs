@@ -1,15 +1,30 @@
 //! What a call prints: each answer as it comes, or everything as one object.
 
-use reflect::{Event, Metadata, PrintOptions};
+use reflect::{Event, Metadata, PrintOptions, Schema};
 use serde_json::{Map, Value as Json, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::invoke::find::Found;
 use crate::invoke::{Exchange, failure_of};
 use crate::report::{Failure, Format, Report};
 
+/// The check of descriptors that were kept; `None` where the server was asked.
+pub(super) type Check = Option<AbortOnDropHandle<Option<Schema>>>;
+
+/// Before an answer is read: the descriptors are those that the server has now.
+async fn settle(exchange: &mut Exchange, check: &mut Check, report: &Report) {
+    if let Some(check) = check.take()
+        && let Ok(Some(schema)) = check.await
+    {
+        report.detail("the server's descriptors have changed since they were kept");
+        exchange.read_with(&schema);
+    }
+}
+
 /// Prints each answer as it comes.
 pub(super) async fn messages(
     mut exchange: Exchange,
+    mut check: Check,
     print: &PrintOptions,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -23,6 +38,7 @@ pub(super) async fn messages(
                 tell(&headers, report);
             }
             Event::Message { bytes, .. } => {
+                settle(&mut exchange, &mut check, report).await;
                 let text = exchange.to_json(&bytes, print)?;
                 if report.format() == Format::Yaml {
                     let document: Json = serde_json::from_str(&text).unwrap_or(Json::String(text));
@@ -32,6 +48,7 @@ pub(super) async fn messages(
                 }
             }
             Event::End(end) => {
+                settle(&mut exchange, &mut check, report).await;
                 report.detail(&format!(
                     "{} after {:.1} ms",
                     end.status.code_name(),
@@ -57,6 +74,7 @@ fn tell(metadata: &Metadata, report: &Report) {
 /// same.
 pub(super) async fn envelope(
     mut exchange: Exchange,
+    mut check: Check,
     found: &Found,
     print: &PrintOptions,
     report: &mut Report,
@@ -67,10 +85,12 @@ pub(super) async fn envelope(
         match event {
             Event::Headers { headers, .. } => first_headers = object(&headers),
             Event::Message { bytes, .. } => {
+                settle(&mut exchange, &mut check, report).await;
                 let text = exchange.to_json(&bytes, print)?;
                 messages.push(serde_json::from_str(&text).unwrap_or(Json::String(text)));
             }
             Event::End(end) => {
+                settle(&mut exchange, &mut check, report).await;
                 let schema = exchange.method().schema();
                 let mut status = Vec::new();
                 end.status.to_json(schema, &mut status);

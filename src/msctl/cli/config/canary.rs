@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use fleet::config::Scope;
-use fleet::config::canary::Standing;
+use fleet::config::canary::{CanaryError, Standing};
 use fleet::rollout::Verdict;
 use fleet::{InstanceId, ServiceName};
 use serde_json::json;
 
 use super::save::{self, How};
 use super::scope;
+use crate::change::Proposal;
 use crate::change::canary::watch::{out_of_reach, watch, with_its_fate};
-use crate::change::canary::{end, end_any, promotion, standing};
+use crate::change::canary::{begin, begun, end, end_any, promotion, standing};
 use crate::change::reach::Audience;
 use crate::report::{Failure, Report};
 use crate::session::Session;
@@ -36,6 +37,76 @@ pub(super) struct Abort {
     service: String,
     #[command(flatten)]
     how: How,
+}
+
+/// Whether a change is tried first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Tries {
+    /// Give it to these instances first; 'promote' gives it to all, 'abort' takes it back
+    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
+    canary: Vec<String>,
+    /// With --canary: promote after so long without trouble, abort at the first sign of it
+    #[arg(long, value_name = "TIME", requires = "canary", value_parser = crate::settings::duration)]
+    auto: Option<Duration>,
+}
+
+impl Tries {
+    /// Carries a change out, for everyone or for the named instances first.
+    pub(super) async fn carry_out(
+        &self,
+        session: &Session,
+        proposal: Proposal,
+        how: &How,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        if self.canary.is_empty() {
+            return save::carry_out(session, proposal, how, report)
+                .await
+                .map(drop);
+        }
+        save::check(&proposal, how, report)?;
+        let proposal = begin(session, proposal, &self.canary, &how.message).await?;
+        let Some(quiet) = self.auto.filter(|_| !how.dry_run) else {
+            return save::carry_out(session, proposal, how, report)
+                .await
+                .map(drop);
+        };
+        // Who could not be reached before the change cannot be blamed on it. Who answers is watched
+        // for anyway; --wait is for those who get it when it is promoted.
+        let config = &session.prefixes().config;
+        let keys = proposal.keys(config);
+        let (unreached, _) = out_of_reach(session, &keys, &proposal.audience()).await?;
+        let tried = How {
+            wait: None,
+            ..how.clone()
+        };
+        let written = save::carry_out(session, proposal.clone(), &tried, report).await?;
+        match written.and_then(|revision| begun(config, &proposal, revision)) {
+            Some(standing) => auto(session, &standing, quiet, &unreached, how, report).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same of changes that one transaction may not be enough for.
+    pub(super) async fn carry_out_all(
+        &self,
+        session: &Session,
+        mut proposals: Vec<Proposal>,
+        how: &How,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        match proposals.pop() {
+            Some(only) if proposals.is_empty() => self.carry_out(session, only, how, report).await,
+            Some(_) if !self.canary.is_empty() => Err(Failure::usage(
+                "the change is too large for a canary, which is one key that holds all of it",
+            )
+            .next("Try a part of it first.")),
+            last => {
+                proposals.extend(last);
+                save::carry_out_all(session, proposals, how, report).await
+            }
+        }
+    }
 }
 
 impl Promote {
@@ -71,6 +142,21 @@ impl Abort {
     }
 }
 
+/// A canary that was found; one whose record is damaged is told of, it may not be there in vain.
+pub(super) fn readable(
+    found: Option<Result<Standing, CanaryError>>,
+    scope: &Scope,
+    report: &Report,
+) -> Option<Standing> {
+    match found? {
+        Ok(standing) => Some(standing),
+        Err(error) => {
+            report.warn(&format!("{scope}: {error}: msctl config abort {scope}"));
+            None
+        }
+    }
+}
+
 fn service(text: &str) -> Result<ServiceName, Failure> {
     match scope(text)? {
         Scope::Service(service) => Ok(service),
@@ -94,7 +180,7 @@ async fn unreached(session: &Session, standing: &Standing) -> Result<Vec<Instanc
 
 /// Watches this canary until it is promoted or aborted, and does so. Exit 1 when it was aborted.
 /// `unreached` are instances of which only their own word counts.
-pub(super) async fn auto(
+async fn auto(
     session: &Session,
     standing: &Standing,
     quiet: Duration,
@@ -121,6 +207,7 @@ pub(super) async fn auto(
         yes: true,
         no_check: how.no_check,
         reveal: how.reveal,
+        side_by_side: how.side_by_side,
         wait,
         dry_run: false,
     };

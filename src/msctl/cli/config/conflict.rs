@@ -2,14 +2,14 @@
 //! told in their three versions with exit code 3 where nobody is.
 
 use fleet::config::conflict::{Relation, Take, ThreeWay, three_ways};
-use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, secret};
+use fleet::config::secret::{self, redact::redact};
+use fleet::config::{ConfigKey, Published};
 use fleet::{Conflict, Entry, Revision};
 use serde_json::{Value as Json, json};
 
 use super::save::How;
-use super::{preview, secrets, shown};
-use crate::change::{Proposal, Schemas};
+use super::{one_line, preview, secrets};
+use crate::change::Proposal;
 use crate::report::{Failure, Kind, Report};
 use crate::session::Session;
 
@@ -20,9 +20,7 @@ pub(super) fn failure(
     conflicts: &[Conflict],
 ) -> Failure {
     let ways = three_ways(&proposal.plan, conflicts);
-    of(&ways, conflicts, config, |key| {
-        proposal.schemas.is_secret(key)
-    })
+    of(&ways, conflicts, config, &proposal.schemas)
 }
 
 /// The same for conflicts that were found before there was a plan.
@@ -30,7 +28,7 @@ pub(super) fn of(
     ways: &[ThreeWay],
     conflicts: &[Conflict],
     config: &fleet::Prefix,
-    is_secret: impl Fn(&ConfigKey) -> bool,
+    known: &Published,
 ) -> Failure {
     let mut sentences = Vec::new();
     let mut details = Vec::new();
@@ -39,13 +37,9 @@ pub(super) fn of(
         let name = key
             .as_ref()
             .map_or_else(|| conflict.key.to_string(), ToString::to_string);
-        let hidden = key.as_ref().is_none_or(&is_secret);
-        let text = |value: &[u8]| {
-            if hidden {
-                secret::MASK.to_owned()
-            } else {
-                shown("", value, Secrets::Masked)
-            }
+        let text = |value: &[u8]| match &key {
+            Some(key) => one_line(&redact(known, key, value)),
+            None => secret::MASK.to_owned(),
         };
         let way = ways.iter().find(|way| way.key == conflict.key);
         let side = |side: Option<&[u8]>| side.map(&text);
@@ -76,12 +70,18 @@ pub(super) fn of(
 }
 
 /// `--if-revision` that no longer holds.
-pub(super) fn at(key: &ConfigKey, expected: i64, entry: Option<&Entry>) -> Failure {
+pub(super) fn at(
+    known: &Published,
+    key: &ConfigKey,
+    expected: i64,
+    entry: Option<&Entry>,
+) -> Failure {
+    let text = |entry: &Entry| one_line(&redact(known, key, &entry.value));
     let stands = entry.map_or(0, |entry| entry.mod_revision.0);
     let now = match entry {
         Some(entry) => format!(
             "{key} changed at revision {stands} to {} (you expected revision {expected})",
-            shown(key.path(), &entry.value, Secrets::Masked)
+            text(entry)
         ),
         None => format!("{key} is not there (you expected revision {expected})"),
     };
@@ -91,7 +91,7 @@ pub(super) fn at(key: &ConfigKey, expected: i64, entry: Option<&Entry>) -> Failu
             "key": key.to_string(),
             "seen_revision": expected,
             "current_revision": stands,
-            "current": entry.map(|e| shown(key.path(), &e.value, Secrets::Masked)),
+            "current": entry.map(text),
         }]))
 }
 
@@ -127,20 +127,12 @@ pub(super) fn resolve(
 pub(super) fn choose(
     way: &ThreeWay,
     config: &fleet::Prefix,
-    schemas: &Schemas,
+    known: &Published,
     how: &How,
     report: &Report,
 ) -> Option<Take> {
-    let secrets = secrets(how.reveal);
-    let key = ConfigKey::from_key(config, &way.key).ok();
-    let hidden =
-        secrets == Secrets::Masked && key.as_ref().is_none_or(|key| schemas.is_secret(key));
-    report.show(&preview::three_way(
-        way,
-        config,
-        hidden,
-        report.err_palette(),
-    ));
+    let (secrets, palette) = (secrets(how.reveal), report.err_palette());
+    report.show(&preview::three_way(way, config, known, secrets, palette));
     let merged = way.merged();
     let question = match merged {
         Some(_) => "take (t)heirs, (m)ine, (b)oth merged, or (a)bort?",

@@ -1,95 +1,96 @@
-//! `config diff`: a service's config beside an earlier revision, another service, or a file.
-//! Exits 0 when both are the same and 1 when they differ, as diff does.
+//! `config diff`: a service's config beside an earlier revision, another service, or files. Exits 0
+//! when both are the same and 1 when they differ, as diff does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use fleet::Revision;
-use fleet::config::diff::{Meaning, compare};
-use fleet::config::secret::Sensitivity;
-use fleet::config::{ConfigKey, Layer, Layers, Origin, Scope, secret, value};
+use fleet::config::apply::{Prune, difference};
+use fleet::config::conflict::written;
+use fleet::config::diff::{self, Meaning};
+use fleet::config::{ConfigKey, Scope};
+use fleet::{Entry, Revision};
 use serde_json::json;
 
-use super::{Mask, preview, scope};
+use super::{Mask, files, preview, scope};
 use crate::report::{Failure, Kind, Report};
 use crate::session::Session;
 
-/// Compare with an earlier revision, another service, or a file.
+/// Compare with an earlier revision, another service, or files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits 0 when nothing differs and 1 when something does.
+Exits 0 when nothing differs and 1 when something does. A file or folder is read as 'config apply'
+reads it; here what stands in etcd and not in the tree differs too.
 
 Examples:
   msctl config diff order --revision 811     what changed since
   msctl config diff order payment            two services
-  msctl config diff order -f order.yaml      etcd beside a file of keys or a tree")]
+  msctl config diff -f config/               etcd beside what apply would make of it
+  msctl config diff order -f prod.env        the same for the keys of one service")]
 #[command(group(clap::ArgGroup::new("with").required(true).args(["other", "revision", "file"])))]
 pub(super) struct Diff {
     /// A service, or global
-    scope: String,
+    #[arg(required_unless_present = "file")]
+    scope: Option<String>,
     /// Another service, or global, to compare with
     other: Option<String>,
     /// Compare with how it stood at this revision
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
     revision: Option<i64>,
-    /// Compare with a YAML file
-    #[arg(short, long, value_name = "FILE")]
+    /// Compare with a file or a folder; - is a YAML tree on stdin
+    #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// Show secrets as they are
     #[arg(long)]
     reveal: bool,
+    /// Show what goes beside what comes, not above it
+    #[arg(long)]
+    side_by_side: bool,
 }
 
-/// Values by path, as text.
-type Side = BTreeMap<String, String>;
+/// One key on both sides.
+type Pair = (ConfigKey, Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Diff {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
-        let scope = scope(&self.scope)?;
-        let now = stored(session, &scope, None).await?;
-        // What is shown reads from the other side to what stands now, save for a file, which is
-        // what is to come.
-        let (before, after) = if let Some(path) = &self.file {
-            (leaves(&now)?, from_file(path)?)
-        } else if let Some(revision) = self.revision {
-            (
-                stored(session, &scope, Some(Revision(revision))).await?,
-                now,
-            )
-        } else {
-            let other = super::scope(self.other.as_deref().unwrap_or_default())?;
-            (stored(session, &other, None).await?, now)
+        let scope = self.scope.as_deref().map(scope).transpose()?;
+        let pairs = match (&self.file, &scope) {
+            (Some(path), scope) => beside_files(session, path, scope.as_ref()).await?,
+            (None, Some(scope)) => {
+                let now = stored(session, scope, None).await?;
+                // What is shown reads from the other side to what stands now.
+                let before = match (&self.other, self.revision) {
+                    (_, Some(revision)) => stored(session, scope, Some(Revision(revision))).await?,
+                    (other, None) => {
+                        let other = super::scope(other.as_deref().unwrap_or_default())?;
+                        stored(session, &other, None).await?
+                    }
+                };
+                beside(scope, before, now)
+            }
+            (None, None) => return Err(Failure::usage("no service and no file is named")),
         };
-        let mask = Mask::read(session, std::slice::from_ref(&scope), self.reveal).await?;
-        let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
+        let layout = super::layout(self.side_by_side);
         let mut text = String::new();
         let mut differing = Vec::new();
-        for path in paths {
-            let (b, a) = (before.get(path), after.get(path));
-            let named = ConfigKey::new(scope.clone(), path);
-            let sensitivity = named.map_or(Sensitivity::Open, |key| mask.schemas.sensitivity(&key));
-            let changed = compare(
-                sensitivity,
-                b.map(String::as_bytes),
-                a.map(String::as_bytes),
-                mask.secrets,
-            );
+        for (key, before, after) in &pairs {
+            let (before, after) = (before.as_deref(), after.as_deref());
+            let changed = diff::of(&mask.known, key, before, after, mask.secrets);
             if changed.meaning == Meaning::Stays {
                 continue;
             }
-            let hidden = !self.reveal && sensitivity == Sensitivity::Secret;
-            let show = |side: Option<&String>| {
-                side.map(|text| {
-                    if hidden {
-                        secret::MASK.to_owned()
-                    } else {
-                        text.clone()
-                    }
-                })
+            text.push_str(&preview::one(
+                &key.to_string(),
+                &changed,
+                layout,
+                report.palette(),
+            ));
+            let show = |side: Option<&[u8]>| {
+                side.map(|side| String::from_utf8_lossy(&mask.shown(key, side)).into_owned())
             };
-            let key = format!("{scope}/{path}");
-            text.push_str(&preview::one(&key, &changed, report.palette()));
-            differing.push(json!({ "key": key, "before": show(b), "after": show(a) }));
+            differing.push(
+                json!({ "key": key.to_string(), "before": show(before), "after": show(after) }),
+            );
         }
         let count = differing.len();
         if report.is_table() {
@@ -108,55 +109,61 @@ async fn stored(
     session: &Session,
     scope: &Scope,
     revision: Option<Revision>,
-) -> Result<Side, Failure> {
-    let config = &session.prefixes().config;
+) -> Result<Vec<Entry>, Failure> {
     let options = etcd::ListOptions {
         revision,
         ..etcd::ListOptions::default()
     };
-    let listing = session
-        .client()
-        .list(&scope.prefix(config), options)
-        .await
-        .map_err(|error| session.failure(&error))?;
-    Ok(listing
-        .entries
-        .iter()
-        .filter_map(|entry| {
-            let key = ConfigKey::from_key(config, &entry.key).ok()?;
-            let text = String::from_utf8_lossy(&entry.value).into_owned();
-            Some((key.path().to_owned(), text))
-        })
-        .collect())
-}
-
-/// Mappings taken apart, so that a tree and a list of keys that say the same are the same.
-fn leaves(side: &Side) -> Result<Side, Failure> {
-    let mut layers = Layers::new();
-    for (path, text) in side {
-        let parsed = value::parse(text.as_bytes())
-            .map_err(|error| Failure::failed(format!("{path}: {error}")))?;
-        layers.put(Layer::Service, path, parsed, Origin::Default);
+    let prefix = scope.prefix(&session.prefixes().config);
+    let listing = session.client().list(&prefix, options).await;
+    let mut entries = listing.map_err(|error| session.failure(&error))?.entries;
+    // Their paths are what is compared.
+    for entry in &mut entries {
+        if let Some(path) = prefix.strip(&entry.key) {
+            entry.key = fleet::Key::from(path);
+        }
     }
-    Ok(flat(&layers))
+    Ok(entries)
 }
 
-fn from_file(path: &Path) -> Result<Side, Failure> {
-    let problem = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
-    let parsed = value::parse(&bytes).map_err(|error| problem(error.to_string()))?;
-    let serde_yaml::Value::Mapping(document) = parsed else {
-        return Err(problem("it is no mapping of keys to values".to_owned()));
+/// Both sides of a scope, whose entries are named by their paths.
+fn beside(scope: &Scope, before: Vec<Entry>, now: Vec<Entry>) -> Vec<Pair> {
+    let side = |entries: Vec<Entry>| -> BTreeMap<ConfigKey, Vec<u8>> {
+        let entries = entries.into_iter().filter_map(|entry| {
+            let key = ConfigKey::new(scope.clone(), entry.key.as_str()?).ok()?;
+            Some((key, entry.value.to_vec()))
+        });
+        entries.collect()
     };
-    let mut layers = Layers::new();
-    layers.set_document(Layer::Service, document, &Origin::Default);
-    Ok(flat(&layers))
+    let (mut before, mut now) = (side(before), side(now));
+    let keys: BTreeSet<ConfigKey> = before.keys().chain(now.keys()).cloned().collect();
+    keys.into_iter()
+        .map(|key| {
+            let (before, now) = (before.remove(&key), now.remove(&key));
+            (key, before, now)
+        })
+        .collect()
 }
 
-fn flat(layers: &Layers) -> Side {
-    layers
-        .effective()
-        .leaves()
-        .map(|(path, leaf)| (path.to_string(), value::one_line(&leaf.value)))
-        .collect()
+/// What would have to be written for the store to be what files say.
+async fn beside_files(
+    session: &Session,
+    path: &Path,
+    scope: Option<&Scope>,
+) -> Result<Vec<Pair>, Failure> {
+    let config = &session.prefixes().config;
+    let entries = session.list(config).await?.entries;
+    let known = files::keys(config, &entries);
+    let tree = match scope {
+        Some(scope) => files::scope_of(path, scope, &known)?,
+        None => files::tree(path, &known)?,
+    };
+    let found = difference(&tree, config, &entries, Prune::Delete)
+        .map_err(|error| files::failure(path, &error))?;
+    let pair = |edit: &fleet::Edit| {
+        let key = ConfigKey::from_key(config, &edit.key).ok()?;
+        let after = written(&edit.write).map(|value| value.to_vec());
+        Some((key, edit.seen.value().map(<[u8]>::to_vec), after))
+    };
+    Ok(found.edits.iter().filter_map(pair).collect())
 }

@@ -2,24 +2,19 @@
 //! guarded change. A tree with a fault goes back to the editor with the fault on top; text that
 //! could not be saved stays on disk and is named.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use fleet::config::apply::{Prune, difference};
+use fleet::config::secret::redact::holds_secret;
 use fleet::config::tree::{TreeError, export, from_yaml};
 use fleet::config::{ConfigKey, Scope};
 use fleet::release::Action;
 use fleet::{Edit as Change, Plan};
 
+use super::canary::Tries;
 use super::save::{self, How};
-use super::scope;
-use crate::change::{self, Proposal, Schemas};
+use super::{draft::Draft, scope};
+use crate::change::{self, Proposal, schemas};
 use crate::report::{Answer, Failure, Report};
 use crate::session::Session;
-
-/// What a fault stands behind, so that it is taken out again.
-const MARK: &str = "#! ";
 
 /// Edit a service's keys in $EDITOR.
 #[derive(Debug, clap::Args)]
@@ -29,6 +24,8 @@ marked !masked stay as they are. Without --yes the change is shown and asked for
 pub(super) struct Edit {
     /// A service, or global
     scope: String,
+    #[command(flatten)]
+    tries: Tries,
     #[command(flatten)]
     how: How,
 }
@@ -41,10 +38,10 @@ impl Edit {
         let scope = scope(&self.scope)?;
         let config = &session.prefixes().config;
         let listing = session.list(&scope.prefix(config)).await?;
-        let schemas = Schemas::read(session, std::slice::from_ref(&scope)).await?;
+        let known = schemas::read(session, std::slice::from_ref(&scope)).await?;
         let reveal = super::secrets(self.how.reveal);
-        let tree = export(config, &listing.entries, reveal, |key| {
-            schemas.is_secret(key)
+        let tree = export(config, &listing.entries, reveal, |key, value| {
+            holds_secret(&known, key, value)
         });
         let before = if tree.text.is_empty() {
             format!("{scope}:\n  # some.key: value\n")
@@ -63,7 +60,7 @@ impl Edit {
             let edits = match edits(&text, &scope, config, &listing.entries) {
                 Ok(edits) => edits,
                 Err(fault) => {
-                    draft.write(&format!("{}{text}", marked(&fault)))?;
+                    draft.mark(&fault, &text)?;
                     again(report, &draft, &fault)?;
                     continue;
                 }
@@ -81,17 +78,22 @@ impl Edit {
                 plan,
                 listing.revision,
                 Action::Change,
-                schemas.clone(),
+                known.clone(),
             );
             if !self.how.no_check && proposal.errors().next().is_some() {
                 let faults: Vec<_> = proposal.errors().map(|f| f.violation.to_string()).collect();
                 let fault = faults.join("\n");
-                draft.write(&format!("{}{text}", marked(&fault)))?;
+                draft.mark(&fault, &text)?;
                 again(report, &draft, &fault)?;
                 continue;
             }
-            return match save::carry_out(session, proposal, &self.how, report).await {
-                Ok(_) => {
+            let (tries, how) = (&self.tries, &self.how);
+            return match tries.carry_out(session, proposal, how, report).await {
+                Ok(()) if self.how.dry_run => {
+                    report.note(&draft.place());
+                    Ok(())
+                }
+                Ok(()) => {
                     draft.remove();
                     Ok(())
                 }
@@ -125,16 +127,6 @@ fn edits(
     Ok(found.map_err(|error| error.to_string())?.edits)
 }
 
-fn marked(fault: &str) -> String {
-    let mut text = String::new();
-    for line in fault.lines() {
-        text.push_str(MARK);
-        text.push_str(&fleet::safe::escape(line));
-        text.push('\n');
-    }
-    text
-}
-
 /// Back to the editor, where someone is there; else the fault is the answer.
 fn again(report: &Report, draft: &Draft, fault: &str) -> Result<(), Failure> {
     report.warn(fault);
@@ -143,85 +135,5 @@ fn again(report: &Report, draft: &Draft, fault: &str) -> Result<(), Failure> {
         Some(Answer::No) | None => {
             Err(draft.kept(Failure::usage(format!("the tree was not saved: {fault}"))))
         }
-    }
-}
-
-/// The text on disk, readable by its owner alone.
-struct Draft {
-    path: PathBuf,
-}
-
-impl Draft {
-    fn new(scope: &Scope, text: &str) -> Result<Self, Failure> {
-        let directory = std::env::var_os("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state")))
-            .unwrap_or_else(std::env::temp_dir)
-            .join("msctl/drafts");
-        let draft = Self {
-            path: directory.join(format!("{scope}-{}.yaml", std::process::id())),
-        };
-        std::fs::create_dir_all(&directory).map_err(|error| draft.fault(&error))?;
-        draft.write(text)?;
-        Ok(draft)
-    }
-
-    fn write(&self, text: &str) -> Result<(), Failure> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(&self.path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|error| self.fault(&error))
-    }
-
-    /// The text without the faults that were put on top.
-    fn read(&self) -> Result<String, Failure> {
-        let text = std::fs::read_to_string(&self.path).map_err(|error| self.fault(&error))?;
-        let lines = text.split_inclusive('\n');
-        Ok(lines.filter(|line| !line.starts_with(MARK)).collect())
-    }
-
-    fn open(&self) -> Result<(), Failure> {
-        let editor = ["VISUAL", "EDITOR"]
-            .into_iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|editor| !editor.trim().is_empty())
-            .unwrap_or_else(|| "vi".to_owned());
-        // Editors are given with arguments, as in `code --wait`; the shell takes them apart.
-        let status = Command::new("sh")
-            .args(["-c", &format!("{editor} \"$1\""), "sh"])
-            .arg(&self.path)
-            .status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(self.kept(Failure::failed(format!(
-                "the editor '{editor}' ended with {status}"
-            )))),
-            Err(error) => Err(self.kept(
-                Failure::failed(format!("the editor '{editor}' cannot be started: {error}"))
-                    .next("Set EDITOR."),
-            )),
-        }
-    }
-
-    fn remove(&self) {
-        // A draft that stays is no harm.
-        let _ = std::fs::remove_file(&self.path);
-    }
-
-    /// The failure, which names where the text is.
-    fn kept(&self, failure: Failure) -> Failure {
-        let next = failure
-            .next_step()
-            .map_or_else(String::new, |next| format!("{next} "));
-        failure.next(format!(
-            "{next}Your text is kept in {}.",
-            self.path.display()
-        ))
-    }
-
-    fn fault(&self, error: &std::io::Error) -> Failure {
-        Failure::failed(format!("the draft {}: {error}", self.path.display()))
     }
 }

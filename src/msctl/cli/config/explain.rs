@@ -5,13 +5,14 @@ use fleet::Revision;
 use fleet::config::canary::Standing;
 use fleet::config::diff::Secrets;
 use fleet::config::explain::{Explanation, Rank, explain};
-use fleet::config::{ConfigKey, Origin, Scope, secret, value};
+use fleet::config::secret::redact::redact_value;
+use fleet::config::{ConfigKey, Origin, Scope, value};
 use fleet::rollout::Rollout;
 use serde_json::{Value as Json, json};
 
 use super::{key, secrets};
 use crate::change::reach::{Audience, Reach};
-use crate::change::{Schemas, history};
+use crate::change::{history, schemas};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -37,14 +38,14 @@ impl Explain {
         let config = &session.prefixes().config;
         let mut entries = session.list(&named.scope.prefix(config)).await?.entries;
         entries.extend(session.list(&Scope::Global.prefix(config)).await?.entries);
-        let schemas = Schemas::read(session, std::slice::from_ref(&named.scope)).await?;
+        let known = schemas::read(session, std::slice::from_ref(&named.scope)).await?;
         let mut records = history::records(session, &named.scope).await?;
         records.extend(history::records(session, &Scope::Global).await?);
         let canary = entries
             .iter()
             .find_map(|entry| Standing::read(config, entry));
-        let canary = canary.and_then(Result::ok);
-        let schema = schemas.get(&named.scope);
+        let canary = super::canary::readable(canary, &named.scope, report);
+        let schema = known.get(&named.scope);
         let found = explain(
             config,
             (service, named.path()),
@@ -57,7 +58,12 @@ impl Explain {
         if found.says.is_empty() && found.unreadable.is_empty() {
             return Err(super::read::absent(session, &named).await?);
         }
-        let hidden = secrets(self.reveal) == Secrets::Masked && schemas.is_secret(&named);
+        let mut found = found;
+        if secrets(self.reveal) == Secrets::Masked {
+            for says in &mut found.says {
+                says.value = redact_value(&known, &named, &says.value);
+            }
+        }
         let reach = Reach::read(session).await?;
         let own = [named.clone()];
         let rollout = reach.rollout_of(session.prefixes(), &counting(&found, &named), &{
@@ -70,7 +76,7 @@ impl Explain {
         });
         let field = schema.and_then(|schema| schema.field(named.path()));
         if !report.is_table() {
-            let mut document = document(&named, &found, &rollout, hidden);
+            let mut document = document(&named, &found, &rollout);
             if let Some(field) = field {
                 document["kind"] = json!(field.kind);
                 document["description"] = json!(field.description);
@@ -86,7 +92,7 @@ impl Explain {
             }
         }
         report.text(&format!("{}\n", fleet::safe::escape(&text)))?;
-        report.table(&table(&found, hidden))?;
+        report.table(&table(&found))?;
         for (key, why) in &found.unreadable {
             report.warn(&format!("{key} cannot be read by any service: {why}"));
         }
@@ -126,15 +132,7 @@ fn rank(rank: Rank) -> &'static str {
     }
 }
 
-fn shown(value: &serde_yaml::Value, hidden: bool) -> String {
-    if hidden {
-        secret::MASK.to_owned()
-    } else {
-        value::one_line(value)
-    }
-}
-
-fn table(found: &Explanation, hidden: bool) -> Table {
+fn table(found: &Explanation) -> Table {
     let mut table = Table::new(&["LAYER", "VALUE", "", "SINCE"]);
     for says in &found.says {
         let tone = match says.standing {
@@ -157,7 +155,7 @@ fn table(found: &Explanation, hidden: bool) -> Table {
         };
         table.push(vec![
             from.into(),
-            Cell::new(shown(&says.value, hidden), tone),
+            Cell::new(value::one_line(&says.value), tone),
             Cell::new(rank(says.standing), tone),
             since.trim_end().to_owned().into(),
         ]);
@@ -165,7 +163,7 @@ fn table(found: &Explanation, hidden: bool) -> Table {
     table
 }
 
-fn document(named: &ConfigKey, found: &Explanation, rollout: &Rollout, hidden: bool) -> Json {
+fn document(named: &ConfigKey, found: &Explanation, rollout: &Rollout) -> Json {
     let layers: Vec<Json> = found
         .says
         .iter()
@@ -177,7 +175,7 @@ fn document(named: &ConfigKey, found: &Explanation, rollout: &Rollout, hidden: b
             json!({
                 "origin": says.origin.to_string(),
                 "key": says.key,
-                "value": if hidden { Json::Null } else { json!(says.value) },
+                "value": json!(says.value),
                 "standing": rank(says.standing),
                 "release": release,
             })

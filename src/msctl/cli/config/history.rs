@@ -1,14 +1,17 @@
 //! `config history`: what changed, the newest first, and between our records what other tools did.
 //! A record that is damaged is shown as such and hides no other.
 
-use fleet::config::ConfigKey;
+use std::borrow::Cow;
+
 use fleet::config::diff::{Secrets, compare};
+use fleet::config::secret::redact::redact;
+use fleet::config::{ConfigKey, Published};
 use fleet::release::timeline::{Foreign, Happening, Value, When};
 use fleet::release::{Changed, Recorded};
 use serde_json::{Value as Json, json};
 
-use super::{key, preview, scope, shown};
-use crate::change::{Schemas, history};
+use super::{key, one_line, preview, scope};
+use crate::change::{history, schemas};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -39,7 +42,7 @@ impl History {
         } else {
             (scope(&self.what)?, None)
         };
-        let schemas = Schemas::read(session, std::slice::from_ref(&scope)).await?;
+        let known = schemas::read(session, std::slice::from_ref(&scope)).await?;
         let mut all = history::read(session, &scope, only.as_ref()).await?;
         all.truncate(self.limit);
         if all.is_empty() && report.is_table() {
@@ -47,26 +50,26 @@ impl History {
             return Ok(());
         }
         if !report.is_table() {
-            let documents = all.iter().map(|one| document(one, &schemas));
+            let documents = all.iter().map(|one| document(one, &known));
             return report.list(documents, Table::new(&[]), |_| Vec::new());
         }
         if self.diff {
             let palette = report.palette();
             let text: String = all
                 .iter()
-                .map(|one| lines(one, only.as_ref(), &schemas, palette))
+                .map(|one| lines(one, only.as_ref(), &known, palette))
                 .collect();
             return report.text(&text);
         }
         let mut table = Table::new(&["REVISION", "TIME", "AUTHOR", "CHANGE", "MESSAGE"]);
         for one in &all {
-            table.push(cells(one, only.as_ref(), &schemas));
+            table.push(cells(one, only.as_ref(), &known));
         }
         report.table(&table)
     }
 }
 
-fn document(one: &Happening, schemas: &Schemas) -> Json {
+fn document(one: &Happening, known: &Published) -> Json {
     match one {
         Happening::Release(record) => {
             let mut document = json!({ "revision": record.revision.0 });
@@ -75,7 +78,18 @@ fn document(one: &Happening, schemas: &Schemas) -> Json {
                     document["time"] = json!(release.time);
                     document["author"] = json!(release.author);
                     document["message"] = json!(release.message);
-                    document["changes"] = json!(release.changes);
+                    let changes = release.changes.iter().map(|changed| {
+                        let text = |value| {
+                            let side = side(changed, value, known);
+                            side.map(|side| String::from_utf8_lossy(&side).into_owned())
+                        };
+                        Changed {
+                            before: text(changed.before.as_ref()),
+                            after: text(changed.after.as_ref()),
+                            ..changed.clone()
+                        }
+                    });
+                    document["changes"] = json!(changes.collect::<Vec<_>>());
                     if release.action != fleet::release::Action::Change {
                         document["action"] = json!(release.action);
                     }
@@ -94,27 +108,30 @@ fn document(one: &Happening, schemas: &Schemas) -> Json {
                 When::After(revision) => json!(revision.0),
             },
             "foreign": true,
-            "changes": [{ "key": foreign.key.to_string(), "after": after(foreign, schemas) }],
+            "changes": [{ "key": foreign.key.to_string(), "after": after(foreign, known) }],
         }),
     }
 }
 
 /// What a foreign change left, as text; `None` where it removed the key.
-fn after(foreign: &Foreign, schemas: &Schemas) -> Option<String> {
+fn after(foreign: &Foreign, known: &Published) -> Option<String> {
     foreign.after.as_ref().map(|value| match value {
         Value::Unknown => "(unknown)".to_owned(),
-        Value::Bytes(_) if schemas.is_secret(&foreign.key) => {
-            fleet::config::secret::MASK.to_owned()
-        }
-        Value::Bytes(bytes) => shown("", bytes, Secrets::Masked),
+        Value::Bytes(bytes) => one_line(&redact(known, &foreign.key, bytes)),
     })
 }
 
-fn side(value: Option<&String>) -> String {
-    value.map_or_else(
-        || "∅".to_owned(),
-        |text| shown("", text.as_bytes(), Secrets::Masked),
-    )
+/// A value of a record as it may be shown: a schema may have learnt since that it is a secret.
+fn side<'v>(
+    changed: &Changed,
+    value: Option<&'v String>,
+    known: &Published,
+) -> Option<Cow<'v, [u8]>> {
+    let value = value?.as_bytes();
+    Some(match ConfigKey::parse(&changed.key) {
+        Ok(key) if changed.is_kept() => redact(known, &key, value),
+        _ => Cow::Borrowed(value),
+    })
 }
 
 fn touched<'a>(
@@ -126,14 +143,14 @@ fn touched<'a>(
         .filter(move |change| only.is_none_or(|key| change.key == key.to_string()))
 }
 
-fn cells(one: &Happening, only: Option<&ConfigKey>, schemas: &Schemas) -> Vec<Cell> {
+fn cells(one: &Happening, only: Option<&ConfigKey>, known: &Published) -> Vec<Cell> {
     match one {
         Happening::Foreign(foreign) => {
             let when = match foreign.when {
                 When::At(revision) => format!("r{revision}"),
                 When::After(revision) => format!("after r{revision}"),
             };
-            let change = match after(foreign, schemas) {
+            let change = match after(foreign, known) {
                 Some(value) => format!("{}: {value}", foreign.key),
                 None => format!("{}: removed", foreign.key),
             };
@@ -160,7 +177,11 @@ fn cells(one: &Happening, only: Option<&ConfigKey>, schemas: &Schemas) -> Vec<Ce
                 }
             };
             let changes = touched(&release.changes, only).map(|change| {
-                let (before, after) = (side(change.before.as_ref()), side(change.after.as_ref()));
+                let shown = |value| {
+                    let side = side(change, value, known);
+                    side.map_or_else(|| "∅".to_owned(), |value| one_line(&value))
+                };
+                let (before, after) = (shown(change.before.as_ref()), shown(change.after.as_ref()));
                 format!("{}: {before} → {after}", change.key)
             });
             let mut parts: Vec<String> = vec![release.action.to_string()];
@@ -182,10 +203,10 @@ fn cells(one: &Happening, only: Option<&ConfigKey>, schemas: &Schemas) -> Vec<Ce
 fn lines(
     one: &Happening,
     only: Option<&ConfigKey>,
-    schemas: &Schemas,
+    known: &Published,
     palette: crate::report::Palette,
 ) -> String {
-    let cells = cells(one, only, schemas);
+    let cells = cells(one, only, known);
     let head: Vec<String> = cells
         .iter()
         .enumerate()
@@ -202,12 +223,18 @@ fn lines(
             ..
         }) => {
             for change in touched(&release.changes, only) {
-                let before = change.before.as_deref().map(str::as_bytes);
-                let after = change.after.as_deref().map(str::as_bytes);
-                // Records hold no secrets: a mask stands in their place.
+                let before = side(change, change.before.as_ref(), known);
+                let after = side(change, change.after.as_ref(), known);
+                // What may not be shown is masked already.
                 let open = fleet::config::secret::Sensitivity::Open;
-                let changed = compare(open, before, after, Secrets::Masked);
-                text.push_str(&preview::one(&change.key, &changed, palette));
+                let (before, after) = (before.as_deref(), after.as_deref());
+                let changed = compare(open, before, after, Secrets::Revealed);
+                text.push_str(&preview::one(
+                    &change.key,
+                    &changed,
+                    preview::Layout::Unified,
+                    palette,
+                ));
             }
         }
         _ => text.push_str(&format!("  {}\n", fleet::safe::escape(&cells[3].text()))),

@@ -1,12 +1,15 @@
 //! What a change will do, shown before it is done: for each key its lines, the words that differ
 //! marked, secrets masked.
 
-use fleet::config::ConfigKey;
 use fleet::config::conflict::{ThreeWay, written};
-use fleet::config::diff::{Difference, Emphasis, Meaning, Secrets, Side, compare};
+use fleet::config::diff::{self, Difference, Emphasis, Line, Meaning, Piece, Secrets, Side};
 use fleet::config::secret::MASK;
+use fleet::config::secret::redact::redact_beside;
+use fleet::config::{ConfigKey, Published};
 use fleet::safe::escape;
+use unicode_width::UnicodeWidthStr as _;
 
+use super::one_line;
 use crate::change::Proposal;
 use crate::report::{Palette, Tone};
 
@@ -15,7 +18,7 @@ use crate::report::{Palette, Tone};
 pub(super) fn proposal(
     proposal: &Proposal,
     config: &fleet::Prefix,
-    secrets: Secrets,
+    (secrets, layout): (Secrets, Layout),
     palette: Palette,
 ) -> String {
     let mut text = String::new();
@@ -26,7 +29,14 @@ pub(super) fn proposal(
     for (key, edit) in proposal.effects(config) {
         let after = written(&edit.write).map(|value| &**value);
         let before = edit.seen.value();
-        text.push_str(&edited(&key, before, after, proposal, secrets, palette));
+        text.push_str(&edited(
+            &key,
+            before,
+            after,
+            proposal,
+            (secrets, layout),
+            palette,
+        ));
     }
     text
 }
@@ -36,14 +46,12 @@ fn edited(
     before: Option<&[u8]>,
     after: Option<&[u8]>,
     proposal: &Proposal,
-    secrets: Secrets,
+    (secrets, layout): (Secrets, Layout),
     palette: Palette,
 ) -> String {
-    let sensitivity = proposal.schemas.sensitivity(key);
-    let changed = compare(sensitivity, before, after, secrets);
-    let mut text = one(&key.to_string(), &changed, palette);
-    let schema = proposal.schemas.get(&key.scope);
-    let kind = schema.and_then(|schema| schema.field(key.path()));
+    let changed = diff::of(&proposal.schemas, key, before, after, secrets);
+    let mut text = one(&key.to_string(), &changed, layout, palette);
+    let kind = proposal.schemas.field(key);
     if let Some(kind) = kind.map(|field| field.kind).filter(|kind| !kind.is_empty()) {
         let end = text.find('\n').unwrap_or(text.len());
         text.insert_str(end, &palette.paint(&format!("   {kind}"), Tone::Dim));
@@ -55,15 +63,20 @@ fn edited(
 pub(super) fn three_way(
     way: &ThreeWay,
     config: &fleet::Prefix,
-    hidden: bool,
+    known: &Published,
+    secrets: Secrets,
     palette: Palette,
 ) -> String {
-    let name = ConfigKey::from_key(config, &way.key)
-        .map_or_else(|_| way.key.to_string(), |key| key.to_string());
-    let shown = |value: Option<&[u8]>| match value {
-        None => "(not there)".to_owned(),
-        Some(_) if hidden => MASK.to_owned(),
-        Some(value) => super::shown("", value, Secrets::Revealed),
+    let key = ConfigKey::from_key(config, &way.key).ok();
+    let name = key
+        .as_ref()
+        .map_or_else(|| way.key.to_string(), ToString::to_string);
+    let base = way.base.as_deref();
+    let shown = |value: Option<&[u8]>| match (value, secrets, &key) {
+        (None, ..) => "(not there)".to_owned(),
+        (Some(value), Secrets::Revealed, _) => one_line(value),
+        (Some(value), _, Some(key)) => one_line(&redact_beside(known, key, value, base)),
+        (Some(_), _, None) => MASK.to_owned(),
     };
     let theirs = way.theirs.as_ref();
     let at = theirs.map_or_else(String::new, |entry| format!(" r{}", entry.mod_revision));
@@ -76,56 +89,102 @@ pub(super) fn three_way(
     )
 }
 
+/// How a difference of several lines is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// What goes above what comes.
+    Unified,
+    /// What goes beside what comes.
+    SideBySide,
+}
+
 /// One key's difference: on one line while both sides fit there.
-pub(super) fn one(key: &str, changed: &Difference, palette: Palette) -> String {
+pub(super) fn one(key: &str, changed: &Difference, layout: Layout, palette: Palette) -> String {
     let key = fleet::safe::escape(key);
     let note = match changed.meaning {
         Meaning::Stays => palette.paint("   (only written differently)", Tone::Dim),
         Meaning::Changes => String::new(),
     };
-    let side = |side: Side| -> Vec<String> {
+    let side = |side: Side| -> Vec<&Line> {
         let lines = changed.lines.iter().filter(|line| line.side == side);
-        lines.map(fleet::config::diff::Line::text).collect()
+        lines.collect()
     };
     let (before, after, both) = (side(Side::Before), side(Side::After), side(Side::Both));
     let strong = palette.paint(&key, Tone::Strong);
+    let width = |line: &Line| line.text().chars().count();
     match (before.as_slice(), after.as_slice(), both.is_empty()) {
-        ([before], [after], true) if before.len() + after.len() < 60 => {
-            let before = palette.paint(before, Tone::Bad);
-            let after = palette.paint(after, Tone::Good);
+        ([before], [after], true) if width(before) + width(after) < 60 => {
+            let (before, after) = (pieces(before, palette), pieces(after, palette));
             format!("  {strong}   {before} → {after}{note}\n")
         }
-        ([], [after], true) => {
-            format!("  {strong}   {} (new)\n", palette.paint(after, Tone::Good))
-        }
-        ([before], [], true) => {
-            format!(
-                "  {strong}   {} (removed)\n",
-                palette.paint(before, Tone::Bad)
-            )
-        }
+        ([], [after], true) => format!("  {strong}   {} (new)\n", pieces(after, palette)),
+        ([before], [], true) => format!("  {strong}   {} (removed)\n", pieces(before, palette)),
         _ => {
             let mut text = format!("  {strong}{note}\n");
-            for line in &changed.lines {
-                let tone = match line.side {
-                    Side::Both => Tone::Dim,
-                    Side::Before => Tone::Bad,
-                    Side::After => Tone::Good,
-                };
-                let mut shown = palette.paint(&line.side.sign().to_string(), tone);
-                shown.push(' ');
-                for piece in &line.pieces {
-                    let plain = line.side == Side::Both || piece.emphasis == Emphasis::Plain;
-                    let tone = if plain && line.side == Side::Both {
-                        Tone::Dim
-                    } else {
-                        tone
-                    };
-                    shown.push_str(&palette.paint(&piece.text, tone));
-                }
-                text.push_str(&format!("    {}\n", shown.trim_end()));
+            match layout {
+                Layout::Unified => unified(&mut text, changed, palette),
+                Layout::SideBySide => side_by_side(&mut text, changed, palette),
             }
             text
         }
+    }
+}
+
+/// A line with the words that differ standing out, where not all of it does.
+fn pieces(line: &Line, palette: Palette) -> String {
+    let tone = match line.side {
+        Side::Both => Tone::Dim,
+        Side::Before => Tone::Bad,
+        Side::After => Tone::Good,
+    };
+    let plain = |piece: &&Piece| piece.emphasis == Emphasis::Plain && !piece.text.trim().is_empty();
+    let in_part = line.pieces.iter().any(|piece| plain(&piece));
+    let mut text = String::new();
+    for piece in &line.pieces {
+        text.push_str(&match piece.emphasis {
+            Emphasis::Changed if in_part && line.side != Side::Both => {
+                palette.emphasize(&piece.text, tone)
+            }
+            _ => palette.paint(&piece.text, tone),
+        });
+    }
+    text
+}
+
+fn unified(text: &mut String, changed: &Difference, palette: Palette) {
+    for line in &changed.lines {
+        let sign = match line.side {
+            Side::Both => " ".to_owned(),
+            Side::Before => palette.paint("-", Tone::Bad),
+            Side::After => palette.paint("+", Tone::Good),
+        };
+        let shown = format!("{sign} {}", pieces(line, palette));
+        text.push_str(&format!("    {}\n", shown.trim_end()));
+    }
+}
+
+/// The most columns of the left side; what is longer there pushes the right one.
+const LEFT: usize = 60;
+
+fn side_by_side(text: &mut String, changed: &Difference, palette: Palette) {
+    let rows = changed.paired();
+    let width = |line: &Line| line.text().width();
+    let left = rows.iter().filter_map(|(left, _)| *left).map(width).max();
+    let left = left.unwrap_or(0).min(LEFT);
+    for (before, after) in rows {
+        let sign = match (before, after) {
+            (Some(before), Some(_)) if before.side == Side::Both => ' ',
+            (Some(_), Some(_)) => '~',
+            (Some(_), None) => '-',
+            (None, _) => '+',
+        };
+        let room = left.saturating_sub(before.map_or(0, width));
+        let shown = format!(
+            "{sign} {}{} │ {}",
+            before.map_or_else(String::new, |line| pieces(line, palette)),
+            " ".repeat(room),
+            after.map_or_else(String::new, |line| pieces(line, palette)),
+        );
+        text.push_str(&format!("    {}\n", shown.trim_end()));
     }
 }

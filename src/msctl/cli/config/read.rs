@@ -1,12 +1,13 @@
 //! `config get` and `config list`: values as they stand, and which layer they come from.
 
 use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, Layer, Layers, Origin, Scope, secret, value};
+use fleet::config::secret::redact::redact_value;
+use fleet::config::{ConfigKey, Layer, Layers, Origin, Scope, value};
 use fleet::{Entry, Revision};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{Mask, as_json, key, scope, shown};
+use super::{Mask, as_json, key, one_line, scope};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -46,25 +47,21 @@ impl Get {
             return Err(absent(session, &named).await?);
         };
         let scopes = std::slice::from_ref(&named.scope);
-        let masked = Mask::read(session, scopes, self.reveal)
-            .await?
-            .hides(&named);
-        if masked {
+        let mask = Mask::read(session, scopes, self.reveal).await?;
+        let shown = mask.shown(&named, &entry.value);
+        if mask.hides(&named) {
             report.note(&format!("{named} is a secret; --reveal prints it"));
+        } else if *shown != *entry.value {
+            report.note(&format!("{named} holds a secret; --reveal prints it"));
         }
-        let text = if masked {
-            secret::MASK.to_owned()
-        } else {
-            String::from_utf8_lossy(&entry.value).into_owned()
-        };
         let got = Got {
             key: named.to_string(),
-            value: if masked {
+            value: if mask.hides(&named) {
                 Json::Null
             } else {
-                as_json(&entry.value)
+                as_json(&shown)
             },
-            text,
+            text: String::from_utf8_lossy(&shown).into_owned(),
             revision: entry.mod_revision.0,
             version: entry.version,
         };
@@ -80,9 +77,10 @@ pub(super) async fn absent(session: &Session, named: &ConfigKey) -> Result<Failu
         && let Ok(global) = ConfigKey::new(Scope::Global, named.path())
         && let (Some(entry), _) = session.get(&global.to_key(config)).await?
     {
+        let mask = Mask::read(session, &[Scope::Global], false).await?;
         return Ok(failure.next(format!(
             "It falls back to {global}: {} (r{}).",
-            shown(named.path(), &entry.value, Secrets::Masked),
+            one_line(&mask.shown(&global, &entry.value)),
             entry.mod_revision
         )));
     }
@@ -205,11 +203,12 @@ async fn all(
     let entries = entries(session, config, revision).await?;
     Ok(entries
         .iter()
-        .map(|entry| row(config, entry, mask))
+        .map(|entry| row(session, entry, mask))
         .collect())
 }
 
-fn row(config: &fleet::Prefix, entry: &Entry, mask: &Mask) -> Row {
+fn row(session: &Session, entry: &Entry, mask: &Mask) -> Row {
+    let config = &session.prefixes().config;
     let named = ConfigKey::from_key(config, &entry.key);
     let problem = match &named {
         Err(error) => Some(error.to_string()),
@@ -217,17 +216,12 @@ fn row(config: &fleet::Prefix, entry: &Entry, mask: &Mask) -> Row {
             .err()
             .map(|error| error.to_string()),
     };
-    let masked = mask.hides_raw(config, &entry.key);
+    let shown = mask.stored(session, &entry.key, &entry.value);
     Row {
-        text: if masked {
-            secret::MASK.to_owned()
-        } else {
-            shown("", &entry.value, Secrets::Revealed)
-        },
-        value: if masked {
-            Json::Null
-        } else {
-            as_json(&entry.value)
+        text: one_line(&shown),
+        value: match &named {
+            Ok(named) if mask.hides(named) => Json::Null,
+            _ => as_json(&shown),
         },
         from: match &named {
             Ok(ConfigKey {
@@ -263,7 +257,7 @@ async fn effective(
             let named = ConfigKey::from_key(config, &entry.key);
             let parsed = value::parse(&entry.value);
             let (Ok(named), Ok(parsed)) = (named, parsed) else {
-                broken.push(row(config, &entry, mask));
+                broken.push(row(session, &entry, mask));
                 continue;
             };
             let revision = entry.mod_revision;
@@ -275,7 +269,7 @@ async fn effective(
         }
     }
     // What a service says today is no news of a revision that is past.
-    if let (None, Some(schema)) = (revision, mask.schemas.get(scope)) {
+    if let (None, Some(schema)) = (revision, mask.known.get(scope)) {
         for field in schema.fields() {
             if let Some(default) = field.default {
                 layers.put(Layer::Default, &field.path, default, Origin::Default);
@@ -286,8 +280,12 @@ async fn effective(
     let mut rows: Vec<Row> = effective
         .leaves()
         .map(|(path, leaf)| {
-            let named = ConfigKey::new(scope.clone(), path);
-            let masked = named.is_ok_and(|key| mask.hides(&key));
+            let named = ConfigKey::new(scope.clone(), path).ok();
+            let masked = named.as_ref().is_some_and(|key| mask.hides(key));
+            let value = match (&named, mask.secrets) {
+                (Some(key), Secrets::Masked) => redact_value(&mask.known, key, &leaf.value),
+                _ => leaf.value.clone(),
+            };
             let (from, revision) = match &leaf.origin {
                 Origin::Global { revision } => ("global", revision.0),
                 Origin::Service { revision } => ("service", revision.0),
@@ -299,13 +297,9 @@ async fn effective(
                 value: if masked {
                     Json::Null
                 } else {
-                    serde_json::to_value(&leaf.value).unwrap_or(Json::Null)
+                    serde_json::to_value(&value).unwrap_or(Json::Null)
                 },
-                text: if masked {
-                    secret::MASK.to_owned()
-                } else {
-                    value::one_line(&leaf.value)
-                },
+                text: value::one_line(&value),
                 from,
                 revision,
                 problem: None,

@@ -75,8 +75,7 @@ impl Rollback {
                 Some(take) => chosen.push((key.key.clone(), take)),
                 None => {
                     let conflicts = way.conflicts();
-                    let secret = |key: &_| way.schemas.is_secret(key);
-                    return Err(conflict::of(&way.open, &conflicts, config, secret));
+                    return Err(conflict::of(&way.open, &conflicts, config, &way.schemas));
                 }
             }
         }

@@ -3,21 +3,24 @@
 
 use std::time::Duration;
 
+use fleet::config::ConfigKey;
 use fleet::config::conflict::written;
 use fleet::config::diff::Secrets;
-use fleet::config::{ConfigKey, secret};
+use fleet::config::secret::redact::{holds_secret, redact};
 use fleet::release::Action;
 use fleet::rollout::{Answer as Verdict, Rollout};
 use fleet::{Outcome, Revision};
 use serde_json::{Value as Json, json};
 
-use super::{conflict, preview, secrets};
+use super::preview::{self, Layout};
+use super::{conflict, foreseen, layout, secrets};
 use crate::change::commit::{Stop, commit_all};
-use crate::change::reach::{Audience, Reach, wait};
+use crate::change::effect::foresee;
+use crate::change::reach::{Audience, wait};
 use crate::change::{self, Proposal};
-use crate::report::{Answer, Failure, Report};
+use crate::cli::consent;
+use crate::report::{Failure, Report};
 use crate::session::{Session, Writer};
-use crate::settings::Stage;
 
 /// What every change may be told.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -43,9 +46,19 @@ pub(super) struct How {
     /// Show secrets in the preview
     #[arg(long)]
     pub(super) reveal: bool,
+    /// Show what goes beside what comes, not above it
+    #[arg(long)]
+    pub(super) side_by_side: bool,
     /// Write what the service's schema refuses, too
     #[arg(long)]
     pub(super) no_check: bool,
+}
+
+impl How {
+    /// How differences are shown.
+    pub(super) fn look(&self) -> (Secrets, Layout) {
+        (secrets(self.reveal), layout(self.side_by_side))
+    }
 }
 
 /// Carries a change out, and gives the revision it was written at; `None` where nothing was.
@@ -66,15 +79,16 @@ pub(super) async fn carry_out(
         check(&proposal, how, report)?;
         let secrets = secrets(how.reveal);
         let Some(writer) = &writer else {
-            let reach = Reach::read(session).await?;
+            let one = std::slice::from_ref(&proposal);
+            let foreseen = foresee(session, one).await?;
             let palette = report.palette();
+            let known = &proposal.schemas;
             let mut document = planned(&proposal, config, secrets);
-            let keys = proposal.keys(config);
-            let reached = reach.instances(&keys, &proposal.audience()).count();
-            document["reaches"] = json!(reached);
+            document["reaches"] = json!(foreseen.reached);
+            document["effects"] = foreseen::document(&foreseen, known, secrets);
             report.one(&document, |_, _| {
-                let shown = preview::proposal(&proposal, config, secrets, palette);
-                format!("{shown}{}", reaches(reached))
+                let shown = preview::proposal(&proposal, config, how.look(), palette);
+                format!("{shown}{}", foreseen::text(&foreseen, known, secrets))
             })?;
             return Ok(None);
         };
@@ -134,7 +148,7 @@ pub(super) async fn carry_out_all(
         check(one, how, report)?;
     }
     let shown = |palette| -> String {
-        let one = |one| preview::proposal(one, config, secrets(how.reveal), palette);
+        let one = |one| preview::proposal(one, config, how.look(), palette);
         proposals.iter().map(one).collect()
     };
     if how.dry_run {
@@ -160,7 +174,7 @@ pub(super) async fn carry_out_all(
         report.show(&format!("  {}\n", counted(keys, proposals.len())));
     }
     if !how.yes {
-        confirm(session, report)?;
+        consent::context(session, report)?;
     }
     let all = proposals.len();
     let mut progress = report.progress(keys);
@@ -218,7 +232,7 @@ pub(super) fn counted(keys: usize, transactions: usize) -> String {
 
 /// Tells what schemas say; what a service would refuse is not written.
 pub(super) fn check(proposal: &Proposal, how: &How, report: &Report) -> Result<(), Failure> {
-    for (service, why) in &proposal.schemas.broken {
+    for (service, why) in proposal.schemas.broken() {
         report.warn(&format!("the schema of {service} is not used: {why}"));
     }
     let errors: Vec<_> = proposal.errors().collect();
@@ -256,57 +270,12 @@ pub(super) async fn ask(
     if report.can_ask() {
         let config = &session.prefixes().config;
         let palette = report.err_palette();
-        let secrets = secrets(how.reveal);
-        report.show(&preview::proposal(proposal, config, secrets, palette));
-        let reach = Reach::read(session).await?;
-        let keys = proposal.keys(config);
-        let reached = reach.instances(&keys, &proposal.audience()).count();
-        report.show(&reaches(reached));
+        report.show(&preview::proposal(proposal, config, how.look(), palette));
+        let foreseen = foresee(session, std::slice::from_ref(proposal)).await?;
+        let (known, secrets) = (&proposal.schemas, secrets(how.reveal));
+        report.show(&foreseen::text(&foreseen, known, secrets));
     }
-    confirm(session, report)
-}
-
-/// Asks for the context's word.
-pub(super) fn confirm(session: &Session, report: &Report) -> Result<(), Failure> {
-    let context = session.context();
-    let stopped = || Failure::failed("nothing was written");
-    match context.stage {
-        Stage::Production => {
-            let question = format!(
-                "'{}' is a production context. Type its name to write:",
-                context.name
-            );
-            match report.ask(&question) {
-                Some(answer) if answer == *context.name => Ok(()),
-                Some(_) => Err(stopped()),
-                None => Err(Failure::refused(format!(
-                    "context '{}' is production and nobody is here to confirm",
-                    context.name
-                ))
-                .next("Give --yes if you mean it.")),
-            }
-        }
-        Stage::Ordinary => {
-            let members = context.members();
-            let question = if *context.name == *members {
-                format!("Save to etcd {members}?")
-            } else {
-                format!("Save to {} (etcd {members})?", context.name)
-            };
-            match report.confirm(&question) {
-                Some(Answer::No) => Err(stopped()),
-                Some(Answer::Yes) | None => Ok(()),
-            }
-        }
-    }
-}
-
-fn reaches(instances: usize) -> String {
-    match instances {
-        0 => "  reaches no running instance\n".to_owned(),
-        1 => "  reaches 1 instance\n".to_owned(),
-        many => format!("  reaches {many} instances\n"),
-    }
+    consent::context(session, report)
 }
 
 async fn applied(
@@ -400,7 +369,7 @@ fn undo(proposal: &Proposal, config: &fleet::Prefix, revision: Revision) -> Stri
             format!(" · next: msctl config promote {scope}, or abort {scope}")
         }
         (Action::Promote(_) | Action::Abort(_), ..) => String::new(),
-        (_, [_], [edit]) => match single_undo(edit, config) {
+        (_, [_], [edit]) => match single_undo(proposal, edit, config) {
             Some(command) => format!(" · undo: {command}"),
             None => format!(
                 " · undo: msctl config rollback {} --of {revision}",
@@ -413,13 +382,14 @@ fn undo(proposal: &Proposal, config: &fleet::Prefix, revision: Revision) -> Stri
 }
 
 /// The same for one key, where it can be said in a line.
-fn single_undo(edit: &fleet::Edit, config: &fleet::Prefix) -> Option<String> {
+fn single_undo(proposal: &Proposal, edit: &fleet::Edit, config: &fleet::Prefix) -> Option<String> {
     let key = ConfigKey::from_key(config, &edit.key).ok()?;
     let Some(before) = edit.seen.value() else {
         return Some(format!("msctl config unset {key}"));
     };
     let text = std::str::from_utf8(before).ok()?;
-    if text.len() >= 60 || secret::is_secret(key.path()) || text.contains(['\n', '\'']) {
+    let plain_enough = text.len() < 60 && !text.contains(['\n', '\'']);
+    if !plain_enough || holds_secret(&proposal.schemas, &key, before) {
         return None;
     }
     let plain = text
@@ -436,11 +406,11 @@ pub(super) fn planned(proposal: &Proposal, config: &fleet::Prefix, secrets: Secr
         .effects(config)
         .map(|(key, edit)| {
             let text = |value: &[u8]| {
-                if secrets == Secrets::Masked && proposal.schemas.is_secret(&key) {
-                    secret::MASK.to_owned()
-                } else {
-                    String::from_utf8_lossy(value).into_owned()
-                }
+                let value = match secrets {
+                    Secrets::Masked => redact(&proposal.schemas, &key, value),
+                    Secrets::Revealed => value.into(),
+                };
+                String::from_utf8_lossy(&value).into_owned()
             };
             json!({
                 "key": key.to_string(),

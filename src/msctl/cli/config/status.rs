@@ -72,12 +72,8 @@ impl Status {
         let canary = entries
             .iter()
             .find_map(|entry| Standing::read(config, entry));
-        show(
-            report,
-            &scope,
-            &rollout,
-            canary.and_then(Result::ok).as_ref(),
-        )?;
+        let canary = super::canary::readable(canary, &scope, report);
+        show(report, &scope, &rollout, canary.as_ref())?;
         if rollout.is_complete() {
             Ok(())
         } else if report.is_table() {

@@ -1,24 +1,22 @@
 //! `config export`, `import` and `apply`: config as a tree that can live in git. Applying what was
 //! exported finds nothing to do, and applying anything twice finds nothing the second time.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use fleet::Revision;
+use fleet::config::Scope;
 use fleet::config::apply::{Difference, Prune, difference};
-use fleet::config::import::{Notation, read_scope, read_tree};
-use fleet::config::tree::{MAX_TREE, Tree, TreeError, export};
-use fleet::config::{ConfigKey, Scope};
+use fleet::config::import::Notation;
+use fleet::config::secret::redact::holds_secret;
+use fleet::config::tree::{Tree, export};
 use fleet::release::Action;
-use fleet::{Entry, Revision};
 
+use super::canary::Tries;
 use super::save::{self, How};
-use super::{scope, secrets};
-use crate::change::{self, Proposal, Schemas};
+use super::{files, scope, secrets};
+use crate::change::{self, Proposal, schemas};
 use crate::report::{Failure, Report};
 use crate::session::Session;
-
-/// The largest number of files one folder may hold.
-const MAX_FILES: usize = 10_000;
 
 /// Print config as a tree that apply takes back.
 #[derive(Debug, clap::Args)]
@@ -38,9 +36,9 @@ impl Export {
             .as_ref()
             .map_or_else(|| config.clone(), |scope| scope.prefix(config));
         let entries = session.list(&prefix).await?.entries;
-        let schemas = Schemas::read(session, &[Scope::Global]).await?;
-        let tree = export(config, &entries, secrets(self.reveal), |key| {
-            schemas.is_secret(key)
+        let known = schemas::read_all(session).await?;
+        let tree = export(config, &entries, secrets(self.reveal), |key, value| {
+            holds_secret(&known, key, value)
         });
         for key in &tree.left_out {
             if fleet::config::canary::service_of(config, key).is_none() {
@@ -79,6 +77,8 @@ pub(super) struct Import {
     #[arg(long, value_name = "NAME", value_parser = notation)]
     format: Option<Notation>,
     #[command(flatten)]
+    tries: Tries,
+    #[command(flatten)]
     how: How,
 }
 
@@ -98,24 +98,30 @@ impl Import {
                 ))
                 .next("Give --format yaml, json, toml, env or properties.")
             })?;
-        let text = read_text(&self.file)?;
+        let text = files::read_text(&self.file)?;
         let config = &session.prefixes().config;
         let listing = session.list(&scope.prefix(config)).await?;
-        let keys: Vec<ConfigKey> = keys(config, &listing.entries);
-        let known = keys.iter().map(ConfigKey::path);
-        let tree = read_scope(notation, &text, &scope, known)
-            .map_err(|error| tree_failure(&self.file, &error))?;
+        let known = files::keys(config, &listing.entries);
+        let tree = files::keys_of(&self.file, notation, &text, &scope, &known)?;
         let found = difference(&tree, config, &listing.entries, Prune::Keep)
-            .map_err(|error| tree_failure(&self.file, &error))?;
-        write(session, found, listing.revision, &self.how, report).await
+            .map_err(|error| files::failure(&self.file, &error))?;
+        write(
+            session,
+            found,
+            listing.revision,
+            (&self.tries, &self.how),
+            report,
+        )
+        .await
     }
 }
 
 /// Make the store what a tree says.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A file is a tree: services at the top, dotted keys below. A folder is all its files together; in it
-order.env and order.properties are keys of 'order'. Keys that the tree does not have stay, unless
+A file is a tree: services at the top, dotted keys below. A folder is all its files together, those
+of its folders too, save what begins with a dot; in it order.env and order.properties are keys of
+'order'. Keys that the tree does not have stay, unless
 --prune deletes them, in the services the tree speaks of.
 
 --dry-run exits 0 when there is nothing to do and 1 when there is, as diff does.
@@ -132,6 +138,8 @@ pub(super) struct Apply {
     #[arg(long)]
     prune: bool,
     #[command(flatten)]
+    tries: Tries,
+    #[command(flatten)]
     how: How,
 }
 
@@ -142,13 +150,12 @@ impl Apply {
         }
         let config = &session.prefixes().config;
         let listing = session.list(config).await?;
-        let known = keys(config, &listing.entries);
-        let mut trees = Vec::new();
-        for path in &self.file {
-            for file in files(path)? {
-                trees.push(tree_of(&file, &known)?);
-            }
-        }
+        let known = files::keys(config, &listing.entries);
+        let trees: Vec<_> = self
+            .file
+            .iter()
+            .map(|path| files::tree(path, &known))
+            .collect::<Result<_, _>>()?;
         let tree = Tree::merge(trees).map_err(|error| Failure::usage(error.to_string()))?;
         let prune = if self.prune {
             Prune::Delete
@@ -174,14 +181,15 @@ impl Apply {
                 found.left.len()
             ));
         }
-        write(session, found, listing.revision, &self.how, report).await
+        write(
+            session,
+            found,
+            listing.revision,
+            (&self.tries, &self.how),
+            report,
+        )
+        .await
     }
-}
-
-fn keys(config: &fleet::Prefix, entries: &[Entry]) -> Vec<ConfigKey> {
-    let keys = entries.iter();
-    keys.filter_map(|entry| ConfigKey::from_key(config, &entry.key).ok())
-        .collect()
 }
 
 /// Writes what differs, in one transaction where it fits, else in several, service by service.
@@ -189,7 +197,7 @@ async fn write(
     session: &Session,
     found: Difference,
     revision: Revision,
-    how: &How,
+    (tries, how): (&Tries, &How),
     report: &mut Report,
 ) -> Result<(), Failure> {
     let config = &session.prefixes().config;
@@ -203,81 +211,14 @@ async fn write(
         scopes.extend(change::scopes(plan, config));
     }
     scopes.dedup();
-    let schemas = Schemas::read(session, &scopes).await?;
-    let with = |plan| Proposal::with(session, plan, revision, Action::Change, schemas.clone());
+    let known = schemas::read(session, &scopes).await?;
+    let with = |plan| Proposal::with(session, plan, revision, Action::Change, known.clone());
     let proposals: Vec<Proposal> = plans.into_iter().map(with).collect();
-    save::carry_out_all(session, proposals, how, report).await?;
+    tries.carry_out_all(session, proposals, how, report).await?;
     if how.dry_run {
         return Err(Failure::new(crate::report::Kind::Differs, ""));
     }
     Ok(())
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if path == Path::new("-") {
-        return Ok(vec![path.to_owned()]);
-    }
-    let fault = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
-    if !std::fs::metadata(path).map_err(fault)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(fault)? {
-        let file = entry.map_err(fault)?.path();
-        if file.is_file() && Notation::of(&file).is_some() {
-            found.push(file);
-        }
-        if found.len() > MAX_FILES {
-            return Err(Failure::usage(format!(
-                "{} has more than {MAX_FILES} files",
-                path.display()
-            )));
-        }
-    }
-    if found.is_empty() {
-        return Err(
-            Failure::usage(format!("{} has no config file", path.display()))
-                .next("Files end in .yaml, .json, .toml, .env or .properties."),
-        );
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn tree_of(file: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
-    let text = read_text(file)?;
-    let notation = Notation::of(file).unwrap_or(Notation::Yaml);
-    let read = match read_tree(notation, &text) {
-        Some(read) => read,
-        None => {
-            let name = file
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .unwrap_or_default();
-            let scope = scope(name)?;
-            let own = known.iter().filter(|key| key.scope == scope);
-            read_scope(notation, &text, &scope, own.map(ConfigKey::path))
-        }
-    };
-    read.map_err(|error| tree_failure(file, &error))
-}
-
-fn read_text(path: &Path) -> Result<String, Failure> {
-    let fault = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let mut bytes = Vec::new();
-    let limit = MAX_TREE as u64 + 1;
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
-    } else {
-        let file = std::fs::File::open(path).map_err(|error| fault(error.to_string()))?;
-        file.take(limit).read_to_end(&mut bytes)
-    };
-    read.map_err(|error| fault(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| fault("it is not UTF-8".into()))
-}
-
-fn tree_failure(file: &Path, error: &TreeError) -> Failure {
-    Failure::usage(format!("{}: {error}", file.display()))
 }
 
 fn notation(text: &str) -> Result<Notation, String> {

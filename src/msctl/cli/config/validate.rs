@@ -1,17 +1,17 @@
 //! `config validate`: what the services' schemas say against the store, or against a file before it
 //! is written. Exits 1 where a service would refuse something.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fleet::config::explain::layers;
 use fleet::config::schema::{Violation, Weight};
 use fleet::config::tree::Leaf;
-use fleet::config::{ConfigKey, Scope, import, value};
+use fleet::config::{ConfigKey, Scope, value};
 use fleet::{Entry, Revision};
 use serde::Serialize;
 
-use super::scope;
-use crate::change::Schemas;
+use super::{files, scope};
+use crate::change::schemas;
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;
 
@@ -20,8 +20,8 @@ use crate::session::Session;
 pub(super) struct Validate {
     /// A service; all of them when absent
     scope: Option<String>,
-    /// Check this tree in place of the store
-    #[arg(short, long, value_name = "FILE")]
+    /// Check a file or a folder in place of the store, as apply reads them
+    #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
 }
 
@@ -35,11 +35,11 @@ struct Row {
 impl Validate {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let config = &session.prefixes().config;
-        let schemas = Schemas::read(session, &[Scope::Global]).await?;
+        let known = schemas::read_all(session).await?;
         let only = self.scope.as_deref().map(scope).transpose()?;
         let entries = match &self.file {
             None => session.list(config).await?.entries,
-            Some(path) => from_file(path, config)?,
+            Some(path) => from_files(path, config)?,
         };
         let mut rows: Vec<Row> = Vec::new();
         for entry in &entries {
@@ -59,7 +59,27 @@ impl Validate {
                 message,
             }));
         }
-        for (service, schema) in schemas.all() {
+        // A global value must do for every service that reads it.
+        for entry in &entries {
+            let (Ok(key), Ok(value)) = (
+                ConfigKey::from_key(config, &entry.key),
+                value::parse(&entry.value),
+            ) else {
+                continue;
+            };
+            if key.scope == Scope::Global && only.as_ref().is_none_or(|only| *only == key.scope) {
+                let faults = known.judge(&key, &value).into_iter();
+                rows.extend(faults.map(|fault| Row {
+                    key: format!("global/{}", fault.path),
+                    severity: match fault.weight {
+                        Weight::Error => "error",
+                        Weight::Warning => "warning",
+                    },
+                    message: fault.message,
+                }));
+            }
+        }
+        for (service, schema) in known.all() {
             let scope = Scope::Service(service.clone());
             if only.as_ref().is_some_and(|only| *only != scope) {
                 continue;
@@ -90,7 +110,7 @@ impl Validate {
                 message: fault.message,
             }));
         }
-        for (service, why) in &schemas.broken {
+        for (service, why) in known.broken() {
             report.warn(&format!("the schema of {service} is not used: {why}"));
         }
         let errors = rows.iter().filter(|row| row.severity == "error").count();
@@ -116,14 +136,9 @@ impl Validate {
     }
 }
 
-/// The keys of a tree as if they stood in the store.
-fn from_file(path: &PathBuf, config: &fleet::Prefix) -> Result<Vec<Entry>, Failure> {
-    let fault = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-    let notation = import::Notation::of(path).unwrap_or(import::Notation::Yaml);
-    let tree = import::read_tree(notation, &text)
-        .ok_or_else(|| fault("a tree is YAML, JSON or TOML".into()))?
-        .map_err(|error| fault(error.to_string()))?;
+/// The keys of files as if they stood in the store.
+fn from_files(path: &Path, config: &fleet::Prefix) -> Result<Vec<Entry>, Failure> {
+    let tree = files::tree(path, &[])?;
     let entries = tree.leaves.into_iter().filter_map(|(key, leaf)| {
         let value = match leaf {
             Leaf::Text(text) => text.into_bytes(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use etcd::MirrorEvent;
-use fleet::config::{ConfigKey, Scope, secret};
+use fleet::config::{ConfigKey, Scope};
 use fleet::{Change, Key};
 use serde_json::{Value as Json, json};
 
@@ -25,7 +25,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) async fn run(&self, session: &Session, report: &mut Report) -> Result<(), Failure> {
         let config = &session.prefixes().config;
-        let mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
+        let mut mask = Mask::read(session, &[Scope::Global], self.reveal).await?;
         let (prefix, only) = match &self.what {
             None => (config.clone(), None),
             Some(text) if text.trim_end_matches('/').contains('/') => {
@@ -35,14 +35,35 @@ impl Watch {
             Some(text) => (scope(text)?.prefix(config), None),
         };
         let wanted = |key: &Key| only.as_ref().is_none_or(|only| only == key);
+        let schema = &session.prefixes().schema;
+        let (_schemas, mut schemas) = session.follow(schema).await?;
         let (_mirror, mut events) = session.follow(&prefix).await?;
         let mut held: BTreeMap<Key, Json> = BTreeMap::new();
         let mut stale = false;
-        while let Some(event) = events.recv().await {
+        loop {
+            let (event, of_schemas) = tokio::select! {
+                event = events.recv() => (event, false),
+                event = schemas.recv() => (event, true),
+            };
+            let event = match (event, of_schemas) {
+                (None, _) => return Err(Failure::failed("the watch ended by itself")),
+                (Some(MirrorEvent::Listed { entries, .. }), true) => {
+                    let put = entries.into_iter().map(Change::Put);
+                    put.for_each(|put| mask.known.apply(schema, &put));
+                    continue;
+                }
+                (Some(MirrorEvent::Changed { changes, .. }), true) => {
+                    let changes = changes.iter();
+                    changes.for_each(|change| mask.known.apply(schema, change));
+                    continue;
+                }
+                (Some(_), true) => continue,
+                (Some(event), false) => event,
+            };
             match event {
                 MirrorEvent::Listed { entries, .. } => {
                     for entry in entries.into_iter().filter(|entry| wanted(&entry.key)) {
-                        let value = self::value(config, &entry.key, &entry.value, &mask);
+                        let value = as_json(&mask.stored(session, &entry.key, &entry.value));
                         let mut told = told("present", config, &entry.key, entry.mod_revision.0);
                         told["value"] = value.clone();
                         held.insert(entry.key, value);
@@ -51,7 +72,7 @@ impl Watch {
                 }
                 MirrorEvent::Changed { changes, .. } => {
                     for change in changes.iter().filter(|change| wanted(change.key())) {
-                        report.event(&step(config, change, &mask, &mut held))?;
+                        report.event(&step(session, change, &mask, &mut held))?;
                     }
                 }
                 MirrorEvent::Stale { cause } if !stale => {
@@ -65,20 +86,15 @@ impl Watch {
                 MirrorEvent::Stale { .. } | MirrorEvent::Fresh { .. } => {}
             }
         }
-        Err(Failure::failed("the watch ended by itself"))
     }
 }
 
-fn step(
-    config: &fleet::Prefix,
-    change: &Change,
-    mask: &Mask,
-    held: &mut BTreeMap<Key, Json>,
-) -> Json {
+fn step(session: &Session, change: &Change, mask: &Mask, held: &mut BTreeMap<Key, Json>) -> Json {
+    let config = &session.prefixes().config;
     let revision = change.revision().0;
     match change {
         Change::Put(entry) => {
-            let value = value(config, &entry.key, &entry.value, mask);
+            let value = as_json(&mask.stored(session, &entry.key, &entry.value));
             let mut told = told("set", config, &entry.key, revision);
             told["before"] = held
                 .insert(entry.key.clone(), value.clone())
@@ -98,12 +114,4 @@ fn told(change: &str, config: &fleet::Prefix, key: &Key, revision: i64) -> Json 
     let name =
         ConfigKey::from_key(config, key).map_or_else(|_| key.to_string(), |key| key.to_string());
     json!({ "change": change, "revision": revision, "key": name })
-}
-
-fn value(config: &fleet::Prefix, key: &Key, value: &[u8], mask: &Mask) -> Json {
-    if mask.hides_raw(config, key) {
-        json!(secret::MASK)
-    } else {
-        as_json(value)
-    }
 }

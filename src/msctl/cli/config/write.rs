@@ -2,15 +2,15 @@
 
 use std::io::Read;
 
-use fleet::config::diff::Secrets;
 use fleet::config::edit::{ConfigEdit, EditError};
 use fleet::config::{ConfigKey, value};
 use fleet::release::Action;
 use fleet::{Entry, Revision, Seen};
 use serde_json::json;
 
-use super::save::{self, How};
-use super::{key, shown};
+use super::canary::Tries;
+use super::save::How;
+use super::{key, one_line};
 use crate::change::{self, Proposal};
 use crate::report::{Failure, Report};
 use crate::session::Session;
@@ -58,12 +58,8 @@ struct Only {
     /// Only if the key was last written at this revision; 0 for a key that is not there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     if_revision: Option<i64>,
-    /// Give it to these instances first; 'promote' gives it to all, 'abort' takes it back
-    #[arg(long, value_name = "INSTANCE", value_delimiter = ',')]
-    canary: Vec<String>,
-    /// With --canary: promote after so long without trouble, abort at the first sign of it
-    #[arg(long, value_name = "TIME", requires = "canary", value_parser = crate::settings::duration)]
-    auto: Option<std::time::Duration>,
+    #[command(flatten)]
+    tries: Tries,
 }
 
 impl Set {
@@ -149,7 +145,10 @@ async fn run(
         if let Some(expected) = only.if_revision {
             let stands = entry.as_ref().map_or(0, |entry| entry.mod_revision.0);
             if stands != expected {
-                return Err(super::conflict::at(edit.key(), expected, entry.as_ref()));
+                let own = std::slice::from_ref(&edit.key().scope);
+                let known = change::schemas::read(session, own).await?;
+                let entry = entry.as_ref();
+                return Err(super::conflict::at(&known, edit.key(), expected, entry));
             }
         }
         if matches!(edit, ConfigEdit::Unset { .. }) && entry.is_none() {
@@ -166,40 +165,19 @@ async fn run(
         error => Failure::usage(error.to_string()),
     })?;
     if plan.is_empty() {
-        return unchanged(&seen, report);
+        return unchanged(session, &seen, report).await;
     }
     let proposal = Proposal::of(session, plan, revision, Action::Change).await?;
-    if only.canary.is_empty() {
-        return save::carry_out(session, proposal, how, report)
-            .await
-            .map(drop);
-    }
-    save::check(&proposal, how, report)?;
-    let proposal = change::canary::begin(session, proposal, &only.canary, &how.message).await?;
-    let Some(quiet) = only.auto.filter(|_| !how.dry_run) else {
-        return save::carry_out(session, proposal, how, report)
-            .await
-            .map(drop);
-    };
-    // Who could not be reached before the change cannot be blamed on it. Who answers is watched
-    // for anyway; --wait is for those who get it when it is promoted.
-    let keys = proposal.keys(config);
-    let (unreached, _) =
-        change::canary::watch::out_of_reach(session, &keys, &proposal.audience()).await?;
-    let tried = How {
-        wait: None,
-        ..how.clone()
-    };
-    let begun = save::carry_out(session, proposal.clone(), &tried, report).await?;
-    match begun.and_then(|revision| change::canary::begun(config, &proposal, revision)) {
-        Some(standing) => {
-            super::canary::auto(session, &standing, quiet, &unreached, how, report).await
-        }
-        None => Ok(()),
-    }
+    only.tries.carry_out(session, proposal, how, report).await
 }
 
-fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result<(), Failure> {
+async fn unchanged(
+    session: &Session,
+    seen: &[(ConfigKey, Option<Entry>)],
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let scopes: Vec<_> = seen.iter().map(|(key, _)| key.scope.clone()).collect();
+    let mask = super::Mask::read(session, &scopes, false).await?;
     let revision = seen
         .iter()
         .filter_map(|(_, entry)| entry.as_ref())
@@ -211,7 +189,7 @@ fn unchanged(seen: &[(ConfigKey, Option<Entry>)], report: &mut Report) -> Result
             .map(|(key, entry)| match entry {
                 Some(entry) => format!(
                     "{key} is {} already (r{})",
-                    shown(key.path(), &entry.value, Secrets::Masked),
+                    one_line(&mask.shown(key, &entry.value)),
                     entry.mod_revision
                 ),
                 None => format!("{key} is not there already"),

@@ -2,6 +2,7 @@
 //! process and stops in order when it closes.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,10 +24,12 @@ const KEPT_LINES: usize = 20;
 const LINE_LIMIT: u64 = 4096;
 
 /// What one child is to be.
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     pub(super) service: &'static str,
     pub(super) instance: String,
     pub(super) zone: &'static str,
+    /// The token that its calls need; the process list shows the file's name alone.
+    pub(super) token_file: Option<&'a Path>,
 }
 
 /// All of them. Dropping it kills them.
@@ -53,7 +56,7 @@ impl Children {
     /// Starts one, by running this program again.
     pub(super) fn start(
         &mut self,
-        plan: &Plan,
+        plan: &Plan<'_>,
         context: &Context,
         global: &Global,
     ) -> Result<(), Failure> {
@@ -86,6 +89,9 @@ impl Children {
         }
         for endpoint in &context.endpoints {
             command.args(["--etcd", endpoint]);
+        }
+        if let Some(file) = plan.token_file {
+            command.arg("--token-file").arg(file);
         }
         if global.verbose {
             command.env("RUST_LOG", "info");

@@ -1,9 +1,10 @@
 //! `msctl demo-service`: one process of the demo. It ends when the pipe on its stdin closes, so that
 //! it cannot outlive the demo that started it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use demo::{Options, Parent};
+use demo::{Options, Parent, Token};
 
 use crate::report::Failure;
 use crate::settings::host_port;
@@ -41,9 +42,9 @@ pub struct DemoService {
     /// The prefix of release records
     #[arg(long, default_value = "/msctl/releases/")]
     releases_prefix: String,
-    /// Ask callers for this token; better given as $DEMO_TOKEN
-    #[arg(long, env = "DEMO_TOKEN", hide_env_values = true, value_parser = token)]
-    token: Option<demo::Token>,
+    /// The file of the token that calls need
+    #[arg(long)]
+    token_file: Option<PathBuf>,
     /// So many API calls a second for each caller
     #[arg(long, value_name = "CALLS")]
     rate: Option<f64>,
@@ -52,14 +53,19 @@ pub struct DemoService {
     origins: Vec<String>,
 }
 
+/// The token in a file.
+pub(super) fn token(file: &Path) -> Result<Token, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} holds no token", file.display())),
+        token => Ok(Token(token.to_owned())),
+    }
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Which {
     User,
     Order,
-}
-
-fn token(text: &str) -> Result<demo::Token, std::convert::Infallible> {
-    Ok(demo::Token(text.to_owned()))
 }
 
 impl DemoService {
@@ -83,7 +89,9 @@ impl DemoService {
             &self.releases_prefix,
         )
         .map_err(|error| Failure::usage(error.to_string()))?;
+        let token = self.token_file.as_deref().map(token).transpose();
         let options = Options {
+            token: token.map_err(Failure::usage)?,
             etcd: self
                 .members
                 .iter()
@@ -91,7 +99,6 @@ impl DemoService {
                 .collect(),
             instance: Some(self.instance.clone()),
             metadata: [("zone".to_owned(), self.zone.clone())].into(),
-            token: self.token.clone(),
             rate: self.rate,
             origins: self.origins.clone(),
             prefixes,

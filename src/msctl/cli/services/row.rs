@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::finding::{self, Observed, Ttl, age};
+use fleet::finding::{self, Flaps, age};
 use fleet::{Finding, Health, Instance, Key, Poison, Severity};
 use serde::{Serialize, Serializer};
 
@@ -89,20 +89,10 @@ impl From<Finding> for FindingRow {
 
 impl InstanceRow {
     /// An instance with what was found out about it.
-    pub(super) fn of(instance: &Instance, asked: &Asked) -> Self {
+    pub(super) fn of(instance: &Instance, asked: &Asked, flaps: Option<Flaps>) -> Self {
         let record = &instance.record;
         let verdict = asked.verdict(instance);
         let info = asked.lease(instance);
-        let seconds = |n: i64| Duration::from_secs(u64::try_from(n).unwrap_or(0));
-        let observed = Observed {
-            health: verdict.health,
-            detail: &verdict.detail,
-            ttl: info.map(|info| Ttl {
-                granted: seconds(info.granted),
-                left: seconds(info.ttl.unwrap_or(0)),
-            }),
-            ..Observed::default()
-        };
         Self {
             service: Some(record.service.to_string()),
             instance: Some(record.id.to_string()),
@@ -125,7 +115,8 @@ impl InstanceRow {
                 granted: info.map(|info| info.granted),
                 ttl: info.and_then(|info| info.ttl),
             }),
-            findings: finding::of_instance(instance, &observed)
+            findings: asked
+                .findings(instance, flaps)
                 .into_iter()
                 .map(FindingRow::from)
                 .collect(),

@@ -1,9 +1,12 @@
 //! `services --watch`: the registry as a stream of changes. What stands there at first is told as
 //! `present`, so that a reader needs no listing of its own and misses nothing in between.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use etcd::MirrorEvent;
+use fleet::finding::Flaps;
 use fleet::{Change, Instance, Key, Registry, Revision, ServiceName};
 use serde::Serialize;
 
@@ -49,16 +52,19 @@ pub(super) async fn run(
     let (_mirror, mut events) = session.follow(&prefix).await?;
     let mut registry = Registry::new(all.clone());
     let mut stale = false;
+    let mut comings = Comings::default();
     while let Some(event) = events.recv().await {
         match event {
             MirrorEvent::Listed { revision, entries } => {
                 registry.replace(entries);
                 for (_, service) in registry.services() {
                     for instance in service.instances() {
-                        report.event(&told("present", revision, instance))?;
+                        report.event(&told("present", revision, instance, None))?;
                     }
                 }
-                super::warn_of_poison(&registry, report);
+                for (key, poison) in registry.quarantined() {
+                    report.event(&unreadable(key, &poison.reason, revision))?;
+                }
             }
             MirrorEvent::Changed {
                 revision, changes, ..
@@ -66,7 +72,14 @@ pub(super) async fn run(
                 for change in &changes {
                     let before = registry.instance(change.key()).map(Arc::clone);
                     registry.apply(change);
-                    tell(&registry, before.as_deref(), change, revision, report)?;
+                    tell(
+                        &registry,
+                        before.as_deref(),
+                        change,
+                        revision,
+                        &mut comings,
+                        report,
+                    )?;
                 }
             }
             MirrorEvent::Stale { cause } if !stale => {
@@ -94,21 +107,21 @@ fn tell(
     before: Option<&Instance>,
     change: &Change,
     revision: Revision,
+    comings: &mut Comings,
     report: &mut Report,
 ) -> Result<(), Failure> {
     match (before, registry.instance(change.key())) {
-        (None, Some(now)) => report.event(&told("registered", revision, now)),
-        (Some(_), Some(now)) => report.event(&told("updated", revision, now)),
-        (Some(before), None) => report.event(&told("deregistered", revision, before)),
+        (None, Some(now)) => {
+            let flaps = comings.came(&now.key, Instant::now());
+            report.event(&told("registered", revision, now, flaps))
+        }
+        (Some(_), Some(now)) => report.event(&told("updated", revision, now, None)),
+        (Some(before), None) => report.event(&told("deregistered", revision, before, None)),
         (None, None) => match change {
-            Change::Put(_) => {
-                let poison = registry.quarantined().find(|(key, _)| *key == change.key());
-                let cause = poison.map(|(_, poison)| poison.reason.as_str());
-                report.event(&Told {
-                    key: Some(shown(change.key())),
-                    cause,
-                    ..Told::new("unreadable", revision)
-                })
+            Change::Put(entry) => {
+                let poison = registry.quarantined().find(|(key, _)| **key == entry.key);
+                let cause = poison.map_or("", |(_, poison)| poison.reason.as_str());
+                report.event(&unreadable(&entry.key, cause, revision))
             }
             Change::Delete { .. } => report.event(&Told {
                 key: Some(shown(change.key())),
@@ -118,11 +131,50 @@ fn tell(
     }
 }
 
-fn told(change: &'static str, revision: Revision, instance: &Instance) -> Told<'static> {
+fn told(
+    change: &'static str,
+    revision: Revision,
+    instance: &Instance,
+    flaps: Option<Flaps>,
+) -> Told<'static> {
     Told {
         key: Some(shown(&instance.key)),
-        instance: Some(InstanceRow::of(instance, &Asked::nobody())),
+        instance: Some(InstanceRow::of(instance, &Asked::nobody(), flaps)),
         ..Told::new(change, revision)
+    }
+}
+
+fn unreadable<'a>(key: &Key, cause: &'a str, revision: Revision) -> Told<'a> {
+    Told {
+        key: Some(shown(key)),
+        cause: Some(cause),
+        ..Told::new("unreadable", revision)
+    }
+}
+
+/// How often each key came back lately.
+#[derive(Default)]
+struct Comings(HashMap<Key, VecDeque<Instant>>);
+
+impl Comings {
+    /// Further back nobody is remembered.
+    const WITHIN: Duration = Duration::from_secs(60);
+    /// More than this says nothing more.
+    const COUNTED: usize = 100;
+
+    fn came(&mut self, key: &Key, now: Instant) -> Option<Flaps> {
+        let recent = |time: &Instant| now.saturating_duration_since(*time) <= Self::WITHIN;
+        self.0.retain(|_, times| times.back().is_some_and(recent));
+        let times = self.0.entry(key.clone()).or_default();
+        times.retain(recent);
+        if times.len() == Self::COUNTED {
+            times.pop_front();
+        }
+        times.push_back(now);
+        Some(Flaps {
+            times: u32::try_from(times.len()).unwrap_or(u32::MAX),
+            within: Self::WITHIN,
+        })
     }
 }
 
