@@ -290,19 +290,22 @@ mod tests {
 
     fn view(revision: i64) -> Arc<ServiceView> {
         let service = ServiceName::new("user").unwrap();
-        let id = InstanceId::new("u-1").unwrap();
-        let instance = Arc::new(Instance {
-            key: "/services/user/u-1".into(),
-            // Without an endpoint: nothing is connected.
-            record: InstanceRecord::new(service.clone(), id),
-            lease: None,
-            mod_revision: Revision(1),
-            create_revision: Revision(1),
-            format: Format::Native,
-        });
+        let instance = |number: u32| {
+            let id = InstanceId::new(format!("u-{number}")).unwrap();
+            Arc::new(Instance {
+                key: format!("/services/user/{id}").into(),
+                // Without an endpoint: nothing is connected.
+                record: InstanceRecord::new(service.clone(), id),
+                lease: None,
+                mod_revision: Revision(1),
+                create_revision: Revision(1),
+                format: Format::Native,
+            })
+        };
+        let instances = (0..1_000).map(instance).collect();
         Arc::new(ServiceView {
             service,
-            instances: std::iter::once(instance).collect(),
+            instances,
             quarantined: 0,
             knowledge: Knowledge::Fresh {
                 revision: Revision(revision),
