@@ -44,11 +44,12 @@ mod trust;
 pub mod zone;
 
 pub use connect::Connector;
+/// Trust and identity in files, for [`Connector::tls_files`].
+pub use etcd::TlsFiles;
 pub use hedge::Hedge;
 pub use options::ChannelOptions;
 pub use reply::ReplyBody;
 pub use target::Target;
-pub use trust::TlsFiles;
 pub(crate) use trust::client_config;
 
 /// See the module. Clones share connections; the last one dropped ends the reconnecting, while

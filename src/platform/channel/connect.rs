@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::TlsSettings;
+use etcd::{TlsFiles, TlsSettings};
 use fleet::Endpoint;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::replay::Replay;
-use super::trust::{TlsFiles, Trust};
+use super::trust::Trust;
 use crate::Error;
 
 /// The way to hand a request to a connection.

@@ -4,29 +4,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use etcd::TlsSettings;
+use etcd::{TlsFiles, TlsSettings};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::Error;
-
-/// PEM files for calls to secure endpoints.
-#[derive(Debug, Clone, Default)]
-pub struct TlsFiles {
-    /// The certificates that sign the servers'; the system's roots when there is none.
-    pub ca: Option<PathBuf>,
-    /// Our certificate and private key, where the servers ask for one.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name to expect in the servers' certificates, in place of the endpoint's host.
-    pub server_name: Option<String>,
-}
-
-/// A file beyond this size is no certificate, and is not read to its end.
-const MOST: u64 = 1 << 20;
 
 /// See the module.
 #[derive(Clone)]
@@ -52,7 +37,7 @@ impl Trust {
     }
 
     pub(super) fn files(files: TlsFiles) -> Result<Trust, Error> {
-        let settings = files.read()?;
+        let settings = read(&files)?;
         let config = Arc::new(client_config(&settings)?);
         let in_use = Mutex::new(InUse { settings, config });
         Ok(Trust::Files(Arc::new(Followed { files, in_use })))
@@ -86,7 +71,7 @@ struct InUse {
 
 impl Followed {
     fn look(&self) -> Arc<ClientConfig> {
-        let read = self.files.read();
+        let read = read(&self.files);
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
         let renewed = read.and_then(|settings| {
             let same =
@@ -114,36 +99,12 @@ impl Followed {
     }
 }
 
-impl TlsFiles {
-    fn read(&self) -> Result<TlsSettings, Error> {
-        let ca = self
-            .ca
-            .as_deref()
-            .map(|file| read("the CA certificates", file));
-        let identity = self.identity.as_ref().map(|(certificate, key)| {
-            let certificate = read("the client certificate", certificate)?;
-            Ok::<_, Error>((certificate, read("the client key", key)?))
-        });
-        Ok(TlsSettings {
-            ca: ca.transpose()?,
-            identity: identity.transpose()?,
-            server_name: self.server_name.clone(),
-        })
-    }
-}
-
-fn read(what: &'static str, file: &Path) -> Result<Vec<u8>, Error> {
-    let wrong = |cause: String| Error::Tls {
-        what,
-        cause: format!("{}: {cause}", file.display()),
-    };
-    let length = std::fs::metadata(file)
-        .map_err(|error| wrong(error.to_string()))?
-        .len();
-    if length > MOST {
-        return Err(wrong(format!("{length} bytes are too many for PEM")));
-    }
-    std::fs::read(file).map_err(|error| wrong(error.to_string()))
+/// The files as they are now. Blocks for as long as the disk does.
+fn read(files: &TlsFiles) -> Result<TlsSettings, Error> {
+    files.read().map_err(|error| Error::Tls {
+        what: "the files for calls over TLS",
+        cause: error.to_string(),
+    })
 }
 
 /// Trust in what the system trusts, read when it is first needed.
