@@ -19,36 +19,9 @@
 //! # }
 //! ```
 //!
-//! What an operator can alarm on, beside the server's own metrics:
+//! What it counts, for an operator to look at and alarm on:
 //!
-//! | metric | kind | says |
-//! |---|---|---|
-//! | `platform_alive` | gauge | 0 while the liveness probe fails and the lease is not kept |
-//! | `platform_registered` | gauge | 1 while the record stands in the registry |
-//! | `platform_registrations_total` | counter | times the record was written; more than one is a loss |
-//! | `platform_registration_failures_total` | counter | attempts that failed |
-//! | `platform_status_reports_total` | counter | reports written under `/status/` |
-//! | `platform_config_revision` | gauge | the newest config revision taken in |
-//! | `platform_config_stale` | gauge | 1 while the config may be old |
-//! | `platform_config_rejected` | gauge | values refused now |
-//! | `platform_config_rejected_total` | counter | values refused since the start |
-//! | `platform_config_panics_total` | counter | times the service's own code for a value panicked |
-//! | `platform_loop_running{loop}` | gauge | background loops that run: each below what it was after the start ended by a fault |
-//! | `platform_schema_published_total` | counter | times this instance wrote the config's schema |
-//! | `platform_schema_failures_total` | counter | attempts to publish it that failed |
-//! | `platform_discovery_instances{service}` | gauge | instances known |
-//! | `platform_discovery_quarantined{service}` | gauge | records that cannot be read |
-//! | `platform_discovery_stale{service}` | gauge | 1 while the list may be old |
-//! | `platform_channel_endpoints{service}` | gauge | endpoints connected to, or tried |
-//! | `platform_channel_calls_total{service}` | counter | calls begun |
-//! | `platform_channel_failures_total{service}` | counter | attempts that speak against their endpoint |
-//! | `platform_channel_retries_total{service}` | counter | attempts beyond the first |
-//! | `platform_channel_ejections_total{service}` | counter | times a breaker opened |
-//! | `platform_channel_unavailable_total{service}` | counter | calls refused as nothing was ready |
-//! | `gateway_upstreams` | gauge | servers that the gateway stands in front of |
-//! | `gateway_upstreams_unknown` | gauge | those of which it does not know yet what they serve |
-//! | `gateway_services` | gauge | gRPC services that it serves |
-//! | `gateway_reflections_total{outcome}` | counter | times a server was asked what it serves |
+#![doc = include_str!("../../docs/metrics.md")]
 
 pub mod channel;
 pub mod config;

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,12 +26,16 @@ use hello::{DESCRIPTORS, Hello};
 use http::Request as HttpRequest;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
+use platform::channel::Hedge;
 use platform::config::Size;
+use platform::gateway::{Endpoint, GatewayOptions, Upstreams};
 use platform::server::{
-    Auth, Call, Credential, Deadline, Draining, Gate, Identity, Serving, Surface, Tls,
+    Allowed, ApiKeys, Auth, Call, Cors, Credential, Deadline, Draining, Gate, Identity,
+    JsonOptions, Jwt, Rate, Serving, Surface, Tls, UnknownFields,
 };
+use platform::telemetry::Telemetry;
 use platform::{
-    Builder, ChannelOptions, Credentials, EtcdSettings, Platform, Service, TlsSettings,
+    Builder, ChannelOptions, Credentials, EtcdSettings, Gateway, Platform, Service, TlsSettings,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -454,6 +459,77 @@ async fn one_check_guards_both_protocols() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_tokens_limits_and_pages_are_settings_of_the_service() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("keys");
+    fs::write(&file, "billing k-42\n")?;
+
+    let keys = ApiKeys::file(&file, Duration::from_secs(10)).await?;
+    let service = Service::new().auth(Auth::new(keys).open(&[Surface::Health]));
+
+    let service = service
+        .grpc(HelloServiceServer::new(Who))
+        .descriptors(DESCRIPTORS);
+
+    let service = service
+        .rate(Rate::per_second(2_000.0))
+        .rate(Rate::per_second(50.0).burst(200).each_caller())
+        .rate(Rate::per_second(20.0).burst(100).each_address())
+        .most_in_flight(500)
+        .default_timeout(Duration::from_secs(10));
+
+    let service = service
+        .cors(Cors::origins(["https://shop.example"]).expose("grpc-metadata-cost"))
+        .gzip_from(1024);
+
+    let mut json = JsonOptions {
+        max_request: 1 << 20,
+        metadata: Allowed::only(["tenant", "trace-*"]),
+        ..JsonOptions::default()
+    };
+    json.parse.unknown_fields = UnknownFields::Reject;
+    json.parse.max_nesting = 50;
+    let service = service.json(json);
+
+    let serving = alone("hello").start().await?.bind(service).await?;
+    let address = serving.local_addr();
+    for (path, headers, status) in [
+        ("/v1/hello/Ada", &[][..], 401),
+        ("/v1/hello/Ada", &[("x-api-key", "k-42")], 200),
+        ("/v1/hello/Ada?nobody=1", &[("x-api-key", "k-42")], 400),
+        ("/healthz", &[], 200),
+    ] {
+        assert_eq!(get(address, path, headers).await.0, status, "{path}");
+    }
+
+    // Nobody is there to publish keys, which nobody waits for.
+    let service = Service::new()
+        .grpc(HelloServiceServer::new(Who))
+        .descriptors(DESCRIPTORS);
+    let tokens = Jwt::keys_from_url("https://id.example/.well-known/jwks.json")
+        .issuer("https://id.example")
+        .audience("hello")
+        .start()
+        .await?;
+    let service = service.auth(Auth::new(tokens));
+    let serving = alone("hello").start().await?.bind(service).await?;
+    let (status, _) = get(serving.local_addr(), "/v1/hello/Ada", &[]).await;
+    assert!(status == 401 || status == 503, "{status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_has_the_layers_of_a_service() -> anyhow::Result<()> {
+    let upstreams = Upstreams::Addresses(vec![vec![Endpoint::parse("grpc://127.0.0.1:9100")?]]);
+    let service = Service::new().rate(Rate::per_second(50.0).each_address());
+    let gateway =
+        Gateway::bind_with("127.0.0.1:0", upstreams, GatewayOptions::default(), service).await?;
+    let (status, _) = get(gateway.local_addr(), "/healthz", &[]).await;
+    assert_eq!(status, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_cannot_be_used_is_refused_before_the_port_is_open() {
     let platform = alone("hello").start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -501,6 +577,7 @@ async fn settings_that_cannot_be_used_are_errors_at_the_start() -> anyhow::Resul
     let options = ChannelOptions {
         timeout: Some(Duration::from_secs(3)),
         idempotent: Arc::new(["/hello.v1.HelloService/Greet".to_owned()].into()),
+        hedge_after: Some(Hedge::Percentile(0.95)),
         ..ChannelOptions::default()
     };
     let builder = Platform::builder("hello")
@@ -570,22 +647,80 @@ fn every_code_block_of_the_guide_stands_in_a_file_that_is_compiled() {
     }
 }
 
-/// The metrics that a table names.
-fn metrics(text: &str) -> Vec<&str> {
+/// Every Rust file below a folder, read.
+fn sources(folder: &Path, found: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// Kind and name of every metric that code makes.
+fn made(source: &str) -> BTreeSet<(&str, &str)> {
+    let mut found = BTreeSet::new();
+    for kind in ["counter", "gauge", "histogram"] {
+        let call = format!("{kind}!(");
+        for (at, _) in source.match_indices(&call) {
+            // Those of describe_counter! are no metrics.
+            if source[..at].ends_with('_') {
+                continue;
+            }
+            let mut quoted = source[at + call.len()..].splitn(3, '"');
+            let (between, name) = (quoted.next().unwrap(), quoted.next().unwrap());
+            if between.trim().is_empty() {
+                found.insert((kind, name));
+            }
+        }
+    }
+    found
+}
+
+/// Kind and name of every metric in a table, in Markdown or in a crate's docs.
+fn told(text: &str) -> BTreeSet<(&str, &str)> {
     let rows = text.lines().map(|line| line.trim_start_matches("//! "));
-    let rows = rows.filter(|line| line.starts_with("| `platform_"));
-    rows.filter_map(|row| row.split('|').nth(1))
-        .map(str::trim)
-        .collect()
+    let rows = rows.filter_map(|row| row.strip_prefix("| `"));
+    rows.filter_map(|row| {
+        let (name, rest) = row.split_once('`')?;
+        let kind = rest.split('|').nth(1)?.trim();
+        Some((kind, name.split('{').next()?))
+    })
+    .filter(|(kind, _)| ["counter", "gauge", "histogram"].contains(kind))
+    .collect()
 }
 
 #[test]
-fn the_guide_has_every_metric_of_the_library() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guide = fs::read_to_string(here.join("../platform.md")).unwrap();
-    let library = fs::read_to_string(here.join("../../src/platform/lib.rs")).unwrap();
-    assert!(!metrics(&library).is_empty());
-    assert_eq!(metrics(&guide), metrics(&library));
+fn every_metric_of_the_library_is_told_with_its_kind_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut source = String::new();
+    sources(&root.join("src/platform"), &mut source);
+    sources(&root.join("src/etcd"), &mut source);
+    let mut tables = fs::read_to_string(root.join("docs/metrics.md")).unwrap();
+    tables.push_str(&fs::read_to_string(root.join("src/etcd/lib.rs")).unwrap());
+    let (made, told) = (made(&source), told(&tables));
+    assert!(made.len() > 30, "{made:?}");
+    assert_eq!(made, told);
+}
+
+/// As the guide has it; compiled, and begun without a collector.
+#[tokio::test]
+async fn a_service_without_a_collector_starts_with_telemetry_all_the_same() {
+    use tracing_subscriber::prelude::*;
+    let begin = async || -> anyhow::Result<Platform> {
+        let telemetry = Telemetry::new("hello").attribute("service.version", "1.4.2");
+        let telemetry = telemetry.start()?;
+        tracing_subscriber::registry()
+            .with(tracing_subscriber::fmt::layer())
+            .with(telemetry.layer())
+            .init();
+        let builder = Platform::builder("hello").telemetry(telemetry);
+        Ok(builder.environment([]).no_config_cache().start().await?)
+    };
+    let platform = begin().await.unwrap();
+    assert_eq!(platform.service().as_str(), "hello");
 }
 
 #[test]

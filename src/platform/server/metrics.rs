@@ -68,32 +68,27 @@ fn install() -> Option<PrometheusHandle> {
         );
         return None;
     }
-    metrics::describe_counter!(
-        "server_requests_total",
-        "Answered requests by method, protocol and status code"
-    );
-    metrics::describe_histogram!(
-        "server_request_seconds",
-        metrics::Unit::Seconds,
-        "Time from request to the end of its answer"
-    );
-    metrics::describe_counter!("server_panics_total", "Calls that panicked");
-    metrics::describe_gauge!("server_connections", "Open connections");
-    metrics::describe_counter!(
-        "server_shed_total",
-        "Calls refused because there were too many, by reason"
-    );
-    metrics::describe_counter!(
-        "server_tls_handshake_failures_total",
-        "Connections that ended before their first request"
-    );
-    metrics::describe_counter!(
-        "server_tls_reload_failures_total",
-        "Changed certificates that could not be used; the last good ones stay"
-    );
-    metrics::describe_counter!(
-        "server_jwks_failures_total",
-        "Failed attempts to fetch the keys of tokens; the last good ones stay for a day"
-    );
+    describe(TABLE);
     Some(handle)
+}
+
+/// Every metric with its kind and what it says, as people read it.
+const TABLE: &str = include_str!("../../../docs/metrics.md");
+
+/// The table's rows as help texts.
+fn describe(table: &'static str) {
+    for row in table.lines() {
+        let mut cells = row.split('|').skip(1).map(str::trim);
+        let (Some(name), Some(kind), Some(says)) = (cells.next(), cells.next(), cells.next())
+        else {
+            continue;
+        };
+        let name = name.trim_matches('`').split('{').next().unwrap_or_default();
+        match kind {
+            "counter" => metrics::describe_counter!(name, says),
+            "gauge" => metrics::describe_gauge!(name, says),
+            "histogram" => metrics::describe_histogram!(name, metrics::Unit::Seconds, says),
+            _ => {}
+        }
+    }
 }

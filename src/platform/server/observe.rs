@@ -30,12 +30,33 @@ use super::{
 };
 
 /// How many requests are being answered. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight {
+    count: Arc<AtomicUsize>,
+    gauge: ::metrics::Gauge,
+}
 
 impl InFlight {
+    /// The recorder must be there: gauges made before it count into nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            count: Arc::default(),
+            gauge: ::metrics::gauge!("server_requests_in_flight"),
+        }
+    }
+
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.gauge.increment(1.0);
+    }
+
+    fn end(&self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.decrement(1.0);
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -99,7 +120,7 @@ struct Record {
 
 impl Record {
     fn begin(call: Call, request: &Request<Body>, in_flight: InFlight, traced: Traced) -> Self {
-        in_flight.0.fetch_add(1, Ordering::Relaxed);
+        in_flight.begin();
         Self {
             call,
             verb: request.method().clone(),
@@ -132,7 +153,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.in_flight.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.end();
         // An answer that ends without a code was given up by its caller.
         let code = match &self.outcome {
             Some(outcome) => outcome.get(),
@@ -160,15 +181,11 @@ impl Drop for Record {
         let over_http =
             (self.call.protocol() == Protocol::Http).then_some((&self.verb, self.http_status));
         self.traced.end(code, over_http);
-        let (trace_id, span_id) = (
-            self.traced.context.trace_id(),
-            self.traced.context.span_id(),
-        );
         // Probes come every few seconds for ever; they would drown the calls.
         if self.call.surface() == Surface::Api {
-            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
+            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id = self.traced.context.trace_id(), span_id = self.traced.context.span_id());
         } else {
-            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
+            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id = self.traced.context.trace_id(), span_id = self.traced.context.span_id());
         }
     }
 }
