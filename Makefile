@@ -37,10 +37,12 @@ screens: need-build ## draw the README's pictures from real frames
 release: need-build ## the optimised binary, target/release/msctl
 	$(CARGO) build --release -p msctl
 
-etcd36: ## where Go is present: build etcd 3.6 and compare etcdlite with that too
+etcd36: ## where Go is present: build etcd 3.6, compare etcdlite with that too, and run the fault suites against it
 	@command -v go >/dev/null || { echo "etcd 3.6 is built with Go: install golang-go"; exit 1; }
 	cd tests/etcd36 && go build -trimpath -o $(CURDIR)/target/etcd36 .
 	ETCDLITE_PEER_ETCD=$(CURDIR)/target/etcd36 $(CARGO) test -p etcdlite
+	mkdir -p target/etcd36.bin && ln -sf ../etcd36 target/etcd36.bin/etcd
+	PATH=$(CURDIR)/target/etcd36.bin:$$PATH $(CARGO) test -p etcd -p platform --test etcd_faults --test faults
 
 conformance: need-test ## the official Protobuf JSON conformance suite over reflect's codec
 	tests/conformance/run.sh

@@ -161,6 +161,8 @@ async fn renewed_certificates_are_taken_from_their_files() {
     let etcd = first.asking_server().await;
     let client = from_files(&etcd, first.files()).unwrap();
     let mut seen = Observer::new(&client, &prefix("/t/"));
+    // Listed before the first write, or that is no change to it.
+    seen.until_fresh().await;
     let written = put(&client, "/t/a", "1", LeaseRule::None).await;
     seen.until_at(written).await;
     seen.until_fresh().await;
