@@ -96,6 +96,36 @@ impl Code {
         Self::QuotaNear,
     ];
 
+    /// So many instances, or values, that have it, in a few words: `2 hung`, `1 value refused`.
+    #[must_use]
+    pub fn counted(self, count: usize) -> String {
+        let many = |one: &str, many: &str| match count {
+            1 => format!("1 {one}"),
+            count => format!("{count} {many}"),
+        };
+        match self {
+            Self::Hung => format!("{count} hung"),
+            Self::Unreachable => format!("{count} unreachable"),
+            Self::NotServing => format!("{count} not serving"),
+            Self::Drained => format!("{count} drained"),
+            Self::NoLease => format!("{count} without lease"),
+            Self::LeaseRunsOut => many("lease running out", "leases running out"),
+            Self::LeaseFlaps => many("flapping lease", "flapping leases"),
+            Self::NoEndpoint => format!("{count} without endpoint"),
+            Self::SharedAddress => format!("{count} with a shared address"),
+            Self::ConfigRejected => many("value refused", "values refused"),
+            Self::ConfigBehind => format!("{count} behind in config"),
+            Self::StaleView => many("old view of etcd", "old views of etcd"),
+            Self::NotAlive => format!("{count} not alive"),
+            Self::PoisonRecord => many("record unreadable", "records unreadable"),
+            Self::NoLeader => "no leader".to_owned(),
+            Self::MemberUnreachable => many("member unreachable", "members unreachable"),
+            Self::MemberComplains => many("member complains", "members complain"),
+            Self::Alarm => many("alarm", "alarms"),
+            Self::QuotaNear => many("database nearly full", "databases nearly full"),
+        }
+    }
+
     /// The code as JSON has it.
     #[must_use]
     pub const fn word(self) -> &'static str {

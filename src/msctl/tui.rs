@@ -8,14 +8,17 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::report::Failure;
 use crate::session::Session;
+use crate::settings::{self, file::SettingsFile};
 use effect::Effect;
 use effect::run::Runner;
 use event::{Event, Now};
 use input::Input;
-use state::{Context, State};
+use keymap::Keymap;
+use state::{Context, State, Suspension};
 use term::Screen;
 use theme::Theme;
 use update::update;
@@ -52,12 +55,31 @@ const DRAINED: Duration = Duration::from_millis(4);
 const INBOX: usize = 256;
 
 /// How the console is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The page it opens on.
     pub view: View,
     /// Colours and glyphs.
     pub theme: Theme,
+    /// What keys do.
+    pub keymap: Keymap,
+    /// The contexts that can be gone to.
+    pub contexts: Vec<String>,
+    /// Whether the console may be stopped.
+    pub suspension: Suspension,
+}
+
+impl Options {
+    /// The usual keys, and no other context to go to.
+    pub fn new(view: View, theme: Theme) -> Self {
+        Self {
+            view,
+            theme,
+            keymap: Keymap::default(),
+            contexts: Vec::new(),
+            suspension: Suspension::Allowed,
+        }
+    }
 }
 
 /// Runs the console until the user ends it.
@@ -97,7 +119,10 @@ struct Console {
     look: Look,
     screen: Screen,
     runner: Runner,
+    events: mpsc::Sender<Event>,
     inbox: mpsc::Receiver<Event>,
+    /// The session of the context that is being gone to.
+    opening: JoinSet<Result<Session, String>>,
     keys: Input,
     started: Instant,
     drawn: Option<Instant>,
@@ -121,8 +146,13 @@ impl Console {
         };
         let mut state = State::new(context, Screen::size(), now);
         state.view = options.view;
+        state.keymap = options.keymap;
+        state.contexts = options.contexts;
+        state.suspension = options.suspension;
         Ok(Self {
-            runner: Runner::start(session, state.generation, events),
+            runner: Runner::start(session, state.generation, events.clone()),
+            events,
+            opening: JoinSet::new(),
             state,
             look: Look {
                 theme: options.theme,
@@ -153,6 +183,10 @@ impl Console {
                 },
                 () = ended(&mut self.signals) => return Ok(()),
                 () = tokio::time::sleep_until(wake.into()) => Event::Tick,
+                Some(opened) = self.opening.join_next() => {
+                self.enter(opened.unwrap_or_else(|error| Err(error.to_string())));
+                continue;
+            }
                 Some(event) = self.inbox.recv() => event,
             };
             if self.take(event).await? == Flow::Ends || self.drain().await? == Flow::Ends {
@@ -242,7 +276,16 @@ impl Console {
                             .say(state::toast::Tone::Bad, format!("not copied: {error}"));
                     }
                 }
-                Effect::EditOutside { text, suffix } => self.edit(&text, suffix).await?,
+                Effect::EditOutside { text, suffix } => {
+                    if self.edit(&text, suffix).await? == Flow::Ends {
+                        return Ok(Flow::Ends);
+                    }
+                }
+                Effect::SwitchContext(name) => {
+                    // The command that prints its password may take its time.
+                    self.opening.abort_all();
+                    self.opening.spawn_blocking(move || open(&name));
+                }
                 other => self.runner.run(other),
             }
         }
@@ -250,10 +293,11 @@ impl Console {
     }
 
     /// Hands the terminal to the user's editor. News of the fleet are taken in meanwhile.
-    async fn edit(&mut self, text: &str, suffix: &str) -> std::io::Result<()> {
+    async fn edit(&mut self, text: &str, suffix: &str) -> std::io::Result<Flow> {
         // Two readers of one terminal would steal each other's keys.
         self.keys.stop().await;
         let (state, inbox, started) = (&mut self.state, &mut self.inbox, self.started);
+        let signals = &mut self.signals;
         let mut effects = Vec::new();
         let edited = self
             .screen
@@ -262,7 +306,9 @@ impl Console {
                 tokio::pin!(edited);
                 loop {
                     tokio::select! {
-                        edited = &mut edited => break edited,
+                        edited = &mut edited => break Some(edited),
+                        // The editor is ended with the console.
+                        () = ended(signals) => break None,
                         Some(event) = inbox.recv() => {
                             let now = Now { mono: started.elapsed(), wall: Timestamp::now() };
                             effects.extend(update(state, now, event));
@@ -271,6 +317,9 @@ impl Console {
                 }
             })
             .await?;
+        let Some(edited) = edited else {
+            return Ok(Flow::Ends);
+        };
         self.keys = Input::start();
         self.state.size = Screen::size();
         let now = self.now();
@@ -281,8 +330,29 @@ impl Console {
                 other => self.runner.run(other),
             }
         }
-        Ok(())
+        Ok(Flow::Goes)
     }
+
+    /// Goes to another context: what was known of the last one is forgotten, and answers that still
+    /// come are dropped by their generation.
+    fn enter(&mut self, opened: Result<Session, String>) {
+        match opened {
+            Ok(session) => {
+                let now = self.now();
+                self.state.switch(context_of(&session), now);
+                let generation = self.state.generation;
+                self.runner = Runner::start(session, generation, self.events.clone());
+            }
+            Err(why) => self.state.say(state::toast::Tone::Bad, why),
+        }
+    }
+}
+
+/// Opens a context of the settings file.
+fn open(name: &str) -> Result<Session, String> {
+    let context = SettingsFile::load().and_then(|file| settings::Context::from_file(&file, name));
+    let session = context.and_then(Session::open);
+    session.map_err(|why| why.to_string())
 }
 
 /// Waits for a signal that ends programs.

@@ -22,6 +22,7 @@ use crate::cli::signal::Stop;
 use crate::report::{Failure, Report};
 use crate::session::Session;
 use crate::settings::{Context, Global};
+use crate::tui::state::Suspension;
 use children::{Children, Plan};
 pub use service::DemoService;
 
@@ -105,9 +106,13 @@ impl Demo {
             (Some(server), context)
         };
         let session = Session::open(context)?;
+        let suspension = match server {
+            Some(_) => Suspension::HoldsEtcd,
+            None => Suspension::Allowed,
+        };
         let mut children = Children::default();
         let result = tokio::select! {
-            result = self.live(&session, &mut children, global, report) => result,
+            result = self.live(&session, &mut children, suspension, global, report) => result,
             () = stop.wait() => Ok(()),
         };
         // A second signal does not wait for anybody.
@@ -154,6 +159,7 @@ impl Demo {
         &self,
         session: &Session,
         children: &mut Children,
+        suspension: Suspension,
         global: &Global,
         report: &mut Report,
     ) -> Result<(), Failure> {
@@ -175,7 +181,9 @@ impl Demo {
             !self.headless && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         if console {
             let view = crate::tui::View::default();
-            return crate::cli::tui::open(session.clone(), view, &self.look, global.color).await;
+            let color = global.color;
+            return crate::cli::tui::open(session.clone(), view, &self.look, color, suspension)
+                .await;
         }
         announce(session, &addresses, report)?;
         children.watch(report).await;

@@ -5,6 +5,9 @@ use std::io::IsTerminal;
 use crate::report::{Color, Failure};
 use crate::session::Session;
 use crate::settings::Global;
+use crate::settings::file::SettingsFile;
+use crate::tui::keymap::Keymap;
+use crate::tui::state::Suspension;
 use crate::tui::theme::{ColorChoice, Surroundings, Theme};
 use crate::tui::{Options, View};
 
@@ -64,9 +67,20 @@ impl Tui {
         let context = global.resolve()?;
         crate::cli::on_threads(async {
             let session = Session::open(context)?;
-            open(session, self.view, &self.look, global.color).await
+            let own = Suspension::Allowed;
+            open(session, self.view, &self.look, global.color, own).await
         })
     }
+}
+
+/// The keys of the settings file.
+fn keymap(file: &SettingsFile) -> Result<Keymap, Failure> {
+    let own = file.keys.bindings.iter();
+    let own = own.map(|(action, keys)| (action.as_str(), keys.all()));
+    Keymap::custom(file.keys.preset.as_deref(), own).map_err(|error| {
+        let place = file.path.display();
+        Failure::usage(error.to_string()).next(format!("Look at 'keys' in {place}."))
+    })
 }
 
 /// Opens the console over a session.
@@ -78,6 +92,7 @@ pub(crate) async fn open(
     view: View,
     look: &Look,
     color: Color,
+    suspension: Suspension,
 ) -> Result<(), Failure> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let choice = match color {
@@ -94,7 +109,11 @@ pub(crate) async fn open(
             .or_else(|| set("LC_CTYPE"))
             .or_else(|| set("LANG")),
     };
+    let file = SettingsFile::load()?;
     let options = Options {
+        keymap: keymap(&file)?,
+        contexts: file.contexts.into_keys().collect(),
+        suspension,
         view,
         theme: look.theme.unwrap_or_else(|| Theme::detect(choice, &around)),
     };

@@ -70,10 +70,8 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
             keys,
             patience: Duration::from_secs(20),
         };
-        let options = Options {
-            view: *view,
-            theme: Theme::named("dark").context("the dark theme is there")?,
-        };
+        let theme = Theme::named("dark").context("the dark theme is there")?;
+        let options = Options::new(*view, theme);
         let mut context = settings::Context::from_endpoints(std::slice::from_ref(&demo.etcd));
         context.name = "demo".into();
         let frame = runtime.block_on(async {

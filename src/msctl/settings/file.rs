@@ -28,9 +28,51 @@ pub struct SettingsFile {
     /// The contexts by name.
     #[serde(default)]
     pub contexts: BTreeMap<String, ContextFile>,
+    /// Keys of the console.
+    #[serde(default, skip_serializing_if = "KeysFile::is_empty")]
+    pub keys: KeysFile,
     /// Where it was read from.
     #[serde(skip)]
     pub path: PathBuf,
+}
+
+/// Keys of the console as the file has them: a preset, and on top of it actions with keys of their
+/// own, in place of those they have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysFile {
+    /// `default` or `k9s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Action → keys: `quit: ctrl-q`, `top: [g g, home]`.
+    #[serde(flatten)]
+    pub bindings: BTreeMap<String, KeysOf>,
+}
+
+/// The keys of one action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeysOf {
+    /// One.
+    One(String),
+    /// Any of them; the first is shown.
+    Any(Vec<String>),
+}
+
+impl KeysOf {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<&str> {
+        match self {
+            Self::One(keys) => vec![keys],
+            Self::Any(all) => all.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl KeysFile {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A context as the file has it.

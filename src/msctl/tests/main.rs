@@ -17,6 +17,7 @@ mod config_docs;
 mod config_edit;
 mod config_effects;
 mod config_faults;
+mod config_lost;
 mod config_race;
 mod config_rollout;
 mod config_secrets;

@@ -38,6 +38,8 @@ pub enum Scope {
     Events,
     /// Raw keys.
     Keys,
+    /// Findings.
+    Findings,
     /// A text shown in full.
     Reader,
     /// The filter being typed.
@@ -100,7 +102,7 @@ pub struct Spec {
 
 actions! {
     // Name = palette name, footer title, footer place, scopes, keys, help.
-    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, History, Leases, Events, Keys], ["enter", "right"], "Go into what is under the cursor.";
+    Open = "open", "open", 1, [ServiceList, Instances, ConfigScopes, History, Leases, Events, Keys, Findings], ["enter", "right"], "Go into what is under the cursor.";
     EditValue = "edit-value", "edit", 1, [ConfigKeys], ["enter", "i"], "Edit the value under the cursor; nothing is written before the save.";
     OpenMethod = "open-method", "edit request", 1, [Methods], ["enter", "right"], "Unfold a service, or edit the request of a method.";
     Back = "back", "back", 90, [Global, List, Reader], ["esc", "left"], "Go back, drop a filter, close what is open.";
@@ -156,8 +158,8 @@ actions! {
     Copy = "copy", "copy", 21, [List, Reader], ["y"], "Copy the row to the clipboard (OSC 52).";
     NextPane = "next-pane", "pane", 22, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["tab"], "Go to the next pane.";
     PreviousPane = "previous-pane", "pane back", NEVER, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["shift-tab"], "Go to the pane before.";
-    SortNext = "sort", "sort", 23, [Services, Leases], ["S"], "Sort by the next column.";
-    SortReverse = "sort-reverse", "reverse", NEVER, [Services, Leases], ["R"], "Turn the order round.";
+    SortNext = "sort", "sort", 23, [Services, ConfigKeys, Leases, Keys], ["S"], "Sort by the next column.";
+    SortReverse = "sort-reverse", "reverse", NEVER, [Services, ConfigKeys, Leases, Keys], ["R"], "Turn the order round.";
     StartFilter = "filter", "filter", 95, [List], ["/"], "Narrow the list: words, !words, ttl<10s, version=1.4.2.";
     OpenPalette = "palette", "palette", 96, [Global], [":"], "Run any action by its name.";
     Help = "help", "help", 97, [Global], ["?", "f1"], "Show the keys that work here.";
@@ -214,6 +216,35 @@ impl Action {
 }
 
 impl Scope {
+    /// What help calls it.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Global => "everywhere",
+            Self::List => "in a list",
+            Self::Services => "services and instances",
+            Self::ServiceList => "services",
+            Self::Instances => "instances",
+            Self::ConfigScopes => "who has config",
+            Self::ConfigKeys => "config keys",
+            Self::ConfigValue => "a value being edited",
+            Self::Review => "changes before a save",
+            Self::History => "history",
+            Self::Conflict => "a conflict",
+            Self::Methods => "methods",
+            Self::Request => "a request being edited",
+            Self::Response => "an answer",
+            Self::Leases => "leases",
+            Self::Events => "events",
+            Self::Findings => "findings",
+            Self::Keys => "keys",
+            Self::Reader => "a text",
+            Self::Filter => "a filter being typed",
+            Self::Palette => "the palette",
+            Self::Question => "a question",
+            Self::Prompt => "a line being typed",
+        }
+    }
+
     /// Whether keys that type something belong to a text here.
     pub fn is_text(self) -> bool {
         matches!(

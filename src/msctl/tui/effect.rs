@@ -22,6 +22,8 @@ pub enum Effect {
     Quit,
     /// Go to the background.
     Suspend,
+    /// Go to another context of the settings file.
+    SwitchContext(String),
     /// Forget what the terminal shows and draw it all.
     Redraw,
     /// Put a text on the clipboard.

@@ -46,6 +46,7 @@ pub async fn shoot(session: Session, options: Options, shot: &Shot) -> Buffer {
     };
     let mut state = State::new(context_of(&session), shot.size, now());
     state.view = options.view;
+    state.keymap = options.keymap;
     let mut runner = Runner::start(session, state.generation, events);
     let mut keys = shot.keys.iter();
     let mut until = started + shot.patience;
@@ -131,10 +132,7 @@ mod tests {
         };
         let context = settings::Context::from_endpoints(&[format!("127.0.0.1:{port}")]);
         let session = Session::open(context).unwrap();
-        let options = Options {
-            view: View::Services,
-            theme: Theme::named("dark").unwrap(),
-        };
+        let options = Options::new(View::Services, Theme::named("dark").unwrap());
         let shot = Shot {
             size: (80, 24),
             keys: Vec::new(),

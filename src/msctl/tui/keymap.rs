@@ -33,7 +33,40 @@ pub enum KeymapError {
     /// No such key.
     #[error("keymap: {0}")]
     Key(#[from] UnknownKey),
+    /// No such preset.
+    #[error("keymap: there is no preset '{0}'; there are default and k9s")]
+    Preset(String),
+    /// An action without a key could not be reached.
+    #[error("keymap: '{0}' is given no key")]
+    NoKey(String),
+    /// One key for two actions in one place.
+    #[error(
+        "keymap: '{keys}' would be both {one} and {other} {place}; give one of them another key"
+    )]
+    Twice {
+        /// The key.
+        keys: String,
+        /// An action.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// Where both work.
+        place: String,
+    },
 }
+
+/// What users of k9s have in their fingers, as far as vim does not mean something else by it: the
+/// console has no key that destroys at a touch, so ctrl-d stays half a page and ctrl-k nothing.
+const K9S: &[(&str, &[&str])] = &[
+    ("call-service", &["c", "s"]),
+    ("events-of-this", &["o", "l"]),
+    ("raw-record", &["v", "d"]),
+    ("services", &["1", "ctrl-a"]),
+    ("explain", &["w", "d"]),
+    ("sort", &["S", "O"]),
+    ("redraw", &["ctrl-l", "ctrl-r"]),
+    ("history-back", &["[", "-"]),
+];
 
 impl Default for Keymap {
     fn default() -> Self {
@@ -58,20 +91,94 @@ impl Default for Keymap {
 }
 
 impl Keymap {
-    /// Binds an action, by its name, to keys in place of its own.
+    /// The bindings of a preset.
+    ///
+    /// # Errors
+    /// When there is no such preset.
+    pub fn preset(name: &str) -> Result<Self, KeymapError> {
+        let mut map = Self::default();
+        match name {
+            "default" => {}
+            "k9s" => {
+                for (action, keys) in K9S {
+                    map.rebind(action, keys)?;
+                }
+            }
+            other => return Err(KeymapError::Preset(other.to_owned())),
+        }
+        Ok(map)
+    }
+
+    /// A preset with bindings of a user's own on top: what they gave a key to loses it nowhere
+    /// silently. Two actions they gave one key in one place are an error.
+    ///
+    /// # Errors
+    /// When there is no such preset, action or key, or a key would mean two things.
+    pub fn custom<'a>(
+        preset: Option<&str>,
+        bindings: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
+    ) -> Result<Self, KeymapError> {
+        let mut map = Self::preset(preset.unwrap_or("default"))?;
+        let mut given: HashMap<(Scope, Vec<Key>), &'static str> = HashMap::new();
+        let mut bound = Vec::new();
+        for (action, keys) in bindings {
+            let spec = spec(action)?;
+            for keys in &keys {
+                for scope in spec.scopes {
+                    let before = given.insert((*scope, parse(keys)?), spec.name);
+                    if let Some(other) = before {
+                        return Err(KeymapError::Twice {
+                            keys: (*keys).to_owned(),
+                            one: other,
+                            other: spec.name,
+                            place: format!("in {scope:?}"),
+                        });
+                    }
+                }
+            }
+            bound.push((spec.name, keys));
+        }
+        for (action, keys) in bound {
+            map.rebind(action, &keys)?;
+        }
+        Ok(map)
+    }
+
+    /// Binds an action, by its name, to any of these keys in place of its own.
     ///
     /// # Errors
     /// When there is no such action or key.
-    pub fn rebind(&mut self, action: &str, keys: &str) -> Result<(), KeymapError> {
-        let spec = ACTIONS
+    pub fn rebind(&mut self, action: &str, keys: &[&str]) -> Result<(), KeymapError> {
+        let spec = spec(action)?;
+        let parsed: Vec<_> = keys
             .iter()
-            .find(|spec| spec.name == action)
-            .ok_or_else(|| KeymapError::Action(action.to_owned()))?;
-        let parsed = parse(keys)?;
+            .map(|keys| parse(keys))
+            .collect::<Result<_, _>>()?;
+        let Some(first) = keys.first() else {
+            return Err(KeymapError::NoKey(action.to_owned()));
+        };
         self.bound.retain(|_, bound| *bound != spec.action);
-        self.bind(spec, &parsed);
-        self.shown.insert(spec.action, keys.to_owned());
+        for keys in &parsed {
+            self.bind(spec, keys);
+        }
+        self.shown.insert(spec.action, (*first).to_owned());
         Ok(())
+    }
+
+    /// All keys that do something in a scope, as they are typed.
+    pub fn keys_in(&self, action: Action, scope: Scope) -> Vec<String> {
+        let mut keys: Vec<String> = self
+            .bound
+            .iter()
+            .filter(|((at, _), bound)| *at == scope && **bound == action)
+            .map(|((_, keys), _)| {
+                let words: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                words.join(" ")
+            })
+            .collect();
+        let first = self.keys_of(action);
+        keys.sort_by_key(|keys| (keys != first, keys.clone()));
+        keys
     }
 
     fn bind(&mut self, spec: &Spec, keys: &[Key]) {
@@ -119,6 +226,11 @@ impl Keymap {
     }
 }
 
+fn spec(action: &str) -> Result<&'static Spec, KeymapError> {
+    let found = ACTIONS.iter().find(|spec| spec.name == action);
+    found.ok_or_else(|| KeymapError::Action(action.to_owned()))
+}
+
 fn parse(keys: &str) -> Result<Vec<Key>, UnknownKey> {
     keys.split(' ').map(str::parse).collect()
 }
@@ -154,14 +266,52 @@ mod tests {
     #[test]
     fn a_user_may_rebind_by_name() {
         let mut map = Keymap::default();
-        map.rebind("quit", "ctrl-q").unwrap();
+        map.rebind("quit", &["ctrl-q"]).unwrap();
         assert_eq!(meaning(&map, &[Scope::Global], "q"), Meaning::Nothing);
         assert_eq!(
             meaning(&map, &[Scope::Global], "ctrl-q"),
             Meaning::Run(Action::Quit)
         );
         assert_eq!(map.keys_of(Action::Quit), "ctrl-q");
-        assert!(map.rebind("explode", "x").is_err());
-        assert!(map.rebind("quit", "hyper-q").is_err());
+        assert!(map.rebind("explode", &["x"]).is_err());
+        assert!(map.rebind("quit", &["hyper-q"]).is_err());
+        assert!(map.rebind("quit", &[]).is_err());
+    }
+
+    #[test]
+    fn a_preset_takes_no_key_from_what_it_does_not_name() {
+        let (usual, k9s) = (Keymap::default(), Keymap::preset("k9s").unwrap());
+        let named = |action: Action| K9S.iter().any(|(name, _)| *name == action.spec().name);
+        for ((scope, keys), action) in &usual.bound {
+            if !named(*action) {
+                assert_eq!(
+                    k9s.bound[&(*scope, keys.clone())],
+                    *action,
+                    "{keys:?} {scope:?}"
+                );
+            }
+        }
+        assert_eq!(
+            meaning(&k9s, &[Scope::Instances], "d"),
+            Meaning::Run(Action::RawRecord)
+        );
+        assert!(Keymap::preset("emacs").is_err());
+    }
+
+    #[test]
+    fn bindings_of_ones_own_are_checked_together() {
+        let custom = |bindings: &[(&'static str, &'static str)]| {
+            let bindings = bindings.iter().map(|(action, keys)| (*action, vec![*keys]));
+            Keymap::custom(None, bindings)
+        };
+        let map = custom(&[("quit", "ctrl-q"), ("filter", "q")]).unwrap();
+        assert_eq!(
+            meaning(&map, &[Scope::List], "q"),
+            Meaning::Run(Action::StartFilter)
+        );
+        let twice = custom(&[("quit", "x"), ("help", "x")])
+            .unwrap_err()
+            .to_string();
+        assert!(twice.contains("both"), "{twice}");
     }
 }

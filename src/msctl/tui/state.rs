@@ -119,6 +119,16 @@ pub struct Context {
     pub stage: Stage,
 }
 
+/// Whether the console may be stopped with ctrl-z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suspension {
+    /// It may.
+    #[default]
+    Allowed,
+    /// The fleet's etcd runs in this process and would stand still with it.
+    HoldsEtcd,
+}
+
 /// When something periodic was done last, and whether it is on its way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beat {
@@ -195,6 +205,10 @@ pub struct State {
     pub pending: Vec<Key>,
     /// What was run from the palette, the newest last.
     pub palette_history: Vec<String>,
+    /// The contexts that can be gone to.
+    pub contexts: Vec<String>,
+    /// Whether the console may be stopped.
+    pub suspension: Suspension,
     /// The theme asked for by name, until the view has it.
     pub theme_wish: Option<String>,
     /// The periodic questions.
@@ -237,11 +251,28 @@ impl State {
             keymap: Keymap::default(),
             pending: Vec::new(),
             palette_history: Vec::new(),
+            contexts: Vec::new(),
+            suspension: Suspension::Allowed,
             theme_wish: None,
             beats: Beats::default(),
             suspects: HashSet::new(),
             changed: true,
         }
+    }
+
+    /// Goes to another context: only what is the user's own is kept.
+    pub fn switch(&mut self, context: Context, now: Now) {
+        let mut next = Self::new(context, self.size, now);
+        next.generation = self.generation + 1;
+        next.view = self.view;
+        next.keymap = std::mem::take(&mut self.keymap);
+        next.contexts = std::mem::take(&mut self.contexts);
+        next.palette_history = std::mem::take(&mut self.palette_history);
+        next.messages = std::mem::take(&mut self.messages);
+        next.suspension = self.suspension;
+        *self = next;
+        let name = self.context.name.clone();
+        self.say(Tone::Plain, format!("this is {name} now"));
     }
 
     /// One mirror.
@@ -337,7 +368,7 @@ impl State {
             View::Leases => &[S::Leases, S::List, S::Global],
             View::Events => &[S::Events, S::List, S::Global],
             View::Keys => &[S::Keys, S::List, S::Global],
-            View::Doctor => &[S::List, S::Global],
+            View::Doctor => &[S::Findings, S::List, S::Global],
             View::Overview | View::Messages => &[S::Reader, S::Global],
         }
     }
@@ -378,7 +409,7 @@ impl State {
         let size = u32::try_from(self.directory.registry.instance_count() / 1_000);
         let rest = Duration::from_millis(1).saturating_mul(size.unwrap_or(u32::MAX));
         if self.directory.is_dirty() && (rest.is_zero() || now >= self.directory_refreshed + rest) {
-            self.directory.refresh();
+            self.directory.refresh(now);
             self.directory_refreshed = now;
             self.services.outdate();
             self.leases.list.outdate();

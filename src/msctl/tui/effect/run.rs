@@ -71,6 +71,7 @@ impl Runner {
         match effect {
             Effect::Quit
             | Effect::Suspend
+            | Effect::SwitchContext(_)
             | Effect::Redraw
             | Effect::Copy(_)
             | Effect::EditOutside { .. } => {}

@@ -2,12 +2,14 @@
 //! leases since. Each observation carries the time it was made, and nothing here guesses: what was
 //! not asked is unknown. Times are since the console started.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::config::{ConfigKey, Scope};
+use fleet::finding::{self, Code, Finding, Observed, Severity, Ttl};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
 use fleet::status::StatusRecord;
@@ -48,6 +50,11 @@ pub struct LeaseSeen {
 }
 
 impl LeaseSeen {
+    /// Whether less than a quarter of it was left: it was not renewed when it should have been.
+    fn runs_out(&self) -> bool {
+        self.ttl.is_some_and(|ttl| ttl * 4 < self.granted)
+    }
+
     /// Seconds left now, if nobody has kept it alive since it was asked. `None` where that was too
     /// long ago to tell, or there is no such lease.
     pub fn left(&self, now: Duration) -> Option<f64> {
@@ -68,10 +75,10 @@ pub struct Summary {
     pub versions: Vec<(String, usize)>,
     /// The newest config revision that an instance reports, and how many report an older one.
     pub config: Option<(i64, usize)>,
-    /// How many values instances refuse.
-    pub rejected: usize,
-    /// Instances whose record has no lease and so outlives its process.
-    pub unleased: usize,
+    /// How many findings there are that hurt, and that will.
+    pub errors: usize,
+    /// See [`Summary::errors`].
+    pub warnings: usize,
     /// Findings in a few words, the worst first.
     pub findings: Vec<String>,
     /// Another number once other processes or versions are registered.
@@ -118,6 +125,13 @@ pub struct Directory {
     status: HashMap<Box<[u8]>, Arc<StatusRecord>>,
     summaries: BTreeMap<ServiceName, Summary>,
     dirty: HashSet<ServiceName>,
+    /// How many records below a service's name are none.
+    poisoned: BTreeMap<ServiceName, usize>,
+    /// The newest revision that wrote config of a scope.
+    configured: BTreeMap<Scope, Revision>,
+    /// Services whose records changed since shared addresses were looked for.
+    recorded: HashSet<ServiceName>,
+    shared: HashMap<Key, Vec<Finding>>,
 }
 
 impl Directory {
@@ -131,6 +145,10 @@ impl Directory {
             status: HashMap::new(),
             summaries: BTreeMap::new(),
             dirty: HashSet::new(),
+            poisoned: BTreeMap::new(),
+            configured: BTreeMap::new(),
+            recorded: HashSet::new(),
+            shared: HashMap::new(),
         }
     }
 
@@ -145,7 +163,66 @@ impl Directory {
             self.health.remove(key);
         }
         self.dirty.extend(touched.into_iter().flatten());
+        // A record that is none, or no longer, is told beside the good ones.
+        let service = self.service_of(change.key());
+        self.recorded.extend(service.clone());
+        self.dirty.extend(service);
         lease
+    }
+
+    /// The service a key below the services prefix is named under.
+    fn service_of(&self, key: &Key) -> Option<ServiceName> {
+        let rest = std::str::from_utf8(self.prefixes.services.strip(key)?).ok()?;
+        ServiceName::new(rest.split('/').next()?).ok()
+    }
+
+    /// What is known of an instance, as findings want it. For how long is left out: what is counted
+    /// once says nothing of time.
+    pub fn observed<'a>(&'a self, instance: &Instance, now: Duration) -> Observed<'a> {
+        let seen = self.health(&instance.key);
+        let lease = instance.lease.and_then(|id| self.lease(id));
+        let seconds = |value: i64| Duration::from_secs(u64::try_from(value).unwrap_or(0));
+        Observed {
+            health: seen.map_or(Health::Unknown, |seen| seen.health),
+            detail: seen.map_or("", |seen| &seen.detail),
+            since: None,
+            ttl: lease.and_then(|lease| {
+                // Between two answers nobody knows whether it was kept alive: only answers count.
+                lease.left(now)?;
+                Some(Ttl {
+                    granted: seconds(lease.granted),
+                    left: seconds(lease.ttl?),
+                })
+            }),
+            flaps: None,
+            status: self.said(instance),
+            config: self.newest_config(&instance.record.service),
+        }
+    }
+
+    /// The newest config key that a service reads.
+    fn newest_config(&self, service: &ServiceName) -> Option<Revision> {
+        let own = self.configured.get(&Scope::Service(service.clone()));
+        let global = self.configured.get(&Scope::Global);
+        own.max(global).copied()
+    }
+
+    /// A config key of a scope was written.
+    pub fn configure(&mut self, scope: Scope, revision: Revision) {
+        match &scope {
+            Scope::Service(service) => drop(self.dirty.insert(service.clone())),
+            Scope::Global => {
+                let all = self.registry.services().map(|(name, _)| name.clone());
+                self.dirty.extend(all);
+            }
+        }
+        let newest = self.configured.entry(scope).or_default();
+        *newest = (*newest).max(revision);
+    }
+
+    /// What is wrong with the address of an instance: another one names it too.
+    pub fn shared(&self, key: &Key) -> impl Iterator<Item = &Finding> {
+        self.shared.get(key).into_iter().flatten()
     }
 
     /// Takes in a change below the status prefix. A record that cannot be read counts as none.
@@ -184,15 +261,22 @@ impl Directory {
         !same
     }
 
-    /// Takes in what etcd said of a lease.
-    pub fn observe_lease(&mut self, id: LeaseId, mut seen: LeaseSeen) {
+    /// Takes in what etcd said of a lease. Returns whether it began, or ceased, to run out.
+    pub fn observe_lease(&mut self, id: LeaseId, mut seen: LeaseSeen) -> bool {
         if seen.keys.is_none() {
             seen.keys = self
                 .leases
                 .get_mut(&id)
                 .and_then(|before| before.keys.take());
         }
-        self.leases.insert(id, seen);
+        let runs_out = seen.runs_out();
+        let before = self.leases.insert(id, seen);
+        before.is_some_and(|before| before.runs_out()) != runs_out
+    }
+
+    /// Has the summary of a service made anew.
+    pub fn touch(&mut self, service: ServiceName) {
+        self.dirty.insert(service);
     }
 
     /// How many leases are known.
@@ -287,9 +371,18 @@ impl Directory {
     }
 
     /// Brings the summaries of changed services up to date.
-    pub fn refresh(&mut self) {
+    pub fn refresh(&mut self, now: Duration) {
+        self.poisoned.clear();
+        for (key, _) in self.registry.quarantined() {
+            if let Some(service) = self.service_of(key) {
+                *self.poisoned.entry(service).or_default() += 1;
+            }
+        }
+        for name in std::mem::take(&mut self.recorded) {
+            self.share(&name);
+        }
         for name in std::mem::take(&mut self.dirty) {
-            match self.summarize(&name) {
+            match self.summarize(&name, now) {
                 Some(summary) => self.summaries.insert(name, summary),
                 None => self.summaries.remove(&name),
             };
@@ -308,7 +401,22 @@ impl Directory {
             .min_by(f64::total_cmp)
     }
 
-    fn summarize(&self, name: &ServiceName) -> Option<Summary> {
+    /// Looks for addresses that several instances of a service name.
+    fn share(&mut self, name: &ServiceName) {
+        let prefix = format!("{name}/");
+        let own = |key: &Key| {
+            let rest = self.prefixes.services.strip(key);
+            rest.is_some_and(|rest| rest.starts_with(prefix.as_bytes()))
+        };
+        self.shared.retain(|key, _| !own(key));
+        if let Some(service) = self.registry.service(name.as_str()) {
+            for (key, found) in finding::shared_addresses(service) {
+                self.shared.entry(key).or_default().push(found);
+            }
+        }
+    }
+
+    fn summarize(&self, name: &ServiceName, now: Duration) -> Option<Summary> {
         let service = self.registry.service(name.as_str())?;
         let mut summary = Summary {
             instances: service.len(),
@@ -318,17 +426,22 @@ impl Directory {
         let mut newest: Option<i64> = None;
         let mut revisions = Vec::new();
         let mut deployed = DefaultHasher::new();
+        let mut codes: BTreeMap<(Reverse<Severity>, Code), usize> = BTreeMap::new();
+        if let Some(poisoned) = self.poisoned.get(name) {
+            codes.insert((Reverse(Severity::Warning), Code::PoisonRecord), *poisoned);
+        }
         for instance in service.instances() {
             instance.create_revision.0.hash(&mut deployed);
             instance.record.version.hash(&mut deployed);
             summary.by_health[rank(self.state_of(&instance.key))] += 1;
             *versions.entry(&instance.record.version).or_default() += 1;
-            summary.unleased += usize::from(instance.lease.is_none());
-            if self.status.is_empty() {
-                continue;
+            let status = self.status(instance);
+            for found in finding::of_instance(instance, &self.observed(instance, now)) {
+                *codes
+                    .entry((Reverse(found.severity), found.code))
+                    .or_default() += 1;
             }
-            if let Some(status) = self.status(instance) {
-                summary.rejected += status.rejected.len();
+            if let Some(status) = status {
                 newest = newest.max(Some(status.revision));
                 revisions.push(status.revision);
             }
@@ -349,45 +462,31 @@ impl Directory {
         summary
             .versions
             .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
-        summary.findings = findings(&summary);
+        let count = |severity| {
+            codes
+                .iter()
+                .filter(move |((Reverse(of), _), _)| *of == severity)
+                .map(|(_, count)| count)
+                .sum()
+        };
+        summary.errors = count(Severity::Error);
+        summary.warnings = count(Severity::Warning);
+        let counted = codes.iter().map(|((_, code), count)| code.counted(*count));
+        summary.findings = counted.collect();
+        let others: usize = summary
+            .versions
+            .iter()
+            .skip(1)
+            .map(|(_, count)| count)
+            .sum();
+        if others > 0 {
+            summary
+                .findings
+                .push(format!("{others} on another version"));
+        }
         summary.deployed = deployed.finish();
         Some(summary)
     }
-}
-
-fn findings(summary: &Summary) -> Vec<String> {
-    let mut out = Vec::new();
-    for (health, words) in [
-        (Health::Unreachable, "unreachable"),
-        (Health::Hung, "hung"),
-        (Health::NotServing, "not serving"),
-    ] {
-        let count = summary.count(health);
-        if count > 0 {
-            out.push(format!("{count} {words}"));
-        }
-    }
-    if summary.rejected > 0 {
-        let values = if summary.rejected == 1 {
-            "value"
-        } else {
-            "values"
-        };
-        out.push(format!("{} {values} refused", summary.rejected));
-    }
-    let others: usize = summary
-        .versions
-        .iter()
-        .skip(1)
-        .map(|(_, count)| count)
-        .sum();
-    if others > 0 {
-        out.push(format!("{others} on another version"));
-    }
-    if summary.unleased > 0 {
-        out.push(format!("{} without lease", summary.unleased));
-    }
-    out
 }
 
 /// How far etcd's word reaches.
@@ -461,10 +560,10 @@ mod tests {
             directory.health(&key).unwrap().since,
             Duration::from_secs(2)
         );
-        directory.refresh();
+        directory.refresh(Duration::from_secs(9));
         let (_, summary) = directory.summaries().next().unwrap();
         assert_eq!(summary.worst(), Health::Hung);
-        assert_eq!(summary.findings, ["1 hung"]);
+        assert_eq!(summary.findings, ["1 hung", "1 without endpoint"]);
     }
 
     #[test]

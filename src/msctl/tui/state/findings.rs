@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet::filter::{Field, Row};
-use fleet::finding::{self, Finding, Observed, Severity, Ttl};
+use fleet::finding::{self, Finding, Observed, Severity};
 use fleet::{Instance, Key};
 
 use super::directory::Directory;
@@ -30,22 +30,13 @@ pub struct DoctorPage {
 /// What is known of an instance, as findings want it.
 pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) -> Vec<Finding> {
     let seen = directory.health(&instance.key);
-    let lease = instance.lease.and_then(|id| directory.lease(id));
-    let seconds = |value: i64| Duration::from_secs(u64::try_from(value).unwrap_or(0));
     let observed = Observed {
-        health: seen.map_or(fleet::Health::Unknown, |seen| seen.health),
-        detail: seen.map_or("", |seen| &seen.detail),
         since: seen.map(|seen| now.saturating_sub(seen.since)),
-        ttl: lease.and_then(|lease| {
-            Some(Ttl {
-                granted: seconds(lease.granted),
-                left: Duration::from_secs_f64(lease.left(lease.at)?),
-            })
-        }),
-        status: directory.status(instance).map(|status| &**status),
-        ..Observed::default()
+        ..directory.observed(instance, now)
     };
-    finding::of_instance(instance, &observed)
+    let mut found = finding::of_instance(instance, &observed);
+    found.extend(directory.shared(&instance.key).cloned());
+    found
 }
 
 impl DoctorPage {

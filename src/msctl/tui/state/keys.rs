@@ -6,7 +6,11 @@ use fleet::Key;
 use fleet::filter::{Field, Row};
 
 use super::list::List;
+use super::table::Sort;
 use crate::tui::event::KeyFacts;
+
+/// How many columns the keys can be ordered by: key, revision, times written.
+pub const COLUMNS: usize = 3;
 
 /// The page.
 #[derive(Debug, Default)]
@@ -43,12 +47,22 @@ impl KeysPage {
             return false;
         }
         let filter = self.list.filter();
-        let rows = self
+        let mut rows: Vec<KeyFacts> = self
             .listed
             .iter()
             .filter(|row| filter.matches(*row))
             .cloned()
             .collect();
+        // etcd lists them in the order of the keys, and the sorts are stable.
+        let Sort { column, descending } = self.list.table.sort;
+        match column {
+            1 => rows.sort_by_key(|row| row.mod_revision),
+            2 => rows.sort_by_key(|row| row.version),
+            _ => {}
+        }
+        if descending {
+            rows.reverse();
+        }
         self.list
             .fill(now, rows, self.listed.len(), |row| row.key.clone());
         true

@@ -49,6 +49,8 @@ pub enum PaletteRun {
     Service(String),
     /// Take this theme.
     Theme(String),
+    /// Go to this context.
+    Context(String),
 }
 
 /// A question before something that cannot be undone.

@@ -222,10 +222,11 @@ fn reverse_by_groups<T, K: Ord>(rows: &mut [T], key: impl Fn(&T) -> K, grouped: 
 }
 
 fn badness(summary: &Summary) -> usize {
-    let broken = summary.count(Health::Unreachable) + summary.count(Health::Hung);
-    // Any broken instance outweighs any number that merely drain or refuse a value.
-    let rest = summary.count(Health::NotServing) + summary.rejected + summary.unleased;
-    broken.saturating_mul(1 << 20).saturating_add(rest)
+    // What hurts outweighs any number of things that merely will.
+    summary
+        .errors
+        .saturating_mul(1 << 20)
+        .saturating_add(summary.warnings)
 }
 
 /// The word a filter finds a state by. `serving` must not find those that are not.
@@ -366,7 +367,7 @@ mod tests {
                 },
             );
         }
-        directory.refresh();
+        directory.refresh(Duration::ZERO);
         directory
     }
 

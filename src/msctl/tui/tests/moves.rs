@@ -325,3 +325,124 @@ fn a_write_whose_outcome_is_unknown_keeps_the_draft() {
             .contains("unknown")
     );
 }
+
+#[test]
+fn enter_on_a_finding_goes_to_the_instance_it_is_about() {
+    let mut state = console();
+    press(&mut state, "7 / h u n g enter enter");
+    assert_eq!(
+        (state.view, state.services.pane),
+        (View::Services, Pane::Instances)
+    );
+    assert_eq!(service(&state), "order");
+    assert_eq!(selected(&state), "order-7f3a-2");
+    press(&mut state, "7 esc / p o i s o n enter");
+    let effects = press(&mut state, "enter");
+    assert!(
+        matches!(effects.as_slice(), [Effect::Read(key)] if key.to_string().ends_with("poison")),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_services_findings_are_those_of_its_instances_and_records() {
+    let mut state = console();
+    let stale = r#"{"revision":812,"liveness":{"alive":false,"detail":"queue stuck"},
+        "watch":{"revision":700,"stale":"refused"},"written_at":"2026-11-23T13:00:00Z"}"#;
+    let put = entry("/status/order/order-7f3a-1", stale, 18_300, 0);
+    changed(&mut state, Source::Status, Change::Put(put));
+    state.settle();
+    let order = fleet::ServiceName::new("order").unwrap();
+    let found = state.directory.summary(&order).unwrap().findings.join(", ");
+    for words in [
+        "1 hung",
+        "1 not alive",
+        "1 old view",
+        "1 record unreadable",
+        "1 value refused",
+    ] {
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    let in_doctor = |state: &State| {
+        state
+            .doctor
+            .list
+            .rows()
+            .iter()
+            .filter(|(_, row)| row.key.to_string().contains("/order/"))
+            .count()
+    };
+    press(&mut state, "7");
+    let summary = state.directory.summary(&order).unwrap();
+    let counted = summary.errors + summary.warnings;
+    assert_eq!(counted, in_doctor(&state), "the page and the doctor agree");
+}
+
+#[test]
+fn config_keys_are_ordered_by_any_column() {
+    let mut state = console();
+    press(&mut state, "2 j j enter");
+    let first = |state: &State| state.config.keys.rows()[0].path.to_string();
+    assert_eq!(first(&state), "db.password");
+    press(&mut state, "S S S R");
+    assert_eq!(first(&state), "timeout.write", "the newest");
+    press(&mut state, "S");
+    assert_eq!(first(&state), "timeout.read", "not everyone runs it");
+}
+
+#[test]
+fn another_context_keeps_what_is_the_users_and_drops_answers_to_the_last() {
+    let mut state = console();
+    state.contexts = vec!["staging".into()];
+    press(&mut state, ":");
+    type_text(&mut state, "context sta");
+    let effects = press(&mut state, "enter");
+    assert_eq!(effects, [Effect::SwitchContext("staging".into())]);
+    let mut context = state.context.clone();
+    context.name = "staging".into();
+    state.keymap.rebind("quit", &["ctrl-q"]).unwrap();
+    let now = state.now;
+    state.switch(context, now);
+    assert_eq!(
+        state.keymap.keys_of(crate::tui::action::Action::Quit),
+        "ctrl-q"
+    );
+    assert!(!state.is_loaded(), "nothing is known of it yet");
+    let late = Feed::Fresh(Source::Services, Revision(9));
+    update(&mut state, now, Event::Feed(0, late));
+    assert!(!state.is_loaded(), "an answer of the last context");
+    // With changes pending it asks first.
+    let mut state = console();
+    state.contexts = vec!["staging".into()];
+    press(&mut state, "2 j j enter G enter ctrl-u 5 s enter :");
+    type_text(&mut state, "context staging");
+    assert!(press(&mut state, "enter").is_empty());
+    let effects = press(&mut state, "y");
+    assert_eq!(effects, [Effect::SwitchContext("staging".into())]);
+}
+
+#[test]
+fn a_console_that_holds_the_fleets_etcd_does_not_stop_it() {
+    let mut state = console();
+    state.suspension = crate::tui::state::Suspension::HoldsEtcd;
+    assert!(press(&mut state, "ctrl-z").is_empty());
+    assert!(
+        state
+            .messages
+            .newest()
+            .next()
+            .unwrap()
+            .text
+            .contains("etcd")
+    );
+}
+
+#[test]
+fn the_palette_finds_what_works_elsewhere_and_says_where() {
+    let mut state = console();
+    press(&mut state, ":");
+    type_text(&mut state, "revoke-lease");
+    assert!(press(&mut state, "enter").is_empty());
+    let said = &state.messages.newest().next().unwrap().text;
+    assert!(said.contains("works in: leases"), "{said}");
+}

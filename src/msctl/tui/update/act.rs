@@ -16,7 +16,7 @@ use crate::tui::state::overlay::{Overlay, Prompt, Purpose, Reader};
 use crate::tui::state::services::Pane;
 use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
-use crate::tui::state::{State, View, services};
+use crate::tui::state::{State, Suspension, View, services};
 
 mod complete;
 mod explain;
@@ -148,6 +148,11 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::HistoryForward => go::history(state, 1),
         A::NextTheme => state.theme_wish = Some(String::new()),
         A::Redraw => return vec![Effect::Redraw],
+        A::Suspend if state.suspension == Suspension::HoldsEtcd => {
+            let text = "this process holds the demo's etcd, which would stand still with it; use \
+                        another terminal, or q";
+            state.say(Tone::Plain, text);
+        }
         A::Suspend => return vec![Effect::Suspend],
         A::Quit => return quit(state),
         A::Interrupt => return interrupt(state),
@@ -512,6 +517,8 @@ fn sort(state: &mut State, sorting: Sorting) {
             on!(state.services.services, services::SERVICE_COLUMNS.len());
         }
         (View::Services, _) => on!(state.services.instances, services::INSTANCE_COLUMNS.len()),
+        (View::Config, _) => on!(state.config.keys, config::rows::COLUMNS),
+        (View::Keys, _) => on!(state.keys.list, crate::tui::state::keys::COLUMNS),
         (View::Leases, _) => {
             on!(state.leases.list, crate::tui::state::leases::COLUMNS.len());
         }

@@ -71,6 +71,9 @@ fn fold(state: &mut State, source: Source, change: &Change) -> Before {
             Before::default()
         }
         Source::Config => {
+            if let (Change::Put(entry), Some(name)) = (change, state.config.name_of(change.key())) {
+                state.directory.configure(name.scope, entry.mod_revision);
+            }
             let entry = state.config.apply(change);
             Before {
                 lease: entry.as_ref().and_then(|entry| entry.lease),

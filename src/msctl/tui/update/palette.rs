@@ -6,7 +6,8 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use crate::tui::action::{ACTIONS, Scope};
 use crate::tui::effect::Effect;
 use crate::tui::state::editor::{Editor, Shape};
-use crate::tui::state::overlay::{Overlay, Palette, PaletteEntry, PaletteRun};
+use crate::tui::state::overlay::{Overlay, Palette, PaletteEntry, PaletteRun, Question};
+use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
 
@@ -53,7 +54,10 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
         pattern.score(Utf32Str::new(text, &mut buffer), &mut matcher)
     };
     for spec in ACTIONS {
-        if !spec.scopes.iter().any(|scope| scopes.contains(scope)) {
+        let works = spec.scopes.iter().any(|scope| scopes.contains(scope));
+        let typed_in = spec.scopes.iter().all(|scope| scope.is_text());
+        // What works elsewhere is found by its name, and says where.
+        if !works && (typed.is_empty() || typed_in) {
             continue;
         }
         // What was run lately comes first among equals.
@@ -63,8 +67,9 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
             .rposition(|name| name == spec.name);
         let bonus = recent.map_or(0, |at| u32::try_from(at + 1).unwrap_or(0));
         if let Some(points) = score(spec.name) {
+            let points = if works { points * 4 + bonus } else { points };
             found.push((
-                points * 4 + bonus,
+                points,
                 PaletteEntry {
                     run: PaletteRun::Action(spec.action),
                     name: spec.name.to_owned(),
@@ -85,6 +90,19 @@ fn find(state: &State, typed: &str) -> Vec<PaletteEntry> {
                         run: PaletteRun::Theme(theme),
                         name,
                         help,
+                    },
+                ));
+            }
+        }
+        for context in &state.contexts {
+            let name = format!("context {context}");
+            if let Some(points) = score(&name) {
+                found.push((
+                    points * 4 + 2,
+                    PaletteEntry {
+                        run: PaletteRun::Context(context.clone()),
+                        name,
+                        help: "Go to this context.".into(),
                     },
                 ));
             }
@@ -119,6 +137,32 @@ fn page_scopes(state: &State) -> Vec<Scope> {
         .collect()
 }
 
+/// Goes to another context, unless something would be lost with this one.
+fn switch(state: &mut State, name: String) -> Vec<Effect> {
+    if state.config.sent.is_some() {
+        state.say(Tone::Warn, "a save is on its way; wait for its answer");
+        return Vec::new();
+    }
+    let count = state.config.drafts.len();
+    if count == 0 {
+        state.say(Tone::Plain, format!("going to {name}"));
+        return vec![Effect::SwitchContext(name)];
+    }
+    state.overlay = Some(Overlay::Question(Question {
+        text: format!("{count} changes are not saved. Go to {name} and lose them?"),
+        lines: state
+            .config
+            .drafts
+            .keys()
+            .take(10)
+            .map(ToString::to_string)
+            .collect(),
+        typed: None,
+        then: Effect::SwitchContext(name),
+    }));
+    Vec::new()
+}
+
 /// Moves among the entries.
 pub(super) fn step(state: &mut State, by: isize) {
     if let Some(Overlay::Palette(palette)) = &mut state.overlay {
@@ -141,7 +185,15 @@ pub(super) fn run(state: &mut State) -> Vec<Effect> {
         state.palette_history.remove(0);
     }
     match entry.run {
+        PaletteRun::Action(action) if !super::works(state, action) => {
+            let spec = action.spec();
+            let places: Vec<_> = spec.scopes.iter().map(|scope| scope.heading()).collect();
+            let text = format!("'{}' works in: {}", spec.name, places.join(", "));
+            state.say(Tone::Plain, text);
+            Vec::new()
+        }
         PaletteRun::Action(action) => super::act::act(state, action),
+        PaletteRun::Context(name) => switch(state, name),
         PaletteRun::Theme(name) => {
             state.theme_wish = Some(name);
             Vec::new()

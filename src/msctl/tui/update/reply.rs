@@ -1,7 +1,9 @@
 //! Answers to effects become state. An answer about something that is gone changes nothing.
 
+use std::collections::HashSet;
+
 use fleet::config::diff::Secrets;
-use fleet::{Outcome, Seen};
+use fleet::{Instance, LeaseId, Outcome, Seen, ServiceName};
 
 use super::{past, save};
 use crate::tui::effect::Effect;
@@ -10,6 +12,7 @@ use crate::tui::state::calls::{Methods, Progress};
 use crate::tui::state::directory::{HealthSeen, LeaseSeen};
 use crate::tui::state::events::{Happened, What};
 use crate::tui::state::overlay::{Overlay, Reader};
+use crate::tui::state::services::TTL_ASKED_UP_TO;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View};
 
@@ -132,6 +135,7 @@ fn health(state: &mut State, answers: Vec<HealthAnswer>) {
 fn leases(state: &mut State, answers: Vec<LeaseAnswer>) {
     state.beats.leases.out = false;
     let at = state.now.mono;
+    let mut news = HashSet::new();
     for LeaseAnswer {
         id,
         granted,
@@ -142,30 +146,51 @@ fn leases(state: &mut State, answers: Vec<LeaseAnswer>) {
         if state.suspects.remove(&id) {
             state.changed |= state.events.explain(id, ttl.is_none());
         }
-        state.directory.observe_lease(
-            id,
-            LeaseSeen {
-                granted,
-                ttl,
-                at,
-                keys,
-            },
-        );
+        let seen = LeaseSeen {
+            granted,
+            ttl,
+            at,
+            keys,
+        };
+        if state.directory.observe_lease(id, seen) {
+            news.insert(id);
+        }
+    }
+    for service in holders(state, &news) {
+        state.directory.touch(service);
     }
     state.changed |= matches!(state.view, View::Services | View::Leases);
     // Leases nobody names any longer are forgotten now and then, so that the table stays bounded.
     if state.directory.lease_count() > 2 * (state.directory.registry.instance_count() + 1_000) {
-        let mut known = state
-            .leases
-            .listed
-            .iter()
-            .copied()
-            .collect::<std::collections::HashSet<_>>();
+        let mut known = state.leases.listed.iter().copied().collect::<HashSet<_>>();
         for (_, service) in state.directory.registry.services() {
             known.extend(service.instances().filter_map(|instance| instance.lease));
         }
         state.directory.keep_leases(&known);
     }
+}
+
+/// The services in sight with an instance that holds one of these leases.
+fn holders(state: &State, leases: &HashSet<LeaseId>) -> Vec<ServiceName> {
+    if leases.is_empty() {
+        return Vec::new();
+    }
+    let page = &state.services;
+    let holds = |instance: &Instance| instance.lease.is_some_and(|id| leases.contains(&id));
+    let shown = page.instances.visible();
+    let shown = shown.filter(|(_, instance)| holds(instance));
+    let mut holders: Vec<_> = shown
+        .map(|(_, instance)| instance.record.service.clone())
+        .take(1)
+        .collect();
+    for (_, name) in page.services.visible() {
+        let service = state.directory.registry.service(name.as_str());
+        let small = service.filter(|service| service.len() <= TTL_ASKED_UP_TO);
+        if small.is_some_and(|service| service.instances().any(|instance| holds(instance))) {
+            holders.push(name.clone());
+        }
+    }
+    holders
 }
 
 fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, String>) {

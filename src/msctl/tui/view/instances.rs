@@ -272,8 +272,11 @@ pub(super) fn why(paint: &mut Paint<'_>, area: Area, state: &State) {
     paint.spans(rest.x, y, rest.width, &keys);
 }
 
-/// A sentence begins with a capital.
+/// A sentence begins with a capital; a command is typed as it is.
 fn capital(text: &str) -> String {
+    if text.starts_with("msctl ") {
+        return text.to_owned();
+    }
     let mut characters = text.chars();
     match characters.next() {
         Some(first) => first.to_uppercase().chain(characters).collect(),

@@ -14,6 +14,10 @@ use fleet::{Entry, Key, Revision};
 
 use super::ConfigPage;
 use crate::tui::state::directory::Directory;
+use crate::tui::state::table::Sort;
+
+/// How many columns the keys can be ordered by: key, value, from, since, runs.
+pub const COLUMNS: usize = 5;
 
 /// One key of a service as the page shows it: the service's own, or the global one below it.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,11 +167,42 @@ impl ConfigPage {
             }
         }
         let total = rows.len();
-        let rows = rows
+        let mut rows: Vec<KeyRow> = rows
             .into_values()
             .filter(|row| self.keys.filter().matches(row))
             .collect();
+        self.sort(&mut rows);
         self.keys.fill(now, rows, total, |row| row.path.clone());
+    }
+
+    /// In the order of a column; keys are in theirs already, and equals stay so.
+    fn sort(&self, rows: &mut [KeyRow]) {
+        let Sort { column, descending } = self.keys.table.sort;
+        let value = |row: &KeyRow| match (row.hidden, row.entry(), &row.default) {
+            // An order of what is masked would tell it.
+            (true, ..) => None,
+            (false, Some(entry), _) => Some(entry.value.to_vec()),
+            (false, None, default) => default.clone().map(String::into_bytes),
+        };
+        let rank = |row: &KeyRow| match (&row.own, &row.global) {
+            (Some(_), _) => 0,
+            (None, Some(_)) => 1,
+            (None, None) => 2,
+        };
+        let behind = |row: &KeyRow| {
+            let runs = row.runs.as_ref();
+            std::cmp::Reverse(runs.map_or(0, |count| count.total - count.applied))
+        };
+        match column {
+            1 => rows.sort_by_cached_key(value),
+            2 => rows.sort_by_key(rank),
+            3 => rows.sort_by_key(|row| row.entry().map(|entry| entry.mod_revision)),
+            4 => rows.sort_by_key(behind),
+            _ => {}
+        }
+        if descending {
+            rows.reverse();
+        }
     }
 
     /// Adds what the schema says, and the keys that have a value nowhere. One whose parts stand in

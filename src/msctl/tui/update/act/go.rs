@@ -153,8 +153,29 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
             let key = state.keys.list.current().map(|row| row.key.clone());
             return key.map(Effect::Read).into_iter().collect();
         }
-        View::Doctor | View::Overview | View::Messages => {}
+        View::Doctor => return open_finding(state),
+        View::Overview | View::Messages => {}
     }
+    Vec::new()
+}
+
+/// Goes to the instance that something is wrong with, or shows the record that is none.
+fn open_finding(state: &mut State) -> Vec<Effect> {
+    let key = state.doctor.list.current().map(|(_, row)| row.key.clone());
+    let Some(key) = key else {
+        return Vec::new();
+    };
+    let instance = state.directory.registry.instance(&key);
+    let Some(service) = instance.map(|instance| instance.record.service.clone()) else {
+        return vec![Effect::Read(key)];
+    };
+    crate::tui::update::show(state, View::Services);
+    go_to_service(state, service);
+    // The instances are those of the service under the cursor: it has to stand there first.
+    state.settle();
+    state.services.instances.set_filter("");
+    state.services.instances.table.select_key(key);
+    state.services.pane = Pane::Instances;
     Vec::new()
 }
 

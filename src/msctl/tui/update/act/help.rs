@@ -26,20 +26,10 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        lines.push(heading(*scope).to_owned());
+        lines.push(scope.heading().to_owned());
         for spec in specs {
             shown.push(spec.name);
-            let keys = state.keymap.keys_of(spec.action);
-            let others: Vec<_> = spec
-                .keys
-                .iter()
-                .filter(|other| **other != keys)
-                .copied()
-                .collect();
-            let keys = std::iter::once(keys)
-                .chain(others)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let keys = state.keymap.keys_in(spec.action, *scope).join(", ");
             lines.push(format!("  {keys:<22} {:<18} {}", spec.name, spec.help));
         }
     }
@@ -54,31 +44,4 @@ pub(in crate::tui) fn lines(state: &State, scopes: &[Scope]) -> Vec<String> {
         lines.push(format!("  {example:<22} {meaning}"));
     }
     lines
-}
-
-fn heading(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Global => "everywhere",
-        Scope::List => "in a list",
-        Scope::Services => "services and instances",
-        Scope::ServiceList => "services",
-        Scope::Instances => "instances",
-        Scope::ConfigScopes => "who has config",
-        Scope::ConfigKeys => "config keys",
-        Scope::ConfigValue => "a value being edited",
-        Scope::Review => "changes before a save",
-        Scope::History => "history",
-        Scope::Conflict => "a conflict",
-        Scope::Methods => "methods",
-        Scope::Request => "a request being edited",
-        Scope::Response => "an answer",
-        Scope::Leases => "leases",
-        Scope::Events => "events",
-        Scope::Keys => "keys",
-        Scope::Reader => "a text",
-        Scope::Filter => "a filter being typed",
-        Scope::Palette => "the palette",
-        Scope::Question => "a question",
-        Scope::Prompt => "a line being typed",
-    }
 }

@@ -34,7 +34,7 @@ pub(super) fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
             .cursor()
             .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
-        sort: None,
+        sort: Some(list.table.sort),
         focus: Focus::from(state.config.pane == Pane::Keys),
     };
     grid.draw(paint, area);
