@@ -108,6 +108,33 @@ fn crates_use_only_what_the_map_allows() {
     }
 }
 
+/// Where the wall clock may be read outside tests: to tell people when something was, never to
+/// decide anything. Clocks jump.
+const WALL_CLOCK: [&str; 5] = [
+    "src/etcd/figures.rs",
+    "src/platform/platform/builder.rs",
+    "src/platform/status.rs",
+    "src/platform/telemetry/span.rs",
+    // An expiry in a token is a time of the wall clock.
+    "src/platform/server/jwt.rs",
+];
+
+#[test]
+fn nothing_a_service_does_depends_on_the_wall_clock() {
+    for (path, text) in sources(&["src/platform", "src/etcd", "src/fleet"]) {
+        let place = path.to_str().unwrap();
+        if place.contains("/tests") || place.contains("/benches/") || WALL_CLOCK.contains(&place) {
+            continue;
+        }
+        for clock in ["SystemTime::now", "Timestamp::now", "Zoned::now"] {
+            assert!(
+                !code(&text).contains(clock),
+                "{place}: {clock} jumps with the clock; take Instant::now"
+            );
+        }
+    }
+}
+
 #[test]
 fn versions_stand_in_the_workspace_alone() {
     for (name, _) in EDGES {

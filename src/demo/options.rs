@@ -18,6 +18,10 @@ pub struct Options {
     pub metadata: BTreeMap<String, String>,
     /// When set, API calls need it as a bearer token or API key; health, reflection and metrics stay open.
     pub token: Option<Token>,
+    /// When set, each caller may begin so many API calls a second; more are refused.
+    pub rate: Option<f64>,
+    /// Web pages of these origins may call, such as `https://app.example`.
+    pub origins: Vec<String>,
     /// Where the fleet keeps what in etcd.
     pub prefixes: Prefixes,
     /// A YAML file of config below what etcd says; `None` takes the defaults that are built in.
@@ -58,6 +62,8 @@ impl Default for Options {
             instance: None,
             metadata: BTreeMap::new(),
             token: None,
+            rate: None,
+            origins: Vec::new(),
             prefixes: Prefixes::default(),
             config_file: None,
             ttl: Duration::from_secs(10),

@@ -1,9 +1,11 @@
 //! Sets the services up on the platform library and runs them to their orderly end.
 
+use std::sync::Arc;
+
 use platform::{
-    Error, Platform, Service,
+    ChannelOptions, Error, Platform, Service,
     platform::Serving,
-    server::{Auth, Surface},
+    server::{Auth, Cors, Rate, Surface},
 };
 
 use crate::{
@@ -47,6 +49,7 @@ pub async fn start_user(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("user", &options).await?;
     let settings = Settings::live(platform.config())?;
     let users = Users::new(&id, settings.clone()).among(&platform, options.token.clone());
+    platform.liveness_check("store", users.check());
     let service = Service::new();
     let faults = Faults::new(&id, settings, service.health());
     let service = service
@@ -66,6 +69,7 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
     let settings = Settings::live(platform.config())?;
     let users = UserClient::new(platform.channel("user"));
     let orders = Orders::new(&id, settings.clone(), users, options.token.clone()).among(&platform);
+    platform.liveness_check("store", orders.check());
     let service = Service::new();
     let faults = Faults::new(&id, settings, service.health());
     let service = service
@@ -75,6 +79,9 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
         .descriptors(FILE_DESCRIPTOR_SET);
     platform.bind(guarded(service, &options)).await
 }
+
+/// The calls between the services that change nothing.
+const READS: [&str; 2] = ["/user.v1.UserService/Get", "/user.v1.UserService/List"];
 
 /// The process in the fleet, and what it is called there.
 async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
@@ -89,6 +96,11 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
         .prefixes(options.prefixes.clone())
         .lease_ttl(options.ttl)
         .drain_timeout(options.drain)
+        .channel_options(ChannelOptions {
+            // A read that may have been answered already does no harm when it is repeated.
+            idempotent: Arc::new(READS.map(str::to_owned).into()),
+            ..ChannelOptions::default()
+        })
         // A demo must not begin with what an earlier one left behind.
         .no_config_cache();
     for (name, value) in &options.metadata {
@@ -100,9 +112,16 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
     Ok((builder.start().await?, id))
 }
 
-/// With a token the API wants it; what an operator looks at stays open.
-fn guarded(service: Service, options: &Options) -> Service {
+/// With a token the API wants it; what an operator looks at stays open. Faster callers than the rate
+/// and pages of other origins are refused.
+fn guarded(mut service: Service, options: &Options) -> Service {
     const OPEN: [Surface; 3] = [Surface::Health, Surface::Reflection, Surface::Metrics];
+    if let Some(rate) = options.rate {
+        service = service.rate(Rate::per_second(rate).each_caller());
+    }
+    if !options.origins.is_empty() {
+        service = service.cors(Cors::origins(options.origins.iter().cloned()));
+    }
     match &options.token {
         Some(token) => service.auth(Auth::token(token.0.as_str()).open(&OPEN)),
         None => service,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use platform::{Config, Error};
+use platform::{Config, Error, config::Subscription};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -34,6 +34,9 @@ pub(crate) struct Settings {
     pub(crate) page_size: Knob<u64>,
     /// `features.greeting`: whether users are greeted by name.
     pub(crate) greeting: Knob<bool>,
+    /// What says in the log that a value is another one.
+    #[expect(dead_code, reason = "held: the calls end with it")]
+    told: Arc<[Subscription]>,
 }
 
 /// The shape of the config: what each key is, what it may be, and what counts where no config says
@@ -87,7 +90,13 @@ impl Settings {
             config.live::<u64>("page.size")?,
             config.live::<bool>("features.greeting")?,
         );
+        let told = [
+            write_timeout.on_change(|value| tracing::info!(?value, "timeout.write")),
+            page_size.on_change(|value| tracing::info!(value, "page.size")),
+            greeting.on_change(|value| tracing::info!(value, "features.greeting")),
+        ];
         Ok(Self {
+            told: told.into(),
             write_timeout: Knob::new(move || write_timeout.get()),
             page_size: Knob::new(move || page_size.get()),
             greeting: Knob::new(move || greeting.get()),
@@ -125,5 +134,6 @@ pub(crate) fn fixed(write_timeout: Duration) -> Settings {
         write_timeout: Knob::new(move || write_timeout),
         page_size: Knob::new(|| 5),
         greeting: Knob::new(|| true),
+        told: Arc::new([]),
     }
 }

@@ -4,10 +4,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use futures::future::BoxFuture;
 use prost_types::Timestamp;
 use tokio::sync::broadcast;
 use tonic::Status;
@@ -71,6 +72,21 @@ pub(crate) struct PageRequest<'a> {
 }
 
 impl<T: Record> Store<T> {
+    /// A check of liveness: somebody who keeps the shelf for ever fails it, by not answering.
+    pub(crate) fn check(
+        self: &Arc<Self>,
+    ) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + use<T> {
+        let store = Arc::clone(self);
+        move || {
+            let store = Arc::clone(&store);
+            Box::pin(async move {
+                // Waiting for a lock must not hold up the runtime that asks.
+                let looked = tokio::task::spawn_blocking(move || drop(store.lock()));
+                looked.await.map_err(|error| error.to_string())
+            })
+        }
+    }
+
     pub(crate) fn new(seed: impl IntoIterator<Item = T>) -> Self {
         let store = Self {
             shelf: Mutex::new(Shelf {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::BoxFuture};
 use platform::Platform;
 use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
@@ -48,6 +48,13 @@ impl Users {
             instance: instance.into(),
             peers: None,
         }
+    }
+
+    /// Whether the store still answers, for the liveness probe.
+    pub(crate) fn check(
+        &self,
+    ) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + use<> {
+        self.store.check()
     }
 
     /// The same, told of what the other instances of this service keep.

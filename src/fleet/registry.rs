@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use crate::kv::{Change, Entry, Key, LeaseId, Prefix, Revision};
 use crate::service::{Instance, ServiceName};
+use foreign::Found;
 
+mod foreign;
 mod native;
 
 /// All services that are registered.
@@ -74,6 +76,14 @@ impl Service {
     }
 }
 
+/// Reads one entry by the format that it has. What no format knows is judged by the native one.
+fn read(prefix: &Prefix, entry: &Entry) -> Result<Found, String> {
+    match native::read(prefix, entry) {
+        Ok(instance) => Ok(Found::Instance(Box::new(instance))),
+        Err(reason) => foreign::read(prefix, entry).unwrap_or(Err(reason)),
+    }
+}
+
 impl Registry {
     /// An empty registry of what stands under the prefix.
     #[must_use]
@@ -95,11 +105,13 @@ impl Registry {
         }
         match change {
             Change::Delete { .. } => [self.remove(key), None],
-            Change::Put(entry) => match native::read(&self.prefix, entry) {
-                Ok(instance) => {
+            Change::Put(entry) => match read(&self.prefix, entry) {
+                Ok(Found::Instance(instance)) => {
                     self.quarantined.remove(key);
-                    self.place(instance)
+                    self.place(*instance)
                 }
+                // A folder of another framework is no instance and no fault.
+                Ok(Found::Marker) => [self.remove(key), None],
                 Err(reason) => {
                     let before = self.remove(key);
                     self.quarantined.insert(
@@ -270,16 +282,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_either_an_instance_or_in_quarantine(
+        fn any_bytes_are_an_instance_or_a_folder_or_in_quarantine(
             key in "/services/[a-c/.-]{0,6}",
             value in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let mut registry = Registry::new(prefix());
             registry.apply(&Change::Put(Entry {
-                key: key.clone().into(), value: value.into(), create_revision: Revision(1),
+                key: key.clone().into(), value: value.clone().into(), create_revision: Revision(1),
                 mod_revision: Revision(1), version: 1, lease: None,
             }));
-            prop_assert_eq!(registry.instance_count() + registry.quarantined().len(), 1);
+            let held = registry.instance_count() + registry.quarantined().len();
+            let name = &key["/services/".len()..];
+            let folder = !name.is_empty() && !name.contains('/') && (value.is_empty() || value == name.as_bytes());
+            prop_assert_eq!(held, usize::from(!folder));
             registry.apply(&Change::Delete { key: key.into(), revision: Revision(2) });
             prop_assert_eq!(registry.instance_count() + registry.quarantined().len(), 0);
         }

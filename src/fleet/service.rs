@@ -135,6 +135,30 @@ name! {
     InstanceId
 }
 
+impl InstanceId {
+    /// The name that another framework gives an instance, such as its address: whatever is visible
+    /// ASCII without a slash.
+    ///
+    /// # Errors
+    /// [`NameError`] says which character is wrong.
+    pub fn foreign(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_NAME {
+            return Err(NameError::TooLong(text.chars().count()));
+        }
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        match text.chars().find(|c| !c.is_ascii_graphic() || *c == '/') {
+            Some(found) => Err(NameError::Character {
+                name: escape(text).into_owned(),
+                found,
+                place: "in a name",
+            }),
+            None => Ok(Self(text.into())),
+        }
+    }
+}
+
 /// Where and how an instance is reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
@@ -308,12 +332,52 @@ impl InstanceRecord {
 pub enum Format {
     /// The layout of this project.
     Native,
+    /// go-kratos.
+    Kratos,
+    /// go-zero's discov.
+    GoZero,
+    /// go-micro.
+    GoMicro,
+    /// kitex.
+    Kitex,
+    /// hertz.
+    Hertz,
+    /// dubbo-go, a key for each interface.
+    Dubbo,
+    /// dubbo-go, a key for each application.
+    DubboApplication,
+    /// Dubbo for Java.
+    DubboJava,
+    /// GoFrame.
+    #[serde(rename = "goframe")]
+    GoFrame,
+    /// etcd's own naming for gRPC clients.
+    EtcdNaming,
+    /// rpcx.
+    Rpcx,
+    /// Jupiter.
+    Jupiter,
+    /// go-kit.
+    GoKit,
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Native => "native",
+            Self::Kratos => "kratos",
+            Self::GoZero => "go-zero",
+            Self::GoMicro => "go-micro",
+            Self::Kitex => "kitex",
+            Self::Hertz => "hertz",
+            Self::Dubbo => "dubbo",
+            Self::DubboApplication => "dubbo-application",
+            Self::DubboJava => "dubbo-java",
+            Self::GoFrame => "goframe",
+            Self::EtcdNaming => "etcd-naming",
+            Self::Rpcx => "rpcx",
+            Self::Jupiter => "jupiter",
+            Self::GoKit => "go-kit",
         })
     }
 }

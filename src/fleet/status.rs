@@ -125,6 +125,16 @@ impl StatusRecord {
         above.map_or(Applied::Yes, Applied::Overridden)
     }
 
+    /// What the instance runs and what there is, where it has not taken in the newest of a scope.
+    #[must_use]
+    pub fn behind(&self, newest: &Taken) -> Option<(i64, i64)> {
+        [("global", newest.global), ("", newest.service)]
+            .into_iter()
+            .map(|(scope, newest)| (self.taken_of(scope), newest))
+            .filter(|(taken, newest)| taken < newest)
+            .max_by_key(|(_, newest)| *newest)
+    }
+
     /// The newest change of a scope that the instance has taken in.
     #[must_use]
     pub fn taken_of(&self, scope: &str) -> i64 {

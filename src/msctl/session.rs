@@ -241,7 +241,10 @@ pub fn failure(error: &etcd::Error, context: &Context) -> Failure {
         }
         E::LeaseNotFound { .. } => Failure::not_found(text),
         E::Settings(_) => Failure::usage(text),
-        E::NoSpace { .. } | E::TooLarge { .. } | E::Compacted { .. } => Failure::failed(text),
+        E::NoSpace { .. } => Failure::failed(text).next(
+            "Make room: etcdctl compact REVISION, etcdctl defrag, etcdctl alarm disarm; or raise etcd's --quota-backend-bytes.",
+        ),
+        E::TooLarge { .. } | E::Compacted { .. } => Failure::failed(text),
         _ => Failure::failed(text),
     }
 }

@@ -383,7 +383,13 @@ impl Config {
 
     /// Tells who this process is. Until then a canary is another's.
     pub(crate) fn name_instance(&self, id: InstanceId) {
-        self.0.instances.send_modify(|known| known.push(id));
+        self.0.instances.send_if_modified(|known| {
+            let is_new = !known.contains(&id);
+            if is_new {
+                known.push(id);
+            }
+            is_new
+        });
     }
 
     /// Takes in edits of one layer as one step.

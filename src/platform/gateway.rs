@@ -1,7 +1,7 @@
 //! HTTP/JSON in front of gRPC servers of others: what they serve is read by reflection, kept true while they
 //! change, and called through the library's channels. Invariant: a gateway starts whatever is down, and says
 //! "not found" only once everything that may have the path is known.
-//! Deliberately absent: credentials of its own (callers' pass through), and gRPC to gRPC.
+//! Deliberately absent: credentials of its own for calls (callers' pass through), and gRPC to gRPC.
 
 mod front;
 mod keep;
@@ -9,7 +9,8 @@ mod learn;
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet::{Endpoint, Prefix};
+pub use fleet::Endpoint;
+use fleet::Prefix;
 use tokio::net::ToSocketAddrs;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -46,6 +47,10 @@ pub struct GatewayOptions {
     /// How often a server is asked again what it serves, at least 100 ms; a registered one also whenever its
     /// instances change. Default 30 s.
     pub refresh: Duration,
+    /// Sent with what is asked of a server's reflection, and with nothing else: a credential of the gateway's own.
+    pub reflection: reflect::Metadata,
+    /// What servers without reflection serve: each is taken to serve every service in it.
+    pub fallback: Option<reflect::Schema>,
     /// A service without an instance answers 503 for so long, and 404 after that. Default 10 minutes: longer than
     /// a restart.
     pub forget_after: Duration,
@@ -60,6 +65,8 @@ impl Default for GatewayOptions {
             json,
             channel: ChannelOptions::default(),
             refresh: Duration::from_secs(30),
+            reflection: reflect::Metadata::default(),
+            fallback: None,
             forget_after: Duration::from_secs(600),
         }
     }
@@ -82,8 +89,22 @@ impl Gateway {
         upstreams: Upstreams,
         options: GatewayOptions,
     ) -> Result<Self, ServerError> {
-        let front = Front::new(options.json.clone());
-        let server = Server::bind(addr, Service::new().in_front_of(front.routing())).await?;
+        Self::bind_with(addr, upstreams, options, Service::new()).await
+    }
+
+    /// As [`Gateway::bind`], with the layers of `service`: its authentication, rates, CORS, TLS and the rest see every
+    /// request first. Its own JSON options and API over HTTP give way to the gateway's.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or a setting of the service cannot be used.
+    pub async fn bind_with(
+        addr: impl ToSocketAddrs + ToString,
+        upstreams: Upstreams,
+        options: GatewayOptions,
+        service: Service,
+    ) -> Result<Self, ServerError> {
+        let front = Front::new(options.json.clone(), service.is_guarded());
+        let server = Server::bind(addr, service.in_front_of(front.routing())).await?;
         let keeper = Keeper::new(front, upstreams, options);
         let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
         server.handle().ready();
@@ -96,6 +117,11 @@ impl Gateway {
     /// The address with the port that the system chose, if it was to choose.
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Whether its port speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.server.is_secure()
     }
 
     /// Drains and stops it.

@@ -9,6 +9,10 @@ const SHARE: u32 = 10;
 /// What may be saved up for a burst.
 const BURST: Duration = Duration::from_millis(10);
 
+/// The longest wait. A making that was slow by no fault of its own, in a process that was stopped
+/// or got no CPU, must not leave its readers with old news for ten times as long.
+const LONGEST: Duration = Duration::from_secs(1);
+
 /// See the module. Pure: the clock is handed in.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -29,7 +33,8 @@ impl Pace {
     /// It was made, and took this long.
     pub(crate) fn spent(&mut self, now: Instant, took: Duration) {
         let saved = now.checked_sub(BURST * SHARE);
-        self.even = saved.map_or(self.even, |saved| self.even.max(saved)) + took * SHARE;
+        let even = saved.map_or(self.even, |saved| self.even.max(saved)) + took * SHARE;
+        self.even = even.min(now + LONGEST);
     }
 }
 
@@ -57,5 +62,14 @@ mod tests {
             made += 1;
         }
         assert!((900..=1010).contains(&made), "{made}");
+    }
+
+    #[test]
+    fn one_that_took_an_hour_delays_the_next_by_a_second() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(begun);
+        let took = Duration::from_secs(3600);
+        pace.spent(begun + took, took);
+        assert_eq!(pace.wait(begun + took), LONGEST);
     }
 }

@@ -14,6 +14,7 @@ mod guard;
 mod head;
 mod health;
 mod jwt;
+mod keys;
 mod metrics;
 mod observe;
 mod port;
@@ -33,6 +34,7 @@ use http::{Request, Response};
 use reflect::Schema;
 use tokio::{
     net::{TcpListener, ToSocketAddrs},
+    sync::Semaphore,
     task::JoinHandle,
     time::Instant,
 };
@@ -56,6 +58,7 @@ pub use self::{
     gate::Gate,
     health::{Health, Serving},
     jwt::{Algorithm, Jwt, Tokens},
+    keys::ApiKeys,
     port::Peer,
     rate::Rate,
     stage::{Draining, Stage},
@@ -67,8 +70,9 @@ pub(crate) use self::{
     metrics::Upkeep,
     route::{Api, Routing},
 };
-pub use crate::transcode::JsonOptions;
 use crate::transcode::Transcoder;
+pub use crate::transcode::{Allowed, JsonOptions};
+pub use reflect::UnknownFields;
 
 /// Installs the process's recorder, for what counts before the first server is bound, and keeps it small.
 pub(crate) fn install_metrics() -> Option<Upkeep> {
@@ -197,11 +201,18 @@ impl Service {
         self
     }
 
-    /// API calls beyond so many at a time are refused with RESOURCE_EXHAUSTED (429). Default 10,000.
+    /// API calls beyond so many at a time are refused with RESOURCE_EXHAUSTED (429). Default 10,000. Probes and
+    /// watches of health are not counted.
     #[must_use]
     pub fn most_in_flight(mut self, calls: usize) -> Self {
         self.most_in_flight = calls;
         self
+    }
+
+    /// Whether callers of the API need a credential.
+    pub(crate) fn is_guarded(&self) -> bool {
+        let auth = self.auth.as_ref();
+        auth.is_some_and(|auth| auth.guards(Surface::Api))
     }
 
     /// Serves over HTTP an API that lies elsewhere and may change, in place of its own.
@@ -210,8 +221,8 @@ impl Service {
         self
     }
 
-    /// API calls that come faster are refused with RESOURCE_EXHAUSTED (429), after authentication; several rates
-    /// all hold. Without one, calls may come as they like.
+    /// API calls that come faster are refused with RESOURCE_EXHAUSTED (429), after authentication but for
+    /// [`Rate::each_address`]; several rates all hold. Without one, calls may come as they like.
     #[must_use]
     pub fn rate(mut self, rate: Rate) -> Self {
         self.rates.push(rate);
@@ -446,11 +457,12 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
             cause: "0 calls in flight let none in. Give at least 1".to_owned(),
         });
     }
-    let limiters = service
-        .rates
-        .into_iter()
-        .map(Rate::start)
-        .collect::<Result<_, _>>()?;
+    let is_guarded = service.is_guarded();
+    let (early, rates): (Vec<_>, Vec<_>) = service.rates.iter().partition(|rate| rate.is_early());
+    let start = |rates: Vec<Rate>| rates.into_iter().map(Rate::start).collect();
+    let (early, limiters): (Result<Arc<[_]>, _>, Result<Arc<[_]>, _>) =
+        (start(early), start(rates));
+    let (early, limiters) = (early?, limiters?);
     let mut names = service.names;
     let mut sets = service.descriptors;
     for (name, set) in [
@@ -493,7 +505,7 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
             let methods = one.methods().map(|method| method.path().to_owned());
             methods.collect::<Vec<_>>()
         });
-        let transcoder = Transcoder::new(&schema, &names, service.json);
+        let transcoder = Transcoder::new(&schema, &names, service.json).guarded(is_guarded);
         Arc::new(Routing::from_pointee(Api::new(
             methods,
             transcoder,
@@ -516,15 +528,23 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
     let gated = gate::Gated {
         inner: stack,
         gates: service.gates.into(),
-        in_flight: in_flight.clone(),
+        // More than a semaphore counts is as good as no bound.
+        room: Arc::new(Semaphore::new(
+            service.most_in_flight.min(Semaphore::MAX_PERMITS),
+        )),
         most: service.most_in_flight,
         limiters,
     };
+    let auth = service.auth.map(Arc::new);
     let checked = auth::Checked {
         inner: gated,
-        auth: service.auth.map(Arc::new),
+        auth: auth.clone(),
     };
-    let mut stack = Stack::new(checked);
+    let mut stack = Stack::new(gate::Doorstep {
+        inner: checked,
+        limiters: early,
+        auth,
+    });
     if let Some(least) = service.gzip_from {
         stack = compress::before(stack, least)?;
     }

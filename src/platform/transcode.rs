@@ -12,6 +12,7 @@ mod request;
 mod status;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,8 +26,8 @@ use reflect::{
 use tonic::{Code, Status, body::Body};
 use tower::ServiceExt as _;
 
-use crate::server::Stack;
-use answer::{Form, Lines};
+use crate::server::{Peer, Stack};
+use answer::{Form, Lines, Trailers};
 pub(crate) use status::{JsonStatus, refusal, wrong_verb};
 
 /// A request's body must have come within this time when the caller set no deadline.
@@ -45,6 +46,37 @@ pub struct JsonOptions {
     pub max_request: usize,
     /// The largest message taken from a service, in bytes; more is answered 502.
     pub max_response: usize,
+    /// Which metadata callers may set by `Grpc-Metadata-NAME` headers. Any by default, but for credentials and what
+    /// the protocol, proxies and tracing say of themselves: no list opens these.
+    pub metadata: Allowed,
+}
+
+/// Names that are let through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Allowed {
+    /// Every one.
+    #[default]
+    Any,
+    /// These, in lower case; one that ends in `*` is every name that begins so.
+    Only(BTreeSet<String>),
+}
+
+impl Allowed {
+    /// These names alone, in whatever case; one that ends in `*` is every name that begins so.
+    pub fn only<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        let names = names.into_iter();
+        Self::Only(names.map(|name| name.into().to_ascii_lowercase()).collect())
+    }
+
+    fn lets(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(names) => names.iter().any(|one| match one.strip_suffix('*') {
+                Some(beginning) => name.starts_with(beginning),
+                None => one == name,
+            }),
+        }
+    }
 }
 
 impl Default for JsonOptions {
@@ -66,6 +98,7 @@ impl Default for JsonOptions {
             },
             max_request: MOST,
             max_response: MOST,
+            metadata: Allowed::Any,
         }
     }
 }
@@ -109,6 +142,9 @@ pub(crate) struct Transcoder {
     print: Arc<PrintOptions>,
     max_request: usize,
     max_response: usize,
+    metadata: Allowed,
+    /// Whether callers need a credential, for the document alone.
+    is_guarded: bool,
     openapi: OnceLock<Bytes>,
 }
 
@@ -140,8 +176,16 @@ impl Transcoder {
             print: Arc::new(options.print),
             max_request: options.max_request,
             max_response: options.max_response,
+            metadata: options.metadata,
+            is_guarded: false,
             openapi: OnceLock::new(),
         }
+    }
+
+    /// Whether callers need a credential, as the document is to say.
+    pub(crate) fn guarded(mut self, is_guarded: bool) -> Self {
+        self.is_guarded = is_guarded;
+        self
     }
 
     /// The path of every method that can be reached.
@@ -152,7 +196,7 @@ impl Transcoder {
     /// The OpenAPI document of every rule.
     pub(crate) fn openapi(&self) -> Bytes {
         self.openapi
-            .get_or_init(|| openapi::document(&self.router, &self.print).into())
+            .get_or_init(|| openapi::document(&self.router, &self.print, self.is_guarded).into())
             .clone()
     }
 
@@ -202,6 +246,12 @@ impl Transcoder {
             );
             return Err(JsonStatus::bare(&status).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        let origin = headers::Origin {
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
+            authority: parts.uri.authority().map(|authority| authority.as_str()),
+        };
+        let metadata = headers::to_grpc(&parts.headers, origin, &self.metadata)
+            .map_err(|status| JsonStatus::bare(&status))?;
         let query = parts.uri.query().unwrap_or_default();
         let raw = found.takes_bytes().then(|| {
             let kind = parts.headers.get(header::CONTENT_TYPE);
@@ -234,7 +284,7 @@ impl Transcoder {
         let mut call = Request::new(body);
         *call.method_mut() = Method::POST;
         *call.version_mut() = Version::HTTP_2;
-        *call.headers_mut() = headers::to_grpc(&parts.headers);
+        *call.headers_mut() = metadata;
         *call.uri_mut() = found
             .method()
             .path()
@@ -248,6 +298,7 @@ impl Transcoder {
             print: Arc::clone(&self.print),
             most: self.max_response,
             lines: lines(parts.headers.get(header::ACCEPT)),
+            trailers: trailers(parts.version, parts.headers.get(header::TE)),
         };
         let response = form.answer(response).await;
         if let Some(fault) = fault.get() {
@@ -273,6 +324,19 @@ async fn read(body: Body, most: usize) -> Result<Bytes, JsonStatus> {
             let late = Status::deadline_exceeded("the request's body did not come in time");
             Err(JsonStatus::bare(&late).with_http(StatusCode::REQUEST_TIMEOUT))
         })
+}
+
+/// Whether the answer to a stream may end in trailers. HTTP/1 would have to name them before they are known.
+fn trailers(version: Version, te: Option<&HeaderValue>) -> Trailers {
+    let accepted = te.and_then(|te| te.to_str().ok()).is_some_and(|te| {
+        te.split(',')
+            .any(|one| one.trim().eq_ignore_ascii_case("trailers"))
+    });
+    if accepted && version == Version::HTTP_2 {
+        Trailers::Wanted
+    } else {
+        Trailers::Dropped
+    }
 }
 
 fn lines(accept: Option<&HeaderValue>) -> Lines {

@@ -193,6 +193,8 @@ pub struct FieldFact {
     pub oneof: Option<String>,
     /// Declared required: by `google.api.field_behavior` or by proto2.
     pub required: bool,
+    /// Whether being unset differs from holding its default; never for lists and maps.
+    pub presence: bool,
     /// Whether JSON has an array or, for maps, an object of many here.
     pub many: bool,
 }
@@ -256,6 +258,7 @@ impl Message {
                 .oneof
                 .map(|at| table.oneofs[usize::from(at)].to_string()),
             required: descriptor.is_some_and(is_required),
+            presence: field.shape == Shape::Single && !field.implicit,
             many: field.shape != Shape::Single,
         }
     }

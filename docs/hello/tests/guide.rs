@@ -28,12 +28,14 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use platform::channel::Hedge;
 use platform::config::Size;
+use platform::gateway::{Endpoint, GatewayOptions, Upstreams};
 use platform::server::{
-    Auth, Call, Credential, Deadline, Draining, Gate, Identity, Serving, Surface, Tls,
+    Allowed, ApiKeys, Auth, Call, Cors, Credential, Deadline, Draining, Gate, Identity,
+    JsonOptions, Jwt, Rate, Serving, Surface, Tls, UnknownFields,
 };
 use platform::telemetry::Telemetry;
 use platform::{
-    Builder, ChannelOptions, Credentials, EtcdSettings, Platform, Service, TlsSettings,
+    Builder, ChannelOptions, Credentials, EtcdSettings, Gateway, Platform, Service, TlsSettings,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -454,6 +456,77 @@ async fn one_check_guards_both_protocols() {
         .insert("x-api-key", "k-42".parse().unwrap());
     let text = hello.greet(request).await.unwrap().into_inner().text;
     assert_eq!(text, "billing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_tokens_limits_and_pages_are_settings_of_the_service() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("keys");
+    fs::write(&file, "billing k-42\n")?;
+
+    let keys = ApiKeys::file(&file, Duration::from_secs(10)).await?;
+    let service = Service::new().auth(Auth::new(keys).open(&[Surface::Health]));
+
+    let service = service
+        .grpc(HelloServiceServer::new(Who))
+        .descriptors(DESCRIPTORS);
+
+    let service = service
+        .rate(Rate::per_second(2_000.0))
+        .rate(Rate::per_second(50.0).burst(200).each_caller())
+        .rate(Rate::per_second(20.0).burst(100).each_address())
+        .most_in_flight(500)
+        .default_timeout(Duration::from_secs(10));
+
+    let service = service
+        .cors(Cors::origins(["https://shop.example"]).expose("grpc-metadata-cost"))
+        .gzip_from(1024);
+
+    let mut json = JsonOptions {
+        max_request: 1 << 20,
+        metadata: Allowed::only(["tenant", "trace-*"]),
+        ..JsonOptions::default()
+    };
+    json.parse.unknown_fields = UnknownFields::Reject;
+    json.parse.max_nesting = 50;
+    let service = service.json(json);
+
+    let serving = alone("hello").start().await?.bind(service).await?;
+    let address = serving.local_addr();
+    for (path, headers, status) in [
+        ("/v1/hello/Ada", &[][..], 401),
+        ("/v1/hello/Ada", &[("x-api-key", "k-42")], 200),
+        ("/v1/hello/Ada?nobody=1", &[("x-api-key", "k-42")], 400),
+        ("/healthz", &[], 200),
+    ] {
+        assert_eq!(get(address, path, headers).await.0, status, "{path}");
+    }
+
+    // Nobody is there to publish keys, which nobody waits for.
+    let service = Service::new()
+        .grpc(HelloServiceServer::new(Who))
+        .descriptors(DESCRIPTORS);
+    let tokens = Jwt::keys_from_url("https://id.example/.well-known/jwks.json")
+        .issuer("https://id.example")
+        .audience("hello")
+        .start()
+        .await?;
+    let service = service.auth(Auth::new(tokens));
+    let serving = alone("hello").start().await?.bind(service).await?;
+    let (status, _) = get(serving.local_addr(), "/v1/hello/Ada", &[]).await;
+    assert!(status == 401 || status == 503, "{status}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_has_the_layers_of_a_service() -> anyhow::Result<()> {
+    let upstreams = Upstreams::Addresses(vec![vec![Endpoint::parse("grpc://127.0.0.1:9100")?]]);
+    let service = Service::new().rate(Rate::per_second(50.0).each_address());
+    let gateway =
+        Gateway::bind_with("127.0.0.1:0", upstreams, GatewayOptions::default(), service).await?;
+    let (status, _) = get(gateway.local_addr(), "/healthz", &[]).await;
+    assert_eq!(status, 200);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

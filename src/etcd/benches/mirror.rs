@@ -127,14 +127,16 @@ async fn load(client: &Client, kv: &KvClient) {
     let (raw, list, mirror) = (median(&mut raw), median(&mut lists), median(&mut mirrors));
     let ratio = |time: Duration| time.as_secs_f64() / raw.as_secs_f64();
     println!("load of {INSTANCES} instances, medians of {LOADS}:");
-    println!("  raw paged range (etcd-client)  {raw:.0?}");
+    let ratios = [list, mirror].map(ratio);
+    let [raw, list, mirror] = [raw, list, mirror].map(|time| time.as_millis());
+    println!("  raw paged range (etcd-client)  {raw} ms");
     println!(
-        "  list                           {list:.0?}  {:.2}x",
-        ratio(list)
+        "  list                           {list} ms  {:.2}x",
+        ratios[0]
     );
     println!(
-        "  mirror, until it is listed     {mirror:.0?}  {:.2}x (goal 1.2x)",
-        ratio(mirror)
+        "  mirror, until it is listed     {mirror} ms  {:.2}x (goal 1.2x)",
+        ratios[1]
     );
 }
 
@@ -207,6 +209,6 @@ async fn seen(client: &Client, raw: &etcd_client::Client) {
         };
         let (raw, mirror) = (at(&mut over_raw), at(&mut over_mirror));
         let ratio = mirror.as_secs_f64() / raw.as_secs_f64();
-        println!("  {name}  raw watch {raw:.0?}, mirror {mirror:.0?}  {ratio:.2}x");
+        println!("  {name}  raw watch {raw:.1?}, mirror {mirror:.1?}  {ratio:.2}x");
     }
 }

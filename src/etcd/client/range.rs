@@ -107,8 +107,12 @@ impl Client {
         mut page: impl FnMut(Vec<Entry>),
     ) -> Result<Revision, Error> {
         let mut cursor = Cursor::new(prefix, options);
-        while let Some(kvs) = self.next_page(&mut cursor).await? {
-            page(kvs.into_iter().map(wire::entry).collect());
+        let mut arrived = self.next_page(&mut cursor).await?;
+        while let Some(kvs) = arrived {
+            // The next page is asked for before this one is read.
+            let read = async { page(kvs.into_iter().map(wire::entry).collect()) };
+            let (next, ()) = futures::join!(self.next_page(&mut cursor), read);
+            arrived = next?;
         }
         Ok(cursor.revision)
     }

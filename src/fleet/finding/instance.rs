@@ -6,10 +6,9 @@ use std::time::Duration;
 use super::{Code, Finding, Severity, age};
 use crate::drain;
 use crate::health::Health;
-use crate::kv::Revision;
 use crate::safe::escape;
 use crate::service::Instance;
-use crate::status::StatusRecord;
+use crate::status::{StatusRecord, Taken};
 
 /// So many registrations within a minute are no restart any longer.
 const FLAPPING: u32 = 3;
@@ -47,8 +46,8 @@ pub struct Observed<'a> {
     pub flaps: Option<Flaps>,
     /// What it says of itself.
     pub status: Option<&'a StatusRecord>,
-    /// The newest config key that it reads: its service's, or one for all.
-    pub config: Option<Revision>,
+    /// The newest config keys that it reads.
+    pub config: Option<Taken>,
 }
 
 /// Everything that is wrong with an instance, the worst first.
@@ -176,7 +175,7 @@ fn registration(instance: &Instance, observed: &Observed<'_>, findings: &mut Vec
 fn said(
     instance: &Instance,
     status: &StatusRecord,
-    newest: Option<Revision>,
+    newest: Option<Taken>,
     findings: &mut Vec<Finding>,
 ) {
     let mut found = |code, severity, message: String, next: String| {
@@ -203,11 +202,11 @@ fn said(
             ),
         );
     }
-    if let Some(Revision(newest)) = newest.filter(|newest| newest.0 > status.revision) {
+    if let Some((runs, newest)) = newest.and_then(|newest| status.behind(&newest)) {
         found(
             Code::ConfigBehind,
             Severity::Warning,
-            format!("runs config r{}, r{newest} is the newest", status.revision),
+            format!("runs config r{runs}, r{newest} is the newest"),
             format!("msctl config status {} --wait 10s", instance.record.service),
         );
     }
@@ -235,7 +234,7 @@ fn said(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::LeaseId;
+    use crate::kv::{LeaseId, Revision};
     use crate::service::{Endpoint, Format, InstanceId, InstanceRecord, ServiceName};
     use crate::status::{Liveness, Rejected, WatchFreshness};
 
@@ -337,19 +336,32 @@ mod tests {
     }
 
     #[test]
-    fn config_is_behind_only_by_what_the_instance_says_of_itself() {
-        let status = status();
-        let behind = |newest, status| Observed {
-            config: Some(Revision(newest)),
-            status,
-            ..Observed::default()
+    fn config_is_behind_by_what_the_instance_says_of_each_scope() {
+        let plain = status();
+        let by_scope = StatusRecord {
+            taken: Some(Taken {
+                service: 4,
+                global: 2,
+            }),
+            ..status()
         };
-        assert_eq!(
-            codes(&instance(), &behind(5, Some(&status))),
-            [Code::ConfigBehind]
-        );
-        assert_eq!(codes(&instance(), &behind(4, Some(&status))), []);
-        assert_eq!(codes(&instance(), &behind(5, None)), []);
+        for (status, service, global, behind) in [
+            (Some(&plain), 5, 0, true),
+            (Some(&plain), 0, 5, true),
+            (Some(&plain), 4, 4, false),
+            (Some(&by_scope), 4, 2, false),
+            (Some(&by_scope), 4, 3, true),
+            (Some(&by_scope), 5, 2, true),
+            (None, 5, 5, false),
+        ] {
+            let observed = Observed {
+                config: Some(Taken { service, global }),
+                status,
+                ..Observed::default()
+            };
+            let wanted: &[Code] = if behind { &[Code::ConfigBehind] } else { &[] };
+            assert_eq!(codes(&instance(), &observed), wanted, "{service} {global}");
+        }
     }
 
     #[test]

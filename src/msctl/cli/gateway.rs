@@ -1,7 +1,9 @@
 //! `msctl gateway`: HTTP/JSON in front of gRPC servers, from their reflection. The gateway itself is
 //! `platform::gateway`; here are its flags, its log and its end.
 //!
-//! It has no credentials of its own: what a caller sends as `authorization` reaches the server.
+//! It has no credentials of its own for calls: what a caller sends as `authorization` reaches the server.
+
+mod guard;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use crate::report::{Failure, Report, Verbosity};
 use crate::session::Session;
 use crate::settings::file::TlsFiles;
 use crate::settings::{Global, duration};
+use guard::Guards;
 
 /// Serve HTTP/JSON in front of gRPC servers, without generated code.
 #[derive(Debug, clap::Args)]
@@ -34,7 +37,9 @@ Examples:
   msctl gateway                                      every registered service, on 127.0.0.1:8080
   msctl gateway --listen 127.0.0.1:0 --address 127.0.0.1:9000
   msctl gateway --address a:9000,b:9000 --address grpcs://c:443
-                                                     two replicas of one server, and another one")]
+                                                     two replicas of one server, and another one
+  msctl gateway --listen 0.0.0.0:443 --serve-cert tls.crt --serve-key tls.key --token-file keys --rate 50
+                                                     for callers with a key, over TLS")]
 pub struct Gateway {
     /// Where to listen; port 0 picks a free one
     #[arg(
@@ -62,6 +67,22 @@ pub struct Gateway {
     /// Write enums as numbers
     #[arg(long, help_heading = "JSON")]
     enum_numbers: bool,
+    /// Largest request, and message of a stream of requests, in bytes
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_request: Option<usize>,
+    #[command(flatten)]
+    guards: Guards,
+    /// Header for the servers' reflection alone, as 'NAME: VALUE'. May be repeated
+    #[arg(long, value_name = "HEADER", help_heading = "Server")]
+    reflection_header: Vec<String>,
+    /// What servers without reflection serve (descriptor set file). May be repeated
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "address",
+        help_heading = "Server"
+    )]
+    protoset: Vec<PathBuf>,
     /// Speak TLS to the servers of --address
     #[arg(long, requires = "address", help_heading = "Server")]
     tls: bool,
@@ -121,24 +142,30 @@ impl Gateway {
                 ..ChannelOptions::default()
             },
             refresh: self.refresh,
+            reflection: self.reflection()?,
+            fallback: self.fallback().await?,
             ..GatewayOptions::default()
         };
         let (upstreams, whom) = self.upstreams(global)?;
-        let served = Served::bind(self.listen, upstreams, options)
+        let service = self.guards.service().await?;
+        let served = Served::bind_with(self.listen, upstreams, options, service)
             .await
             .map_err(|error| Failure::failed(error.to_string()))?;
         let address = served.local_addr();
-        warn_if_exposed(
-            address,
-            &format!("every method of {whom}, to whoever those let call"),
-            report,
-        );
+        if !self.guards.is_closed() {
+            warn_if_exposed(
+                address,
+                &format!("every method of {whom}, to whoever those let call"),
+                report,
+            );
+        }
         report.one(
             &json!({ "address": address.to_string(), "upstreams": whom }),
             |_, _| format!("the gateway listens on {address}"),
         )?;
         report.note(&format!(
-            "in front of {whom}; try: curl http://{address}/openapi.json"
+            "in front of {whom}; try: curl {}://{address}/openapi.json",
+            if served.is_secure() { "https" } else { "http" }
         ));
         stop.wait().await;
         self.end(&served.handle(), &mut stop, report).await;
@@ -180,9 +207,35 @@ impl Gateway {
         if self.strict {
             json.parse.unknown_fields = reflect::UnknownFields::Reject;
         }
+        if let Some(most) = self.max_request {
+            json.max_request = most;
+        }
         json.print.proto_names = self.proto_names;
         json.print.enum_numbers = self.enum_numbers;
         json
+    }
+
+    fn reflection(&self) -> Result<reflect::Metadata, Failure> {
+        let mut metadata = reflect::Metadata::default();
+        for header in &self.reflection_header {
+            let (name, value) = header.split_once(':').ok_or_else(|| {
+                // It may be a credential that lost its name.
+                Failure::usage("--reflection-header has no ':' in it").next("Write 'NAME: VALUE'.")
+            })?;
+            metadata
+                .insert(name, value)
+                .map_err(|error| Failure::usage(error.to_string()))?;
+        }
+        Ok(metadata)
+    }
+
+    async fn fallback(&self) -> Result<Option<reflect::Schema>, Failure> {
+        if self.protoset.is_empty() {
+            return Ok(None);
+        }
+        let read = reflect::from_protosets(&self.protoset).await;
+        read.map(Some)
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 
     fn connector(&self) -> Result<Connector, Failure> {

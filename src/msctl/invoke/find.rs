@@ -84,13 +84,13 @@ pub async fn schema(server: &Server, source: &Source) -> Result<Schema, Failure>
             let reflected = reflect(server.channel.clone(), options).await;
             reflected
                 .map(|reflected| reflected.schema)
-                .map_err(|error| refused(server, error))
+                .map_err(|error| refused(server, &error))
         }
     }
 }
 
 /// Why a server does not say what it can do, as the console says it.
-pub(super) fn refused(server: &Server, error: reflect::Error) -> Failure {
+pub(super) fn refused(server: &Server, error: &reflect::Error) -> Failure {
     let failure = Failure::failed(format!("{}: {error}", server.address));
     match error {
         reflect::Error::NoReflection { .. } => failure,

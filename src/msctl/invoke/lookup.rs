@@ -102,7 +102,7 @@ impl Library {
         }
         let answer = reflect(server.channel.clone(), options)
             .await
-            .map_err(|error| refused(server, error))?;
+            .map_err(|error| refused(server, &error))?;
         let known = Known {
             schema: answer.schema,
             version: answer.version,
@@ -136,7 +136,6 @@ fn in_full(symbol: &str) -> Option<&str> {
 impl Trust {
     /// Asks the server, beside the call, whether it still has these descriptors. The task gives the
     /// ones it has when they are others; what could not be learnt in time is left as it is.
-    #[must_use]
     pub fn check(self, server: &Server, method: &Method) -> AbortOnDropHandle<Option<Schema>> {
         let channel = server.channel.clone();
         let service = method.service().full_name().to_owned();

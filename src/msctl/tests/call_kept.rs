@@ -78,13 +78,13 @@ fn the_second_call_of_a_server_asks_it_for_nothing_but_the_call() {
 fn serve(
     runtime: &tokio::runtime::Runtime,
     listener: std::net::TcpListener,
-    descriptors: Vec<u8>,
+    descriptors: &[u8],
 ) -> tokio::task::JoinHandle<()> {
     let _within = runtime.enter();
     listener.set_nonblocking(true).unwrap();
     let listener = TcpListener::from_std(listener).unwrap();
     let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(&descriptors)
+        .register_encoded_file_descriptor_set(descriptors)
         .build_v1()
         .unwrap();
     let (_, health) = tonic_health::server::health_reporter();
@@ -126,7 +126,7 @@ fn a_server_that_says_otherwise_by_now_is_believed_and_not_what_was_kept() {
     let server = serve(
         &runtime,
         first,
-        descriptors(home.path(), "service", "status"),
+        &descriptors(home.path(), "service", "status"),
     );
     assert_eq!(call("{}").ok().json()["status"], 1);
     assert!(
@@ -139,7 +139,7 @@ fn a_server_that_says_otherwise_by_now_is_believed_and_not_what_was_kept() {
     server.abort();
     let again = bound_again(address);
     let renamed = descriptors(home.path(), "name", "state");
-    let _server = serve(&runtime, again, renamed);
+    let _server = serve(&runtime, again, &renamed);
     // The answer is read by what the server says now, although the request went out by what was kept.
     let done = call("{}").ok();
     assert_eq!(done.json()["state"], 1, "{done:?}");
@@ -162,13 +162,13 @@ fn a_field_that_is_not_among_what_was_kept_is_asked_for_before_it_is_refused() {
     let server = serve(
         &runtime,
         first,
-        descriptors(home.path(), "service", "status"),
+        &descriptors(home.path(), "service", "status"),
     );
     let call = |data: &str| calling(home.path(), &address.to_string(), data);
     call("{\"service\":\"\"}").ok();
     server.abort();
     let again = bound_again(address);
-    let _server = serve(&runtime, again, descriptors(home.path(), "name", "state"));
+    let _server = serve(&runtime, again, &descriptors(home.path(), "name", "state"));
     let done = call("{\"name\":\"\"}").ok();
     assert_eq!(done.json()["state"], 1, "{done:?}");
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::{World, over_both, run};
+use crate::world::{Running, World, over_both, run};
 
 fn page() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md")
@@ -31,9 +31,31 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn true_output(world: &World, line: &str) -> String {
+    // What does not end by itself is read as far as the page shows.
+    if let Some((command, count)) = line.split_once(" | head -n ") {
+        let words = words(command);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let mut running = Running::start(&mut world.command(&words[1..]));
+        let lines = (0..count.parse().unwrap()).map(|_| format!("{}\n", running.line()));
+        return lines.collect();
+    }
     let words = words(line);
     let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let sets = |word: &str| {
+        let name = word.split_once('=').map_or("", |(name, _)| name);
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    let set = words.iter().take_while(|word| sets(word));
+    let variables: Vec<_> = set.filter_map(|word| word.split_once('=')).collect();
+    let words = &words[variables.len()..];
     match words[0] {
+        "printf" => {
+            let [_, text, ">", file] = words else {
+                panic!("printf TEXT > FILE: {line}")
+            };
+            std::fs::write(world.home.path().join(file), text).unwrap();
+            String::new()
+        }
         "etcdctl" => {
             let done = Command::new("etcdctl")
                 .env("ETCDCTL_API", "3")
@@ -44,7 +66,12 @@ fn true_output(world: &World, line: &str) -> String {
             String::from_utf8(done.stdout).unwrap()
         }
         _ => {
-            let done = run(&mut world.command(&words[1..]), b"");
+            let mut command = world.command(&words[1..]);
+            command
+                .current_dir(world.home.path())
+                .env_remove("XDG_STATE_HOME");
+            command.env("VISUAL", "").envs(variables);
+            let done = run(&mut command, b"");
             let mut text = format!("{}{}", done.out, done.err);
             if done.code != 0 {
                 text.push_str(&format!("[exit {}]\n", done.code));
@@ -80,7 +107,20 @@ fn timeless(text: &str) -> String {
         }
     }
     shown.push_str(rest);
-    shown
+    untimed(&shown)
+}
+
+/// How long something took differs too.
+fn untimed(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if let Some(start) = line.find("applied it in ")
+            && let Some(end) = line[start..].find(" ms")
+        {
+            line.replace_range(start..start + end, "applied it in 12");
+        }
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn with_true_output(world: &World, page: &str) -> String {

@@ -22,7 +22,10 @@ fn a_full_etcd_is_named_and_nothing_is_half_written() {
     }
     let (key, refused) = refused.expect("a quota that is reached");
     assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.err.contains("space"), "{refused:?}");
+    assert!(
+        refused.err.contains("space") && refused.err.contains("etcdctl defrag"),
+        "{refused:?}"
+    );
     assert_eq!(world.msctl(&["config", "get", &key]).code, 4);
 }
 
@@ -54,6 +57,94 @@ fn one_key_that_is_forbidden_forbids_the_change() {
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(refused.err.contains("permission"), "{refused:?}");
     assert_eq!(ci(&["get", "order/a"]).ok().out, "1\n");
+
+    // The same of a file, and of a canary, whose own key is not among those that are allowed.
+    let root = |arguments: &[&str]| {
+        let all = [&["--user", "root:secret"], arguments].concat();
+        world.etcdctl(&all)
+    };
+    root(&[
+        "put",
+        "/services/order/o-1",
+        r#"{"service":"order","id":"o-1","version":"1","endpoints":[],"weight":100,"metadata":{}}"#,
+    ]);
+    for prefix in ["/services/", "/status/", "/config/"] {
+        root(&[
+            "role",
+            "grant-permission",
+            "ci",
+            "--prefix=true",
+            "read",
+            prefix,
+        ]);
+    }
+    let file = world.home.path().join("order.yaml");
+    std::fs::write(&file, "order:\n  a: 3\n  b: 3\n").unwrap();
+    for arguments in [
+        &["apply", "-f", file.to_str().unwrap()][..],
+        &["set", "order/a", "3", "--canary", "o-1"],
+    ] {
+        let refused = ci(arguments);
+        assert_eq!(refused.code, 5, "{refused:?}");
+        assert!(refused.err.contains("permission"), "{refused:?}");
+    }
+    assert_eq!(ci(&["get", "order/a"]).ok().out, "1\n");
+    assert_eq!(
+        root(&["get", "--prefix", "--keys-only", "/config/"]),
+        "/config/order/a\n\n"
+    );
+}
+
+#[test]
+fn hostile_keys_and_values_are_refused_or_kept_as_they_are() {
+    over_both(|world| {
+        let long = format!("order/{}", "k".repeat(4096));
+        let bomb: String = (0..9)
+            .map(|level| {
+                let last = (0..9).map(|_| format!("*a{level}")).collect::<Vec<_>>();
+                format!("a{}: &a{} [{}]\n", level + 1, level + 1, last.join(", "))
+            })
+            .collect();
+        let bomb = format!("a0: &a0 [x, x, x, x, x, x, x, x, x]\n{bomb}");
+        let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+        let large = world.home.path().join("large.yaml");
+        std::fs::write(&large, "x".repeat(1_600_000)).unwrap();
+        let large = format!("@{}", large.display());
+        let binary = world.home.path().join("binary");
+        std::fs::write(&binary, [0xff, 0x00, 0xfe]).unwrap();
+        let binary = format!("@{}", binary.display());
+        for (key, value, why) in [
+            (long.as_str(), "1", "at most 253"),
+            ("order/schlüssel", "1", "not allowed"),
+            ("order/a\u{202e}b", "1", "not allowed"),
+            ("order/bomb", &bomb, "order/bomb"),
+            ("order/deep", &deep, "order/deep"),
+            ("order/large", &large, "bytes"),
+            ("order/binary", &binary, "UTF-8"),
+        ] {
+            let refused = world.msctl(&["config", "set", key, value]);
+            assert_eq!(refused.code, 2, "{why}: {refused:?}");
+            assert!(refused.err.contains(why), "{why}: {refused:?}");
+            assert!(!refused.err.contains('\u{202e}'), "{refused:?}");
+        }
+        let bombs = world.home.path().join("bomb.yaml");
+        let inside: String = bomb.lines().map(|line| format!("  {line}\n")).collect();
+        std::fs::write(&bombs, format!("order:\n{inside}")).unwrap();
+        for verb in [&["config", "apply", "-f"][..], &["config", "diff", "-f"]] {
+            let refused = world.msctl(&[verb, &[bombs.to_str().unwrap()]].concat());
+            assert_eq!(refused.code, 2, "{refused:?}");
+        }
+        assert_eq!(
+            world.etcdctl(&["get", "--prefix", "--keys-only", "/config/"]),
+            ""
+        );
+        // Text of any language is a value like any other, byte for byte.
+        world.set(&["order/greeting", "Grüße, 你好 👋"]);
+        assert_eq!(
+            world.msctl(&["config", "get", "order/greeting"]).ok().out,
+            "Grüße, 你好 👋\n"
+        );
+    });
 }
 
 #[test]

@@ -29,6 +29,20 @@ impl Gateway {
         http(&self.address, "GET", path, "")
     }
 
+    /// The status and the whole answer for a caller with this key.
+    fn with_key(&self, path: &str, key: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {key}\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        (answer[9..12].parse().unwrap(), answer)
+    }
+
     fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.get(path).1).unwrap()
     }
@@ -144,6 +158,52 @@ fn a_server_by_its_address_answers_as_its_own_port() {
     assert_eq!(gateway.json("/v1/users/1")["email"], "ada@example.org");
     let seen = http(own, "GET", "/v1/users/1", "");
     assert_eq!(gateway.get("/v1/users/1"), seen);
+}
+
+#[test]
+fn a_gateway_lets_in_who_has_a_key_and_says_which_settings_make_no_sense() {
+    let demo = Demo::headless(World::embedded());
+    let keys = demo.world.home.path().join("keys");
+    std::fs::write(&keys, "ann k1\n").unwrap();
+    let keys = keys.to_str().unwrap();
+    let own = demo.address_of("user");
+    let flags = [
+        "--address",
+        own,
+        "--token-file",
+        keys,
+        "--max-in-flight",
+        "5",
+        "--gzip",
+    ];
+    let gateway = Gateway::start(&demo.world, &flags);
+    until("a caller with a key is served", || {
+        gateway.with_key("/v1/users/1", "k1").0 == 200
+    });
+    for (key, status) in [("", 401), ("k2", 401), ("k1", 200)] {
+        let answer = gateway.with_key("/v1/users/1", key);
+        assert_eq!(answer.0, status, "{key}: {}", answer.1);
+    }
+    assert_eq!(gateway.get("/healthz").0, 200);
+    let (_, document) = gateway.with_key("/openapi.json", "k1");
+    assert!(document.contains("x-api-key"), "{document}");
+    for (flags, said) in [
+        (&["--token-file", "/nowhere/keys"][..], "/nowhere/keys"),
+        (&["--rate", "0"], "rate: 0 calls"),
+        (&["--cors-origin", "*"], "CORS"),
+        (&["--reflection-header", "s3cret"], "'NAME: VALUE'"),
+        (&["--jwks", "k.json"], "--issuer"),
+        (&["--serve-cert", "c.pem"], "--serve-key"),
+        (&["--protoset", "x.bin"], "--address"),
+    ] {
+        let mut all = vec!["gateway", "--listen", "127.0.0.1:0"];
+        all.extend(flags);
+        let refused = demo.world.command(&all).output().unwrap();
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success(), "{flags:?}");
+        assert!(text.contains(said), "{flags:?}: {text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "tests"
 )]
 
@@ -16,6 +17,7 @@ mod config_docs;
 mod config_edit;
 mod config_effects;
 mod config_faults;
+mod config_lost;
 mod config_race;
 mod config_rollout;
 mod config_secrets;

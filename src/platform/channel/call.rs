@@ -219,6 +219,9 @@ impl Call {
                 }
             };
             balance.meters.refused.increment(1);
+            // A caller that tries again at once, and for ever, must not keep the thread from those
+            // who would connect.
+            tokio::task::yield_now().await;
             return Err(Status::unavailable(text));
         }
     }
@@ -338,7 +341,7 @@ impl Call {
                 };
                 if landed.is_final() {
                     balance.meters.hedges_won.increment(1);
-                    stay.outrun();
+                    drop(stay);
                     return Ok(landed);
                 }
                 fail(landed);

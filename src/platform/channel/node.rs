@@ -16,7 +16,7 @@ use super::connect::{Sender, reason};
 use super::meters::Shown;
 use super::pick::{Candidate, Load};
 use super::target::Target;
-use super::zone::{Distant, FAR_LEAST};
+use super::zone::Distant;
 
 /// A connection that lasted less than this counts as a failed attempt, so that a peer that accepts
 /// and hangs up is not called in a hot loop.
@@ -246,7 +246,7 @@ impl Candidate for Arc<Node> {
 }
 
 impl Distant for Arc<Node> {
-    fn cost_from_afar(&self, now: u64) -> f64 {
-        self.load.cost_at_least(now, FAR_LEAST)
+    fn usual_cost(&self, now: u64, least: Duration) -> f64 {
+        self.load.usual_cost(now, least)
     }
 }

@@ -100,6 +100,9 @@ pub const WARM_UP: Duration = Duration::from_secs(10);
 /// The most that failures alone make an endpoint cost.
 const WORST: Duration = Duration::from_secs(5);
 
+/// About so many of the last answers make up the mean.
+const MEAN_OF: f64 = 8.0;
+
 const NEVER: u64 = u64::MAX;
 
 /// One endpoint's running cost. All updates are single relaxed atomics: two calls that end in the
@@ -108,6 +111,8 @@ const NEVER: u64 = u64::MAX;
 pub struct Load {
     /// Peak-EWMA of the answer time, f64 bits, nanoseconds.
     rtt: AtomicU64,
+    /// Mean of the last answer times, f64 bits, nanoseconds; it begins at nothing.
+    usual: AtomicU64,
     /// When `rtt` was last measured; [`NEVER`] before the first answer.
     measured: AtomicU64,
     pending: AtomicU32,
@@ -121,6 +126,7 @@ impl Load {
     pub fn new(weight: u32) -> Load {
         Load {
             rtt: AtomicU64::new(0),
+            usual: AtomicU64::new(0),
             measured: AtomicU64::new(NEVER),
             pending: AtomicU32::new(0),
             weight: AtomicU32::new(weight.max(1)),
@@ -142,20 +148,22 @@ impl Load {
         decayed.max(1.0) * (pending + 1.0) * 100.0 / weight * self.coldness(now)
     }
 
-    /// As [`Load::cost`], with an answer time of at least `least`, which is also assumed where
-    /// nothing was measured.
-    pub fn cost_at_least(&self, now: u64, least: Duration) -> f64 {
+    /// As [`Load::cost`] by the mean of recent answers in place of their peak, warm-up left out: one
+    /// slow answer says nothing yet of how an endpoint does. At least `least` is assumed.
+    pub fn usual_cost(&self, now: u64, least: Duration) -> f64 {
         let pending = f64::from(self.pending.load(Ordering::Relaxed));
         let weight = f64::from(self.weight.load(Ordering::Relaxed));
-        let least = least.as_nanos() as f64;
-        let answer = match self.measured.load(Ordering::Relaxed) {
-            NEVER => least,
+        self.usual(now).max(least.as_nanos() as f64) * (pending + 1.0) * 100.0 / weight
+    }
+
+    fn usual(&self, now: u64) -> f64 {
+        match self.measured.load(Ordering::Relaxed) {
+            NEVER => 0.0,
             measured => {
-                let rtt = f64::from_bits(self.rtt.load(Ordering::Relaxed));
-                least.max(rtt * decay(now.saturating_sub(measured)))
+                f64::from_bits(self.usual.load(Ordering::Relaxed))
+                    * decay(now.saturating_sub(measured))
             }
-        };
-        answer * (pending + 1.0) * 100.0 / weight * self.coldness(now)
+        }
     }
 
     /// A call begins.
@@ -183,8 +191,21 @@ impl Load {
                 old * keep + took * (1.0 - keep)
             }
         };
+        let usual = self.usual(now);
+        let usual = usual + (took - usual) / MEAN_OF;
+        self.usual.store(usual.to_bits(), Ordering::Relaxed);
         self.rtt.store(next.to_bits(), Ordering::Relaxed);
         self.measured.store(now, Ordering::Relaxed);
+    }
+
+    /// A call was given up after `took` nanoseconds without an answer, which would have taken longer.
+    /// It counts where that says more than what is known.
+    pub fn measure_at_least(&self, now: u64, took: u64) {
+        let measured = self.measured.load(Ordering::Relaxed);
+        let known = f64::from_bits(self.rtt.load(Ordering::Relaxed));
+        if measured != NEVER && took as f64 > known * decay(now.saturating_sub(measured)) {
+            self.measure(now, took);
+        }
     }
 
     /// A call failed after `took` nanoseconds: it counts as a slow answer.

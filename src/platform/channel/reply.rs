@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::{Code, Status};
 
 use super::breaker::Verdict;
@@ -47,6 +47,17 @@ impl ReplyBody {
     /// Ends the span of the call with the answer.
     pub(super) fn carry(&mut self, span: Option<Span>) {
         self.span = span.map(Box::new);
+    }
+
+    fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // Dropping the rest resets the stream, so that the server stops too.
+        self.incoming = None;
+        // The head was in time: how long a stream may last says nothing of its endpoint.
+        let code = Code::DeadlineExceeded;
+        self.end(code, Verdict::Neutral, code.description());
+        Poll::Ready(Some(Err(Status::deadline_exceeded(
+            "the deadline passed while the answer was coming in",
+        ))))
     }
 
     fn end(&mut self, code: Code, verdict: Verdict, error: &str) {
@@ -92,12 +103,25 @@ impl Body for ReplyBody {
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = Pin::new(incoming).poll_frame(cx);
+        // The clock is asked for what is ready as well: a stream that always has more would go on
+        // for ever. An answer that is complete is delivered.
+        if let (Poll::Ready(Some(Ok(frame))), Some(deadline)) = (&polled, &this.deadline)
+            && frame.is_data()
+            && Instant::now() >= deadline.deadline()
+        {
+            return this.late();
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = status_of(trailers).unwrap_or(Code::Unknown);
-                    let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
-                    this.end(code, verdict_of(code, elapsed), code.description());
+                    let verdict = match code {
+                        // The head was in time, as in `late`.
+                        Code::DeadlineExceeded => Verdict::Neutral,
+                        code => verdict_of(code, 0),
+                    };
+                    this.end(code, verdict, code.description());
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -123,17 +147,7 @@ impl Body for ReplyBody {
                 if let Some(deadline) = &mut this.deadline
                     && deadline.as_mut().poll(cx).is_ready()
                 {
-                    // Dropping the rest resets the stream, so that the server stops too.
-                    this.incoming = None;
-                    let elapsed = this.stay.as_ref().map_or(0, Stay::elapsed);
-                    this.end(
-                        Code::DeadlineExceeded,
-                        verdict_of(Code::DeadlineExceeded, elapsed),
-                        "the deadline passed",
-                    );
-                    return Poll::Ready(Some(Err(Status::deadline_exceeded(
-                        "the deadline passed while the answer was coming in",
-                    ))));
+                    return this.late();
                 }
                 Poll::Pending
             }

@@ -7,13 +7,14 @@ use super::balance::Balance;
 use super::breaker::{Role, Turn, Verdict};
 use super::node::Node;
 
-/// See the module. Dropping it ends the stay with nothing learnt.
+/// See the module. Dropping it ends the stay with little learnt: the answer would have taken longer.
 #[derive(Debug)]
 pub(super) struct Stay {
     pub(super) node: Arc<Node>,
     balance: Arc<Balance>,
     role: Role,
     begun: u64,
+    answered: bool,
     over: bool,
 }
 
@@ -28,6 +29,7 @@ impl Stay {
             balance,
             role,
             begun: now,
+            answered: false,
             over: false,
         }
     }
@@ -46,18 +48,13 @@ impl Stay {
     pub(super) fn answered(&mut self) {
         let now = self.balance.now();
         let took = now.saturating_sub(self.begun);
+        self.answered = true;
         self.node.load.measure(now, took);
         self.balance.meters.answers.record(took as f64 / 1e9);
         if self.role == Role::Probe {
             self.report(now, Verdict::Success);
             self.role = Role::Ordinary;
         }
-    }
-
-    /// Another endpoint answered the same call first: this one is slow, and no more is known.
-    pub(super) fn outrun(self) {
-        let now = self.balance.now();
-        self.node.load.measure(now, now.saturating_sub(self.begun));
     }
 
     /// The call is over. Failures count as slow answers and towards ejection.
@@ -110,7 +107,13 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         if !self.over {
-            self.report(self.balance.now(), Verdict::Neutral);
+            let now = self.balance.now();
+            if !self.answered {
+                // A caller that gives up by itself must not make a slow endpoint look as good as new.
+                let waited = now.saturating_sub(self.begun);
+                self.node.load.measure_at_least(now, waited);
+            }
+            self.report(now, Verdict::Neutral);
             self.node.load.end();
         }
     }

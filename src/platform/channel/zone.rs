@@ -1,5 +1,5 @@
 //! Near endpoints first, and others when the near ones are overloaded: a near one is left for one
-//! further away when it costs more than twice as much. Pure, as the choice among equals is.
+//! further away when it usually costs more than twice as much. Pure, as the choice among equals is.
 //! Deliberately absent: which endpoints are near (the channel says).
 
 use std::time::Duration;
@@ -9,15 +9,16 @@ use super::pick::{Candidate, Picked, pick, two_of};
 
 /// What an endpoint further away is taken to need at least. So nothing is sent away to learn how
 /// fast those are while the near ones answer well, and enough to find out when they do not.
-pub const FAR_LEAST: Duration = Duration::from_millis(10);
+pub const FAR_LEAST: Duration = Duration::from_millis(25);
 
 /// How much dearer a near endpoint may be before one further away is taken.
 pub const FAR_FACTOR: f64 = 2.0;
 
 /// A candidate that may stand further away.
 pub trait Distant: Candidate {
-    /// As [`Candidate::cost`], with at least [`FAR_LEAST`] as its answer time.
-    fn cost_from_afar(&self, now: u64) -> f64;
+    /// As [`Candidate::cost`], by what is usual in place of the worst, with at least `least` as its
+    /// answer time: one slow answer must not send all calls away for seconds.
+    fn usual_cost(&self, now: u64, least: Duration) -> f64;
 }
 
 /// Which list an endpoint was chosen from.
@@ -41,7 +42,7 @@ pub fn pick_near<C: Distant>(
     };
     if let Picked::Ordinary(index) = choice
         && let Some((other, cost)) = cheaper_of_two(far, now, random.rotate_left(16))
-        && near[index].cost(now) > cost * FAR_FACTOR
+        && near[index].usual_cost(now, Duration::ZERO) > cost * FAR_FACTOR
     {
         return Some((Side::Far, Picked::Ordinary(other)));
     }
@@ -57,7 +58,7 @@ fn cheaper_of_two<C: Distant>(far: &[C], now: u64, random: u64) -> Option<(usize
     };
     let cost = |index: usize| {
         (far[index].admission(now) == Admission::Closed)
-            .then(|| (index, far[index].cost_from_afar(now)))
+            .then(|| (index, far[index].usual_cost(now, FAR_LEAST)))
     };
     match (cost(first), cost(second)) {
         (Some(one), Some(other)) if other.1 < one.1 => Some(other),
@@ -95,15 +96,15 @@ mod tests {
     }
 
     impl Distant for Peer {
-        fn cost_from_afar(&self, now: u64) -> f64 {
-            self.load.cost_at_least(now, FAR_LEAST)
+        fn usual_cost(&self, now: u64, least: Duration) -> f64 {
+            self.load.usual_cost(now, least)
         }
     }
 
     fn peer(answer: Option<u64>, pending: u32) -> Peer {
         let load = Load::new(100);
         if let Some(answer) = answer {
-            load.measure(NOW, answer);
+            (0..50).for_each(|_| load.measure(NOW, answer));
         }
         (0..pending).for_each(|_| load.begin());
         Peer { load, open: false }
@@ -124,6 +125,17 @@ mod tests {
         check(&near(), &[peer(None, 0)], Some(Side::Near));
         check(&near(), &[peer(Some(MS / 10), 0)], Some(Side::Near));
         check(&near(), &[], Some(Side::Near));
+    }
+
+    #[test]
+    fn one_slow_answer_sends_nothing_away() {
+        let near = peer(Some(MS), 1);
+        near.load.measure(NOW, 150 * MS);
+        check(&[near], &[peer(None, 0)], Some(Side::Near));
+        let cold = peer(None, 0);
+        cold.load.forget(NOW);
+        cold.load.measure(NOW, 150 * MS);
+        check(&[cold], &[peer(Some(MS), 0)], Some(Side::Near));
     }
 
     #[test]

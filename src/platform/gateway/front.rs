@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Front {
     routing: Arc<Routing>,
     json: JsonOptions,
+    /// Whether callers need a credential.
+    is_guarded: bool,
     /// Services that more than one upstream has, as they were last told of.
     shared: BTreeSet<String>,
 }
@@ -35,12 +37,14 @@ pub(super) struct Part<'a> {
 
 impl Front {
     /// An API of nothing.
-    pub(super) fn new(json: JsonOptions) -> Self {
-        let mut api = api(json.clone(), Vec::new(), HashMap::new());
+    pub(super) fn new(json: JsonOptions, is_guarded: bool) -> Self {
+        let transcoder = Transcoder::of_methods([], json.clone());
+        let mut api = api(transcoder, HashMap::new());
         api.pending = Some("the gateway is starting".to_owned());
         Self {
             routing: Arc::new(Routing::from_pointee(api)),
             json,
+            is_guarded,
             shared: BTreeSet::new(),
         }
     }
@@ -80,7 +84,8 @@ impl Front {
         }
         self.shared = shared;
         metrics::gauge!("gateway_services").set(channels.len() as f64);
-        let mut api = api(self.json.clone(), methods, channels);
+        let transcoder = Transcoder::of_methods(methods, self.json.clone());
+        let mut api = api(transcoder.guarded(self.is_guarded), channels);
         api.pending = pending;
         self.routing.store(Arc::new(api));
     }
@@ -92,12 +97,7 @@ impl Front {
     }
 }
 
-fn api(
-    json: JsonOptions,
-    methods: Vec<reflect::Method>,
-    channels: HashMap<String, Channel>,
-) -> Api {
-    let transcoder = Transcoder::of_methods(methods, json);
+fn api(transcoder: Transcoder, channels: HashMap<String, Channel>) -> Api {
     let paths: BTreeSet<String> = transcoder.reachable().map(str::to_owned).collect();
     Api::new(paths, transcoder, callers(channels))
 }
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_gateway_that_knows_nothing_says_so() {
-        let mut front = Front::new(JsonOptions::default());
+        let mut front = Front::new(JsonOptions::default(), false);
         assert!(front.pending().is_some());
         front.show([], None);
         assert!(front.pending().is_none());

@@ -25,6 +25,9 @@ const MOST_SERVICES: usize = 1_000;
 const MOST_ASKED: usize = 8;
 /// News that wait to be taken in.
 const WAITING: usize = 64;
+/// Between two changes of what is shown: many that learn at once are shown together, since each costs a new router of
+/// everything.
+const PACE: Duration = Duration::from_millis(100);
 /// Upstreams that an answer names as unknown; the rest it counts.
 const MOST_NAMED: usize = 3;
 
@@ -39,6 +42,8 @@ pub(super) struct Keeper {
     news: mpsc::Receiver<News>,
     /// What is shown, and whether it is still what is known.
     shown: Shown,
+    /// Not before this is shown what is known by then.
+    next_show: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +84,8 @@ impl Keeper {
         let learning = Learning {
             channel: options.channel.clone(),
             refresh: options.refresh,
+            reflection: options.reflection.clone(),
+            fallback: options.fallback.clone(),
             turns: Arc::new(Semaphore::new(MOST_ASKED)),
         };
         let mut keeper = Self {
@@ -90,6 +97,7 @@ impl Keeper {
             send,
             news,
             shown: Shown::Outdated,
+            next_show: Instant::now(),
         };
         match upstreams {
             Upstreams::Addresses(servers) => {
@@ -118,7 +126,19 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         loop {
-            self.show();
+            let late = match self.next_show.checked_duration_since(Instant::now()) {
+                None => {
+                    self.show();
+                    None
+                }
+                Some(_) => Some(self.next_show),
+            };
+            let pace = async {
+                match late {
+                    Some(moment) => tokio::time::sleep_until(moment.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             let forget = self.next_to_forget();
             let forget = async {
                 match forget {
@@ -151,6 +171,7 @@ impl Keeper {
                     None => self.registered = None,
                 },
                 () = forget => self.forget(),
+                () = pace => {}
             }
         }
     }
@@ -339,6 +360,7 @@ impl Keeper {
             return;
         }
         self.shown = wanted;
+        self.next_show = Instant::now() + PACE;
         let parts = self.upstreams.iter().filter_map(|(name, one)| {
             let (known, channel) = one.known.as_ref()?;
             Some(Part {

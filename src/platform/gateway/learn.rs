@@ -71,6 +71,9 @@ pub(super) struct News {
 pub(super) struct Learning {
     pub(super) channel: ChannelOptions,
     pub(super) refresh: Duration,
+    pub(super) reflection: reflect::Metadata,
+    /// What servers without reflection serve.
+    pub(super) fallback: Option<Schema>,
     /// Bounds how many are asked at once.
     pub(super) turns: Arc<Semaphore>,
 }
@@ -82,10 +85,8 @@ impl Known {
             .filter_map(|name| self.schema.service(name))
     }
 
-    fn of(reflected: reflect::Reflected) -> Self {
-        let schema = reflected.schema;
-        let services: Vec<String> = reflected
-            .services
+    fn of(schema: Schema, services: impl IntoIterator<Item = String>) -> Self {
+        let services: Vec<String> = services
             .into_iter()
             .filter(|name| !is_plumbing(name))
             .collect();
@@ -193,6 +194,7 @@ async fn ask(upstream: &str, candidates: Vec<Endpoint>, learning: &Learning) -> 
         deadline: DEADLINE,
         max_files: MOST_FILES,
         max_bytes: MOST_BYTES,
+        metadata: learning.reflection.clone(),
         ..ReflectOptions::default()
     };
     let mut worst = None;
@@ -205,7 +207,10 @@ async fn ask(upstream: &str, candidates: Vec<Endpoint>, learning: &Learning) -> 
                 for (service, cause) in &reflected.faults {
                     tracing::warn!(upstream, ?service, ?cause, "a service is left out");
                 }
-                return Lesson::Known(Known::of(reflected));
+                return Lesson::Known(Known::of(reflected.schema, reflected.services));
+            }
+            Err(reflect::Error::NoReflection { .. }) if learning.fallback.is_some() => {
+                return fallback(learning);
             }
             Err(cause) => cause,
         };
@@ -219,6 +224,18 @@ async fn ask(upstream: &str, candidates: Vec<Endpoint>, learning: &Learning) -> 
         });
     }
     worst.unwrap_or_else(|| Lesson::Unreached("no instance has a gRPC endpoint".to_owned()))
+}
+
+/// What was said beforehand of servers that do not say it themselves.
+fn fallback(learning: &Learning) -> Lesson {
+    let Some(schema) = learning.fallback.clone() else {
+        return Lesson::Unreadable("it serves no reflection".to_owned());
+    };
+    let services: Vec<String> = schema
+        .services()
+        .map(|service| service.full_name().to_owned())
+        .collect();
+    Lesson::Known(Known::of(schema, services))
 }
 
 /// The instances that were looked at, and as they were.

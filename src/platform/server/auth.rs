@@ -13,7 +13,10 @@ use http::{HeaderMap, Request, Response, header};
 use tonic::{Status, body::Body};
 use tower::Service;
 
-use super::call::{Call, Protocol, Surface};
+use super::{
+    call::{Call, Protocol, Surface},
+    keys::ApiKeys,
+};
 
 /// What a caller presents. `Debug` hides it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,8 @@ pub struct Identity {
     pub claims: BTreeMap<String, String>,
 }
 
-/// Decides who may call. Must not block: keys that change are fetched elsewhere and read here.
+/// Decides who may call. Must not block: keys that change are fetched elsewhere and read here. The [`Call`] tells
+/// where from and with which certificate, for those who are known by these.
 pub trait Authenticate: Send + Sync + 'static {
     /// The caller's identity, or why the call is refused: UNAUTHENTICATED (401) when the credential is absent or
     /// wrong, PERMISSION_DENIED (403) when it is right and not enough. The message reaches the caller.
@@ -99,6 +103,16 @@ impl Auth {
         )
     }
 
+    /// Several keys and whose they are, as [`ApiKeys::of`].
+    pub fn keys<N: Into<String>, K: AsRef<str>>(keys: impl IntoIterator<Item = (N, K)>) -> Self {
+        Self::new(ApiKeys::of(keys))
+    }
+
+    /// Whether calls for this need a credential.
+    pub(super) fn guards(&self, surface: Surface) -> bool {
+        !self.open.contains(&surface)
+    }
+
     /// Leaves `surfaces` open to everybody.
     #[must_use]
     pub fn open(mut self, surfaces: &[Surface]) -> Self {
@@ -148,7 +162,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let (Some(auth), Some(call)) = (&self.auth, request.extensions().get::<Call>())
-            && !auth.open.contains(&call.surface())
+            && auth.guards(call.surface())
         {
             match auth.check.authenticate(credential(request.headers()), call) {
                 Ok(identity) => _ = request.extensions_mut().insert(identity),

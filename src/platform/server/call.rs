@@ -1,11 +1,20 @@
 //! What every layer wants to know of a request, whichever protocol it came by: worked out once, kept in the
 //! request's extensions. And the one place that refuses a request in the words of its protocol.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use tonic::{Code, Status, body::Body};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tonic::{
+    Code, Status,
+    body::Body,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
 
+use super::port::Peer;
 use crate::transcode::{self, JsonStatus};
 
 /// How a request came.
@@ -36,15 +45,40 @@ pub struct Call {
     protocol: Protocol,
     surface: Surface,
     method: Arc<str>,
+    peer: Option<SocketAddr>,
+    certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
 }
 
 impl Call {
-    pub(crate) fn new(protocol: Protocol, surface: Surface, method: Arc<str>) -> Self {
+    pub(crate) fn new<B>(
+        request: &Request<B>,
+        protocol: Protocol,
+        surface: Surface,
+        method: Arc<str>,
+    ) -> Self {
+        let extensions = request.extensions();
         Self {
             protocol,
             surface,
             method,
+            peer: extensions.get::<Peer>().map(|peer| peer.0),
+            certificates: extensions
+                .get::<TlsConnectInfo<TcpConnectInfo>>()
+                .and_then(TlsConnectInfo::peer_certs),
         }
+    }
+
+    /// Where it came from: the other end of the connection, which may be a proxy. `None` without a port.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The certificates (DER) that the caller has shown, its own first, and that an authority of
+    /// [`Tls::clients`](super::Tls::clients) vouches for. None without mutual TLS.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.certificates
+            .iter()
+            .flat_map(|chain| chain.iter().map(|certificate| &**certificate))
     }
 
     /// How it came.

@@ -181,15 +181,11 @@ impl Drop for Record {
         let over_http =
             (self.call.protocol() == Protocol::Http).then_some((&self.verb, self.http_status));
         self.traced.end(code, over_http);
-        let (trace_id, span_id) = (
-            self.traced.context.trace_id(),
-            self.traced.context.span_id(),
-        );
         // Probes come every few seconds for ever; they would drown the calls.
         if self.call.surface() == Surface::Api {
-            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
+            tracing::info!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id = self.traced.context.trace_id(), span_id = self.traced.context.span_id());
         } else {
-            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id, span_id);
+            tracing::debug!(target: "access", protocol, method, %verb, path, code = code_name, status = self.http_status, took_us, sent = self.sent, peer = ?peer, trace_id = self.traced.context.trace_id(), span_id = self.traced.context.span_id());
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -41,6 +41,7 @@ pub struct Rate {
 enum Each {
     Server,
     Caller,
+    Address,
 }
 
 impl Rate {
@@ -65,6 +66,19 @@ impl Rate {
     pub fn each_caller(mut self) -> Self {
         self.each = Each::Caller;
         self
+    }
+
+    /// For each address by itself (for IPv6 each /64, which one caller may have to itself), asked before
+    /// authentication: bounds those who try credentials as well. Of no use behind a proxy that hides addresses.
+    #[must_use]
+    pub fn each_address(mut self) -> Self {
+        self.each = Each::Address;
+        self
+    }
+
+    /// Whether it is asked before authentication.
+    pub(super) fn is_early(self) -> bool {
+        self.each == Each::Address
     }
 
     pub(super) fn start(self) -> Result<Limiter, ServerError> {
@@ -125,6 +139,7 @@ impl Limiter {
         let who = match self.each {
             Each::Server => 0,
             Each::Caller => self.who(request),
+            Each::Address => self.whence(request),
         };
         self.take(who, self.began.elapsed())
     }
@@ -135,7 +150,15 @@ impl Limiter {
         if let Some(identity) = extensions.get::<Identity>() {
             return self.hasher.hash_one(("identity", &identity.subject));
         }
-        let address: Option<IpAddr> = extensions.get::<Peer>().map(|peer| peer.0.ip());
+        self.whence(request)
+    }
+
+    fn whence<B>(&self, request: &Request<B>) -> u64 {
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.map(|peer| match peer.0.ip().to_canonical() {
+            IpAddr::V6(address) => IpAddr::from(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address => address,
+        });
         self.hasher.hash_one(("address", address))
     }
 

@@ -67,11 +67,11 @@ impl Api {
                 Some((surface, label)) => (*surface, Arc::clone(label)),
                 None => (surface_of(path), Arc::clone(&self.unknown)),
             };
-            return (Call::new(protocol, surface, label), Target::Grpc);
+            return (Call::new(request, protocol, surface, label), Target::Grpc);
         }
         if let Some(probe) = Probe::of(path) {
             return (
-                Call::new(protocol, probe.surface(), probe.path().into()),
+                Call::new(request, protocol, probe.surface(), probe.path().into()),
                 Target::Probe(probe, Arc::clone(self)),
             );
         }
@@ -81,7 +81,7 @@ impl Api {
             None => Arc::clone(&self.unknown),
         };
         (
-            Call::new(protocol, Surface::Api, label),
+            Call::new(request, protocol, Surface::Api, label),
             Target::Http(Arc::new(found), Arc::clone(self)),
         )
     }

@@ -14,6 +14,8 @@ use platform::{Channel, ChannelOptions, Server, Service, deadline};
 use tests::proxy::{Mode, Proxy};
 use tokio::sync::watch;
 use tonic::Code;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::peer::{Manner, Peer, at};
 use crate::world::{check, check_named, check_within, until};
@@ -425,6 +427,76 @@ async fn a_frozen_endpoint_is_found_by_pings_though_its_connection_stands() {
     proxy.set(Mode::Forward);
     ready(&channel).await;
     check(&channel).await.unwrap();
+}
+
+async fn watch_health(
+    channel: &Channel,
+    timeout: Option<Duration>,
+) -> tonic::Streaming<HealthCheckResponse> {
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    let mut client = HealthClient::new(channel.clone());
+    client.watch(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_always_has_more_ends_at_its_deadline() {
+    let peer = Peer::start();
+    peer.behave(Manner::Flood);
+    let channel = channel(&[&peer], options());
+    ready(&channel).await;
+    let mut stream = watch_health(&channel, Some(Duration::from_millis(500))).await;
+    let read = async {
+        loop {
+            if let Err(status) = stream.message().await {
+                return status;
+            }
+        }
+    };
+    let status = tokio::time::timeout(crate::world::PATIENCE, read).await;
+    assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goodbyes_cost_no_call_while_streams_go_on() {
+    let peer = Peer::start_with_age(Duration::from_millis(1_500));
+    let channel = channel(&[&peer], options());
+    ready(&channel).await;
+    // It keeps the first connection open beyond its goodbye.
+    let mut stream = watch_health(&channel, None).await;
+    stream.message().await.unwrap().unwrap();
+    let load = Load::start(&channel);
+    let begun = Instant::now();
+    until("several goodbyes", || {
+        begun.elapsed() > Duration::from_secs(5)
+    })
+    .await;
+    load.calls(200).await;
+    let failed = load.end().await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_give_up_by_themselves_teach_the_channel_too() {
+    let peers = [Peer::start(), Peer::start()];
+    let channel = channel(&[&peers[0], &peers[1]], options());
+    ready(&channel).await;
+    let mut failed = 0;
+    until("both are known", || {
+        peers.iter().all(|peer| peer.calls() > 0)
+    })
+    .await_with(&channel, &mut failed)
+    .await;
+    peers[0].behave(Manner::Never);
+    let before = peers[0].calls();
+    for _ in 0..200 {
+        let patience = Duration::from_millis(150);
+        let _ = tokio::time::timeout(patience, check(&channel)).await;
+    }
+    let to_frozen = peers[0].calls() - before;
+    assert!(to_frozen < 40, "{to_frozen} of 200 went to the frozen one");
 }
 
 fn endpoint(scheme: &str, peer: &Peer) -> Endpoint {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet::Endpoint;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -24,6 +25,8 @@ pub(crate) enum Manner {
     OnceAfter(Duration),
     With(Code),
     Never,
+    /// Streams without end, as fast as it is read.
+    Flood,
 }
 
 #[derive(Debug, Clone)]
@@ -80,7 +83,7 @@ impl Health for Api {
         *self.timeout.lock().unwrap() = timeout.map(ToOwned::to_owned);
         let manner = *self.manner.lock().unwrap();
         match manner {
-            Manner::Well => {}
+            Manner::Well | Manner::Flood => {}
             Manner::After(wait) => self.hang(tokio::time::sleep(wait)).await,
             Manner::OnceAfter(wait) => {
                 *self.manner.lock().unwrap() = Manner::Well;
@@ -92,19 +95,30 @@ impl Health for Api {
         Ok(Response::new(HealthCheckResponse { status: 1 }))
     }
 
-    type WatchStream = tokio_stream::Pending<Result<HealthCheckResponse, Status>>;
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
 
     async fn watch(
         &self,
         _request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(tokio_stream::pending()))
+        let first = HealthCheckResponse { status: 1 };
+        let manner = *self.manner.lock().unwrap();
+        Ok(Response::new(match manner {
+            Manner::Flood => stream::repeat(Ok(first)).boxed(),
+            _ => stream::iter([Ok(first)]).chain(stream::pending()).boxed(),
+        }))
     }
 }
 
 impl Peer {
     pub(crate) fn start() -> Peer {
         Peer::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// A peer that says goodbye on each connection after so long.
+    pub(crate) fn start_with_age(age: Duration) -> Peer {
+        let server = Server::builder().max_connection_age(age);
+        Peer::run("127.0.0.1:0".parse().unwrap(), server)
     }
 
     /// A peer that speaks TLS with this certificate and key.

@@ -34,6 +34,16 @@ pub(crate) struct Form {
     pub(crate) most: usize,
     /// Whether the caller asked for `application/x-ndjson`.
     pub(crate) lines: Lines,
+    /// Whether the caller takes trailers behind a stream.
+    pub(crate) trailers: Trailers,
+}
+
+/// What becomes of the trailing metadata of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trailers {
+    /// `Grpc-Trailer-…`, behind the last line.
+    Wanted,
+    Dropped,
 }
 
 /// What a stream of JSON lines is called.
@@ -278,6 +288,9 @@ impl http_body::Body for Streamed {
             }
         }
         if this.chunk.is_empty() {
+            if let Some(trailers) = this.trailers() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
             if this.broken.is_some() && !std::mem::replace(&mut this.paused, true) {
                 // An error throws away what the connection holds back; while waiting, it sends that.
                 cx.waker().wake_by_ref();
@@ -291,7 +304,10 @@ impl http_body::Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.chunk.is_empty() && self.broken.is_none()
+        self.ended
+            && self.chunk.is_empty()
+            && self.broken.is_none()
+            && self.form.trailers == Trailers::Dropped
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -300,6 +316,17 @@ impl http_body::Body for Streamed {
 }
 
 impl Streamed {
+    /// Once, and only where there are any.
+    fn trailers(&mut self) -> Option<HeaderMap> {
+        if self.broken.is_some() || self.form.trailers == Trailers::Dropped {
+            return None;
+        }
+        self.form.trailers = Trailers::Dropped;
+        let mut trailers = HeaderMap::new();
+        headers::trailers_to_http(self.incoming.end.as_ref()?, &mut trailers);
+        (!trailers.is_empty()).then_some(trailers)
+    }
+
     fn end(&mut self, status: &Status) {
         self.outcome.set(status.code());
         if self.form.is_raw() {

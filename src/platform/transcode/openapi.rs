@@ -1,33 +1,38 @@
 //! The OpenAPI 3.1 document of a server's rules: paths, parameters, bodies and messages, with the comments of
-//! the `.proto` files. Written once, when it is first asked for; nothing in it is wider than the transcoder takes.
-//! Where services of several schemas know a message by one name, it is described as the first has it.
+//! the `.proto` files. Written once, when it is first asked for; no rule is left out, and what it says of answers is
+//! what the codec writes. Where services of several schemas know a message by one name, it is described as the first
+//! has it.
+
+mod path;
+mod shape;
 
 use std::collections::BTreeMap;
 
-use reflect::{
-    HttpRule, Message, Method, PrintOptions, Router, Schema, rule::Body, rule::Template,
-    template::FieldFact,
-};
+use reflect::{HttpRule, Message, Method, PrintOptions, Router, rule::Body, template::FieldFact};
 use serde_json::{Map, Value, json};
+
+use path::{Paths, Share, Slot};
+use shape::{Shapes, well_known};
 
 /// Query parameters reach so deep into nested messages; deeper ones work and are not listed.
 const QUERY_DEPTH: usize = 3;
 /// The verbs that OpenAPI knows; a custom one has no place in it.
 const VERBS: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"];
 
-pub(crate) fn document(router: &Router, print: &PrintOptions) -> Vec<u8> {
+/// `is_guarded` says whether callers need a credential.
+pub(crate) fn document(router: &Router, print: &PrintOptions, is_guarded: bool) -> Vec<u8> {
     let mut writer = Writer {
-        print,
-        waiting: Vec::new(),
-        messages: BTreeMap::new(),
+        shapes: Shapes::new(print),
         operations: BTreeMap::new(),
     };
+    let mut places = Paths::default();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut tags = BTreeMap::new();
     for (method, rule, template) in router.rules() {
         if VERBS.contains(&rule.verb.as_str()) {
-            let operation = writer.operation(method, rule, template);
-            let path = paths.entry(path_of(template)).or_default();
+            let (path, slots) = places.add(&rule.verb, template);
+            let operation = writer.operation(method, rule, &slots);
+            let path = paths.entry(path).or_default();
             path.insert(rule.verb.to_lowercase(), operation);
             let service = method.service().full_name().to_owned();
             let about = method
@@ -38,14 +43,14 @@ pub(crate) fn document(router: &Router, print: &PrintOptions) -> Vec<u8> {
             tags.insert(service, about);
         }
     }
-    let status = writer.reference("google.rpc.Status");
-    let components = writer.components();
+    let status = writer.shapes.builtin("google.rpc.Status");
+    let components = writer.shapes.components();
     let title = tags.keys().cloned().collect::<Vec<_>>().join(", ");
     let tags: Vec<_> = tags
         .into_iter()
         .map(|(name, description)| json!({"name": name, "description": description}))
         .collect();
-    let document = json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {"title": title, "version": env!("CARGO_PKG_VERSION")},
         "tags": tags,
@@ -55,50 +60,24 @@ pub(crate) fn document(router: &Router, print: &PrintOptions) -> Vec<u8> {
             "responses": {"Error": {"description": "The call failed.", "content": {"application/json": {"schema": status}}}},
         },
     });
+    if is_guarded {
+        document["components"]["securitySchemes"] = json!({
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        });
+        document["security"] = json!([{"bearer": []}, {"key": []}]);
+    }
     document.to_string().into_bytes()
 }
 
-/// The template with `{a.b=x/*}` as `{a.b}`, which is all that OpenAPI can say.
-fn path_of(template: &Template) -> String {
-    use reflect::rule::Segment;
-    let mut path = String::new();
-    let mut at = 0;
-    while at < template.segments.len() {
-        path.push('/');
-        if let Some(variable) = template
-            .variables
-            .iter()
-            .find(|variable| variable.segments.start == at)
-        {
-            path.push_str(&format!("{{{}}}", variable.path));
-            at = variable.segments.end.max(at + 1);
-            continue;
-        }
-        match &template.segments[at] {
-            Segment::Literal(text) => path.push_str(text),
-            Segment::One => path.push('*'),
-            Segment::Many => path.push_str("**"),
-        }
-        at += 1;
-    }
-    if let Some(verb) = &template.verb {
-        path.push(':');
-        path.push_str(verb);
-    }
-    path
-}
-
 struct Writer<'a> {
-    print: &'a PrintOptions,
-    /// Messages that are referred to and not written yet.
-    waiting: Vec<Message>,
-    messages: BTreeMap<String, Value>,
+    shapes: Shapes<'a>,
     /// How many rules of a method have been written: an operation's id must be its own.
     operations: BTreeMap<String, usize>,
 }
 
 impl Writer<'_> {
-    fn operation(&mut self, method: &Method, rule: &HttpRule, template: &Template) -> Value {
+    fn operation(&mut self, method: &Method, rule: &HttpRule, slots: &[Slot]) -> Value {
         let about = method
             .schema()
             .comment(&method.full_name())
@@ -119,62 +98,74 @@ impl Writer<'_> {
             "tags": [method.service().full_name()],
             "summary": summary,
             "description": about,
-            "parameters": self.parameters(method, rule, template),
+            "parameters": self.parameters(method, rule, slots),
             "responses": {"200": self.response(method, rule), "default": {"$ref": "#/components/responses/Error"}},
         });
-        let kind = if method.client_streaming() {
-            "application/x-ndjson"
-        } else {
-            "application/json"
-        };
-        let body = match &rule.body {
-            Body::None => None,
-            Body::Whole => Some(self.message(&method.input())),
-            Body::Field(name) => field(&method.input(), name).map(|field| self.field(&field)),
-        };
-        if let Some(schema) = body {
-            operation["requestBody"] =
-                json!({"required": true, "content": {kind: {"schema": schema}}});
+        // Never required: nothing at all is an empty message, and no message of a stream.
+        if let Some(content) = self.request(method, rule) {
+            operation["requestBody"] = json!({"content": content});
         }
         operation
     }
 
+    fn request(&mut self, method: &Method, rule: &HttpRule) -> Option<Value> {
+        let input = method.input();
+        let (message, schema) = match &rule.body {
+            Body::None => return None,
+            Body::Whole => (Some(input.clone()), self.shapes.message(&input)),
+            Body::Field(name) => {
+                let field = input.field_at(&[name])?;
+                let schema = self.shapes.field(&field);
+                (field.message.filter(|_| !field.many), schema)
+            }
+        };
+        if message.as_ref().is_some_and(is_bytes) {
+            return Some(json!({"*/*": {"schema": {}}}));
+        }
+        Some(if method.client_streaming() {
+            json!({"application/json": {"schema": schema}, "application/x-ndjson": {"schema": schema}})
+        } else {
+            json!({"application/json": {"schema": schema}})
+        })
+    }
+
     fn response(&mut self, method: &Method, rule: &HttpRule) -> Value {
         let output = method.output();
-        let schema = match rule
+        let field = rule
             .response_body
             .as_deref()
-            .and_then(|name| field(&output, name))
-        {
-            Some(field) => self.field(&field),
-            None => self.message(&output),
+            .and_then(|name| output.field_at(&[name]));
+        let schema = match field {
+            Some(field) => self.shapes.member(&field),
+            None if is_bytes(&output) => {
+                return json!({"description": "Bytes of a type of their own.", "content": {"*/*": {"schema": {}}}});
+            }
+            None => self.shapes.message(&output),
         };
         if !method.server_streaming() {
             return json!({"description": "The answer.", "content": {"application/json": {"schema": schema}}});
         }
-        let error = self.reference("google.rpc.Status");
+        let error = self.shapes.builtin("google.rpc.Status");
         let line = json!({"oneOf": [
             {"type": "object", "properties": {"result": schema}, "required": ["result"]},
             {"type": "object", "properties": {"error": error}, "required": ["error"]},
         ]});
-        json!({"description": "A line for each message.", "content": {"application/x-ndjson": {"schema": line}}})
+        json!({"description": "A line for each message.", "content": {
+            "application/json": {"schema": line},
+            "application/x-ndjson": {"schema": line},
+        }})
     }
 
-    fn parameters(&mut self, method: &Method, rule: &HttpRule, template: &Template) -> Vec<Value> {
+    fn parameters(&mut self, method: &Method, rule: &HttpRule, slots: &[Slot]) -> Vec<Value> {
         let input = method.input();
-        let mut parameters = Vec::new();
-        let taken: Vec<&str> = template
-            .variables
+        let mut parameters: Vec<Value> = slots
             .iter()
-            .map(|variable| variable.path.as_str())
+            .map(|slot| self.path_parameter(&input, slot))
             .collect();
-        for path in &taken {
-            let steps: Vec<&str> = path.split('.').collect();
-            if let Some(field) = input.field_at(&steps) {
-                let (schema, about) = (self.field(&field), field.doc.unwrap_or_default());
-                parameters.push(json!({"name": path, "in": "path", "required": true, "description": about, "schema": schema}));
-            }
-        }
+        let taken: Vec<&str> = slots
+            .iter()
+            .filter_map(|slot| Some(slot.field.as_ref()?.0.as_str()))
+            .collect();
         let body = match &rule.body {
             Body::Whole => return parameters,
             Body::Field(name) => Some(name.as_str()),
@@ -186,6 +177,29 @@ impl Writer<'_> {
             }
         }
         parameters
+    }
+
+    fn path_parameter(&mut self, input: &Message, slot: &Slot) -> Value {
+        let mut schema = json!({"type": "string"});
+        let mut about = Vec::new();
+        if let Some((path, share)) = &slot.field {
+            let steps: Vec<&str> = path.split('.').collect();
+            let field = input.field_at(&steps);
+            match share {
+                Share::Part(pattern) => about.push(format!("In its place of {path}: {pattern}.")),
+                Share::Whole => {
+                    if slot.name != *path {
+                        about.push(format!("It is {path}."));
+                    }
+                    if let Some(field) = &field {
+                        schema = self.shapes.field(field);
+                    }
+                }
+            }
+            about.extend(field.and_then(|field| field.doc));
+        }
+        let about = about.join(" ");
+        json!({"name": slot.name, "in": "path", "required": true, "description": about, "schema": schema})
     }
 
     /// Lists a field, or those within it, as query parameters. `taken` are in the path already.
@@ -205,7 +219,8 @@ impl Writer<'_> {
                 format!("{scope}.{name}")
             }
         };
-        let (shown, proto) = (join(shown, self.name_of(field)), join(proto, &field.name));
+        let name = self.shapes.name_of(field);
+        let (shown, proto) = (join(shown, name), join(proto, &field.name));
         if taken.contains(&proto.as_str()) {
             return;
         }
@@ -220,136 +235,17 @@ impl Writer<'_> {
             }
             _ if field.type_name.starts_with("map<") => {}
             _ => {
-                let (schema, about) = (self.field(field), field.doc.clone().unwrap_or_default());
+                let schema = self.shapes.field(field);
+                let about = field.doc.clone().unwrap_or_default();
                 into.push(
                     json!({"name": shown, "in": "query", "description": about, "schema": schema}),
                 );
             }
         }
     }
-
-    fn name_of<'f>(&self, field: &'f FieldFact) -> &'f str {
-        if self.print.proto_names {
-            &field.name
-        } else {
-            &field.json_name
-        }
-    }
-
-    fn field(&mut self, field: &FieldFact) -> Value {
-        let base = field
-            .type_name
-            .strip_prefix("repeated ")
-            .unwrap_or(&field.type_name);
-        let (base, is_map) = match base
-            .strip_prefix("map<")
-            .and_then(|map| map.split_once(", "))
-        {
-            Some((_, value)) => (value.trim_end_matches('>'), true),
-            None => (base, false),
-        };
-        let element = match &field.message {
-            Some(message) => self.message(message),
-            None if !field.values.is_empty() && self.print.enum_numbers => {
-                json!({"type": "integer"})
-            }
-            None if !field.values.is_empty() => json!({"type": "string", "enum": field.values}),
-            None => scalar(base),
-        };
-        match (is_map, field.many) {
-            (true, _) => json!({"type": "object", "additionalProperties": element}),
-            (false, true) => json!({"type": "array", "items": element}),
-            (false, false) => element,
-        }
-    }
-
-    fn message(&mut self, message: &Message) -> Value {
-        let name = message.full_name();
-        if let Some(schema) = well_known(name) {
-            return schema;
-        }
-        if !self.messages.contains_key(name) {
-            self.messages.insert(name.to_owned(), Value::Null);
-            self.waiting.push(message.clone());
-        }
-        json!({"$ref": format!("#/components/schemas/{name}")})
-    }
-
-    fn reference(&mut self, name: &str) -> Value {
-        match Schema::builtin().message(name) {
-            Some(message) => self.message(&message),
-            None => json!({}),
-        }
-    }
-
-    /// Every message that was referred to, and those that these refer to.
-    fn components(mut self) -> BTreeMap<String, Value> {
-        while let Some(message) = self.waiting.pop() {
-            let mut properties = Map::new();
-            let mut required = Vec::new();
-            for field in message.fields() {
-                let mut schema = self.field(&field);
-                if let (Some(about), Some(object)) = (&field.doc, schema.as_object_mut()) {
-                    object.insert("description".to_owned(), json!(about));
-                }
-                let name = self.name_of(&field).to_owned();
-                if field.required {
-                    required.push(name.clone());
-                }
-                properties.insert(name, schema);
-            }
-            let mut schema = json!({"type": "object", "properties": properties});
-            if !required.is_empty() {
-                schema["required"] = json!(required);
-            }
-            if let Some(about) = message.schema().comment(message.full_name()) {
-                schema["description"] = json!(about);
-            }
-            self.messages.insert(message.full_name().to_owned(), schema);
-        }
-        self.messages
-    }
 }
 
-fn field(message: &Message, name: &str) -> Option<FieldFact> {
-    message.field_at(&[name])
-}
-
-fn scalar(name: &str) -> Value {
-    match name {
-        "double" | "float" => json!({"type": "number", "format": name}),
-        "int64" | "uint64" | "sint64" | "fixed64" | "sfixed64" => {
-            json!({"type": "string", "format": "int64"})
-        }
-        "int32" | "uint32" | "sint32" | "fixed32" | "sfixed32" => {
-            json!({"type": "integer", "format": "int32"})
-        }
-        "bool" => json!({"type": "boolean"}),
-        "bytes" => json!({"type": "string", "format": "byte"}),
-        _ => json!({"type": "string"}),
-    }
-}
-
-/// Messages whose JSON is not an object of their fields.
-fn well_known(name: &str) -> Option<Value> {
-    let name = match name {
-        "google.api.HttpBody" => return Some(json!({"type": "string", "format": "binary"})),
-        other => other.strip_prefix("google.protobuf.")?,
-    };
-    Some(match name {
-        "Timestamp" => json!({"type": "string", "format": "date-time"}),
-        "Duration" => json!({"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?s$"}),
-        "FieldMask" => json!({"type": "string"}),
-        "DoubleValue" => scalar("double"),
-        "FloatValue" => scalar("float"),
-        "Int64Value" | "UInt64Value" => scalar("int64"),
-        "Int32Value" | "UInt32Value" => scalar("int32"),
-        "BoolValue" => scalar("bool"),
-        "StringValue" => scalar("string"),
-        "BytesValue" => scalar("bytes"),
-        "Struct" | "Any" => json!({"type": "object", "additionalProperties": true}),
-        "ListValue" => json!({"type": "array", "items": {}}),
-        "Value" => json!({}),
-        _ => return None,
-    })
+/// Whether a whole body of this type is its bytes and not JSON.
+fn is_bytes(message: &Message) -> bool {
+    message.full_name() == "google.api.HttpBody"
 }

@@ -14,5 +14,6 @@ mod foreign;
 mod json_print;
 mod json_property;
 mod json_read;
+mod reference;
 mod rule;
 mod schema;

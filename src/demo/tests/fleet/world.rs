@@ -30,13 +30,13 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 pub(crate) enum Etcd {
-    Real(RealEtcd),
+    Real(Box<RealEtcd>),
     Embedded(etcdlite::Server),
 }
 
 impl Etcd {
     pub(crate) async fn real() -> Self {
-        Self::Real(RealEtcd::start().await)
+        Self::Real(Box::new(RealEtcd::start().await))
     }
 
     pub(crate) async fn embedded() -> Self {
@@ -200,9 +200,9 @@ pub(crate) async fn channel(addr: SocketAddr) -> tonic::transport::Channel {
         .unwrap()
 }
 
-/// Waits for a condition, for at most fifteen seconds.
+/// Waits for a condition, for at most a minute: a busy machine takes its time.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(15), async {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -212,7 +212,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// Fails a test that would hang.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(15), work)
+    tokio::time::timeout(Duration::from_secs(60), work)
         .await
-        .expect("took longer than 15 s")
+        .expect("took longer than a minute")
 }

@@ -22,29 +22,35 @@ pub struct DemoService {
     #[arg(long)]
     instance: String,
     /// Its zone
-    #[arg(long)]
+    #[arg(long, default_value = "a")]
     zone: String,
     /// An etcd member
     #[arg(long = "etcd")]
     members: Vec<String>,
     /// The prefix of registrations
-    #[arg(long)]
+    #[arg(long, default_value = "/services/")]
     services_prefix: String,
     /// The prefix of config
-    #[arg(long)]
+    #[arg(long, default_value = "/config/")]
     config_prefix: String,
     /// The prefix of schemas
-    #[arg(long)]
+    #[arg(long, default_value = "/schema/")]
     schema_prefix: String,
     /// The prefix of what instances say of themselves
-    #[arg(long)]
+    #[arg(long, default_value = "/status/")]
     status_prefix: String,
     /// The prefix of release records
-    #[arg(long)]
+    #[arg(long, default_value = "/msctl/releases/")]
     releases_prefix: String,
     /// The file of the token that calls need
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// So many API calls a second for each caller
+    #[arg(long, value_name = "CALLS")]
+    rate: Option<f64>,
+    /// Let pages of this origin call
+    #[arg(long = "origin")]
+    origins: Vec<String>,
 }
 
 /// The token in a file.
@@ -93,6 +99,8 @@ impl DemoService {
                 .collect(),
             instance: Some(self.instance.clone()),
             metadata: [("zone".to_owned(), self.zone.clone())].into(),
+            rate: self.rate,
+            origins: self.origins.clone(),
             prefixes,
             drain: DRAIN,
             parent: Parent::HoldsStdin,

@@ -63,7 +63,7 @@ pub(super) async fn run(session: &Session, ttl: When, report: &mut Report) -> Re
             stale = false;
             report.event(&json!({ "change": "fresh" }))?;
         }
-        take(&mut held, round, first, report)?;
+        take(&mut held, &round, first, report)?;
         first = false;
     }
 }
@@ -101,7 +101,7 @@ async fn round(
 
 fn take(
     held: &mut BTreeMap<LeaseId, Held>,
-    round: Round,
+    round: &Round,
     first: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fleet::config::{ConfigKey, Scope};
 use fleet::finding::{self, Finding, Flaps, Observed, Ttl};
-use fleet::status::StatusRecord;
+use fleet::status::{StatusRecord, Taken};
 use fleet::{Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 use futures::StreamExt;
 
@@ -74,18 +74,18 @@ impl Asked {
             .get(&prefixes.instance_status(&record.service, &record.id))
     }
 
-    fn newest(&self, instance: &Instance) -> Option<Revision> {
-        let own = Scope::Service(instance.record.service.clone());
-        [own, Scope::Global]
-            .iter()
-            .filter_map(|scope| self.config.get(scope).copied())
-            .max()
+    fn newest(&self, instance: &Instance) -> Taken {
+        let of = |scope: Scope| self.config.get(&scope).map_or(0, |revision| revision.0);
+        Taken {
+            service: of(Scope::Service(instance.record.service.clone())),
+            global: of(Scope::Global),
+        }
     }
 
     fn is_behind(&self, instance: &Instance) -> bool {
-        let newest = self.newest(instance).unwrap_or(Revision::ZERO);
+        let newest = self.newest(instance);
         self.status(instance)
-            .is_some_and(|status| status.revision < newest.0)
+            .is_some_and(|status| status.behind(&newest).is_some())
     }
 
     /// Everything that is wrong with an instance, the worst first.
@@ -102,7 +102,7 @@ impl Asked {
             }),
             flaps,
             status: self.status(instance),
-            config: self.newest(instance),
+            config: Some(self.newest(instance)),
         };
         let mut findings = finding::of_instance(instance, &observed);
         findings.extend(

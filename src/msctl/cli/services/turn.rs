@@ -154,7 +154,7 @@ fn find(registry: &Registry, text: &str) -> Result<Arc<Instance>, Failure> {
             let ids: Vec<&str> = all().map(|i| i.record.id.as_str()).collect();
             let failure = Failure::not_found(format!("no instance '{text}' is registered"));
             let close = fleet::suggest::closest(text, names.iter().map(String::as_str))
-                .or_else(|| fleet::suggest::closest(text, ids.into_iter()));
+                .or_else(|| fleet::suggest::closest(text, ids));
             Err(match close {
                 Some(close) => failure.next(format!("Did you mean '{close}'?")),
                 None => failure.next("See them with 'msctl services NAME'."),

@@ -16,6 +16,13 @@ async fn fleet(cluster: &Cluster) -> Fleet {
     Fleet::start(ways).await
 }
 
+/// Nobody can hear of a change sooner than it is written, and a write that was on its way to a lost
+/// member takes until etcd gives it up.
+async fn change(fleet: &Fleet, since: Instant, fault: &str) {
+    fleet.change().await;
+    println!("{fault}: written after {:.2?}", since.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_is_survived_and_may_come_back() {
     let cluster = Cluster::start().await;
@@ -23,7 +30,7 @@ async fn a_killed_leader_is_survived_and_may_come_back() {
     let leader = &cluster.members[cluster.leader().await];
     let since = Instant::now();
     leader.kill();
-    fleet.change().await;
+    change(&fleet, since, "cluster: leader killed").await;
     fleet
         .survives(since, "cluster: leader killed", History::Whole)
         .await;
@@ -45,13 +52,13 @@ async fn a_paused_leader_is_survived_and_may_come_back() {
     let leader = &cluster.members[cluster.leader().await];
     let since = Instant::now();
     leader.freeze();
-    fleet.change().await;
+    change(&fleet, since, "cluster: leader paused").await;
     fleet
         .survives(since, "cluster: leader paused", History::Whole)
         .await;
     let since = Instant::now();
     leader.thaw();
-    fleet.change().await;
+    change(&fleet, since, "cluster: the paused member goes on").await;
     fleet
         .survives(since, "cluster: the paused member goes on", History::Whole)
         .await;
@@ -65,13 +72,13 @@ async fn a_partitioned_leader_is_survived_and_may_come_back() {
     let leader = cluster.leader().await;
     let since = Instant::now();
     cluster.isolate(&[leader]).await;
-    fleet.change().await;
+    change(&fleet, since, "cluster: leader partitioned").await;
     fleet
         .survives(since, "cluster: leader partitioned", History::Whole)
         .await;
     let since = Instant::now();
     cluster.isolate(&[]).await;
-    fleet.change().await;
+    change(&fleet, since, "cluster: the partition ends").await;
     fleet
         .survives(since, "cluster: the partition ends", History::Whole)
         .await;
@@ -95,7 +102,7 @@ async fn a_lost_majority_stops_writes_and_comes_back() {
         member.ready().await;
     }
     let since = Instant::now();
-    fleet.change().await;
+    change(&fleet, since, "cluster: majority lost and back").await;
     fleet
         .survives(since, "cluster: majority lost and back", History::Whole)
         .await;

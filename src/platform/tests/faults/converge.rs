@@ -19,6 +19,9 @@ const TASKS_OF_A_MEMBER: usize = 12;
 /// A whole core for a third of the time is a loop that runs hot; rest takes a hundredth of it.
 const HOT: f64 = 0.3;
 
+/// How often it is told what is not as it should be yet.
+const TELL: Duration = Duration::from_secs(5);
+
 /// How long each part took to agree with etcd for good.
 #[derive(Debug, Clone)]
 pub(crate) struct Converged {
@@ -68,6 +71,7 @@ impl Fleet {
     pub(crate) async fn converges(&self, since: Instant, fault: &str) -> Converged {
         let begun = Instant::now();
         let mut parts = [None; PARTS.len()];
+        let mut told = TELL;
         loop {
             let compared = self.compare().await;
             let at = since.elapsed();
@@ -81,10 +85,15 @@ impl Fleet {
                 let parts = parts.map(Option::unwrap_or_default);
                 return Converged { whole: at, parts };
             };
+            let waited = begun.elapsed();
             assert!(
-                begun.elapsed() < PATIENCE,
+                waited < PATIENCE,
                 "no convergence after {fault}: {difference}"
             );
+            if waited > told {
+                println!("{fault}: not yet after {waited:.1?}: {difference}");
+                told = waited + TELL;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -7,12 +7,14 @@ use http::Request;
 use platform::{
     Gateway, Server, Service,
     gateway::{GatewayOptions, Upstreams},
+    server::{Auth, Cors, JsonOptions, Rate, Surface},
 };
 use tests::realetcd::RealEtcd;
+use tonic::Code;
 
 use crate::{
-    echo::{Echo, descriptors},
-    world::{Answer, World, http1},
+    echo::{All, Echo, descriptors},
+    world::{Answer, Grpc, World, http1},
 };
 
 /// As long as anything here may take on a busy machine.
@@ -30,8 +32,12 @@ fn at(addr: SocketAddr) -> Vec<Endpoint> {
 }
 
 async fn before(servers: &[SocketAddr]) -> Gateway {
-    let servers = servers.iter().copied().map(at).collect();
-    Gateway::bind("127.0.0.1:0", Upstreams::Addresses(servers), options())
+    guarded(servers, options(), Service::new()).await
+}
+
+async fn guarded(servers: &[SocketAddr], options: GatewayOptions, service: Service) -> Gateway {
+    let servers = Upstreams::Addresses(servers.iter().copied().map(at).collect());
+    Gateway::bind_with("127.0.0.1:0", servers, options, service)
         .await
         .unwrap()
 }
@@ -191,6 +197,142 @@ async fn a_changed_descriptor_is_picked_up() {
     answers(gateway.local_addr(), "/v1/all/1", 200).await;
     let document = ask(gateway.local_addr(), "GET", "/openapi.json", "").await;
     assert!(document.json()["paths"]["/v1/all/{id}"].is_object());
+}
+
+#[tokio::test]
+async fn the_layers_stand_before_a_gateway_as_before_a_service() {
+    let world = World::new().await;
+    let service = Service::new()
+        .auth(Auth::keys([("ann", "k1")]).open(&[Surface::Health]))
+        .cors(Cors::origins(["https://shop.example"]))
+        .rate(Rate::per_second(0.001).burst(200).each_address());
+    let gateway = guarded(&[world.addr()], options(), service).await;
+    let addr = gateway.local_addr();
+    let get = async |path: &str, key: Option<&str>| {
+        let request = Request::get(path)
+            .header("host", "t")
+            .header("origin", "https://shop.example");
+        let request = match key {
+            Some(key) => request.header("x-api-key", key),
+            None => request,
+        };
+        let request = request.body("".to_owned().into()).unwrap();
+        Answer::of(http1(addr).await.send_request(request).await.unwrap()).await
+    };
+    let served = async {
+        while get("/v1/all/1", Some("k1")).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, served).await.unwrap();
+    for (path, key, status) in [
+        ("/v1/all/1", None, 401),
+        ("/v1/all/1", Some("k2"), 401),
+        ("/openapi.json", None, 401),
+        ("/healthz", None, 200),
+        ("/v1/all/1", Some("k1"), 200),
+    ] {
+        let answer = get(path, key).await;
+        assert_eq!(answer.status, status, "{path} with {key:?}");
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some("https://shop.example"));
+    }
+    let document = get("/openapi.json", Some("k1")).await.json();
+    assert!(document["security"].is_array());
+    // The same layer answers those who come by gRPC.
+    let grpc = Grpc::connect(addr).await;
+    let called = grpc.call("Get", &All::default(), &[]).await;
+    assert_eq!(called.code, Code::Unauthenticated);
+    // What is left of the burst is used up, by whoever it is.
+    let exhausted = async { while get("/v1/all/1", None).await.status != 429 {} };
+    tokio::time::timeout(PATIENCE, exhausted).await.unwrap();
+    assert_eq!(get("/v1/all/1", Some("k1")).await.status, 429);
+    assert_eq!(get("/healthz", None).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_call_under_way_outlives_the_drain_of_its_server_and_new_ones_go_elsewhere() {
+    let replicas = [World::new().await, World::new().await];
+    let both = replicas.iter().flat_map(|world| at(world.addr())).collect();
+    let options = GatewayOptions {
+        // Nothing but calls is in flight once it is known what they serve.
+        refresh: Duration::from_secs(3600),
+        ..GatewayOptions::default()
+    };
+    let gateway = Gateway::bind("127.0.0.1:0", Upstreams::Addresses(vec![both]), options);
+    let addr = gateway.await.map(|gateway| (gateway.local_addr(), gateway));
+    let (addr, _gateway) = addr.unwrap();
+    answers(addr, "/v1/all/1", 200).await;
+    crate::echo::until("nothing is in flight", || {
+        replicas.iter().all(|world| world.handle.in_flight() == 0)
+    })
+    .await;
+    let waiting = tokio::spawn(async move { ask(addr, "GET", "/v1/wait?id=7", "").await });
+    let busy = || replicas.iter().find(|world| world.handle.in_flight() > 0);
+    crate::echo::until("the call is under way", || busy().is_some()).await;
+    let leaving = busy().unwrap();
+    let handle = leaving.handle.clone();
+    let drained = tokio::spawn(async move { handle.shutdown(PATIENCE).await });
+    crate::echo::until("it drains", || leaving.handle.stage().is_draining()).await;
+    for _ in 0..20 {
+        let answer = ask(addr, "GET", "/v1/all/1", "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(leaving.handle.in_flight(), 1, "none of these went there");
+    leaving.echo.waiting.notify_waiters();
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["id"], "7");
+    assert_eq!(drained.await.unwrap().cut_off, 0);
+}
+
+#[tokio::test]
+async fn reflection_behind_a_credential_is_asked_with_one() {
+    let world = World::with(|service| service.auth(Auth::keys([("gateway", "own")]))).await;
+    let mut reflection = reflect::Metadata::default();
+    reflection.insert("x-api-key", "own").unwrap();
+    let options = GatewayOptions {
+        reflection,
+        ..options()
+    };
+    let gateway = guarded(&[world.addr()], options, Service::new()).await;
+    // Known, and not open: what the gateway may ask is nobody else's.
+    let refused = answers(gateway.local_addr(), "/v1/all/1", 401).await;
+    assert_eq!(refused.json()["code"], 16);
+}
+
+#[tokio::test]
+async fn a_server_without_reflection_serves_what_was_said_beforehand() {
+    // Nothing but the service: no health, no reflection.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let serving = tonic::transport::Server::builder()
+        .add_service(Echo::default())
+        .serve_with_incoming(incoming);
+    let serving = tokio::spawn(serving);
+    let mute = before(&[addr]).await;
+    answers(mute.local_addr(), "/v1/all/1", 404).await;
+    let options = GatewayOptions {
+        fallback: Some(reflect::Schema::from_descriptor_set(descriptors()).unwrap()),
+        ..options()
+    };
+    let gateway = guarded(&[addr], options, Service::new()).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn messages_go_through_a_gateway_deeper_than_a_service_of_this_process_reads() {
+    let mut json = JsonOptions::default();
+    json.parse.max_nesting = 1_000;
+    let world = World::with(|service| service.json(json)).await;
+    let gateway = before(&[world.addr()]).await;
+    answers(gateway.local_addr(), "/v1/all/1", 200).await;
+    let deep = format!("{}{}", r#"{"inner":"#.repeat(300), "{}") + &"}".repeat(300);
+    let answer = ask(gateway.local_addr(), "POST", "/v1/all", &deep).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.text().matches("\"inner\":{").count(), 300);
 }
 
 #[tokio::test]

@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::Full;
 use platform::server::JsonOptions;
 use reflect::{PrintOptions, UnknownFields};
 use serde_json::{Value, json};
 
-use crate::world::{Answer, World, soon};
+use crate::{
+    contract::conforms,
+    world::{Answer, World},
+};
 
 /// An answer with unpopulated fields, of which the test names the populated ones.
-fn populated(json: &Value) -> Value {
+pub fn populated(json: &Value) -> Value {
     let Value::Object(map) = json else {
         return json.clone();
     };
@@ -31,7 +33,7 @@ fn populated(json: &Value) -> Value {
         .collect()
 }
 
-async fn check(world: &World, verb: &str, path: &str, body: &str, expected: Value) {
+pub async fn check(world: &World, verb: &str, path: &str, body: &str, expected: Value) {
     let answer = world.send(verb, path, body).await;
     assert_eq!(
         answer.status,
@@ -40,6 +42,7 @@ async fn check(world: &World, verb: &str, path: &str, body: &str, expected: Valu
         answer.text()
     );
     assert_eq!(populated(&answer.json()), expected, "{verb} {path} {body}");
+    conforms(world, verb, path, &answer).await;
     assert_eq!(answer.header("content-type"), Some("application/json"));
 }
 
@@ -165,6 +168,27 @@ async fn paths_queries_and_bodies_become_the_request() {
             r#"{"name":"n"}"#,
             json!({"all": {"id": "3", "name": "n"}, "updateMask": "number"}),
         ),
+        (
+            "PATCH",
+            "/v1/all/3?updateMask=",
+            r#"{"name":"n"}"#,
+            json!({"all": {"id": "3", "name": "n"}, "updateMask": "name"}),
+        ),
+        ("GET", "/v1/either/users/1", "", json!({"name": "users/1"})),
+        (
+            "GET",
+            "/v1/either/orders/1",
+            "",
+            json!({"name": "orders/1"}),
+        ),
+        ("GET", "/v1/greedy/a", "", json!({"name": "a"})),
+        ("GET", "/v1/greedy/a/b", "", json!({"name": "a/b"})),
+        (
+            "POST",
+            "/v1/all",
+            r#"{"extra":{"a":[null,1,{"b":"c"}]},"any":[true],"data":"-_8="}"#,
+            json!({"extra": {"a": [null, 1, {"b": "c"}]}, "any": [true], "data": "+/8="}),
+        ),
         ("POST", "/echo.v1.Echo/Stall", "", json!(null)),
     ] {
         if expected.is_null() {
@@ -202,6 +226,7 @@ async fn a_field_may_be_the_body_and_the_answer() {
             (200, expected),
             "{verb} {path} {body}"
         );
+        conforms(&world, verb, path, &answer).await;
     }
 }
 
@@ -251,6 +276,7 @@ async fn what_is_wrong_is_a_400_that_names_the_place() {
             error["message"].as_str().unwrap().contains(place),
             "{verb} {path} {body}: {error} names no {place}"
         );
+        conforms(&world, verb, path, &answer).await;
     }
 }
 
@@ -297,6 +323,11 @@ async fn unpopulated_fields_are_written_and_names_are_a_choice() {
     let all = world.get("/v1/all/1").await.json();
     assert_eq!(all["numbers"], json!([]));
     assert_eq!(all["inner"], Value::Null);
+    let path = "/v1/all/1?ratio=NaN&single=-Infinity&measure=NaN&unsigned=18446744073709551615&fixed=4294967295&any=x";
+    let answer = world.get(path).await;
+    assert_eq!(answer.json()["ratio"], "NaN");
+    assert_eq!(answer.json()["unsigned"], "18446744073709551615");
+    conforms(&world, "GET", path, &answer).await;
     assert!(all.get("left").is_none(), "an unset oneof is not written");
     let print = PrintOptions {
         proto_names: true,
@@ -355,6 +386,7 @@ async fn a_status_becomes_its_http_status() {
             json!({"code": code, "message": "why not", "details": []})
         );
         assert_eq!(answer.header("grpc-trailer-cost"), Some("3"));
+        conforms(&world, "GET", "/v1/fail/1", &answer).await;
     }
 }
 
@@ -393,88 +425,6 @@ async fn headers_cross_over_both_ways() {
 }
 
 #[tokio::test]
-async fn a_server_stream_is_a_line_for_each_message() {
-    let world = World::new().await;
-    let answer = world.get("/v1/stream/3?id=x").await;
-    let lines: Vec<Value> = answer
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(lines.len(), 3);
-    assert_eq!(
-        populated(&lines[0]["result"]),
-        json!({"id": "x", "number": 3})
-    );
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert!(answer.text().ends_with("}\n"));
-
-    let answer = world.get("/v1/stream/2?small=8&name=full").await;
-    assert_eq!(answer.status, 200);
-    let last: Value = serde_json::from_str(answer.text().lines().last().unwrap()).unwrap();
-    assert_eq!(
-        last,
-        json!({"error": {"code": 8, "message": "full", "details": []}})
-    );
-    assert!(answer.whole);
-
-    let answer = world.get("/v1/stream/0?small=8&name=full").await;
-    assert_eq!(
-        (answer.status.as_u16(), answer.json()["code"].as_i64()),
-        (429, Some(8))
-    );
-    let answer = world.get("/v1/stream/0").await;
-    assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
-
-    let request = Request::get("/v1/stream/1")
-        .header("host", "t")
-        .header("accept", "application/x-ndjson");
-    let answer = world.http(request.body(Full::default()).unwrap()).await;
-    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
-}
-
-#[tokio::test]
-async fn a_stream_is_sent_when_the_service_pauses_and_not_message_by_message() {
-    let world = World::new().await;
-    let mut sender = crate::world::http1(world.addr()).await;
-    let get = |path: &str| {
-        Request::get(path)
-            .header("host", "t")
-            .body(Full::default())
-            .unwrap()
-    };
-    let mut stalled = soon(sender.send_request(get("/v1/stall")))
-        .await
-        .unwrap()
-        .into_body();
-    let first = soon(stalled.frame())
-        .await
-        .unwrap()
-        .unwrap()
-        .into_data()
-        .unwrap();
-    assert!(
-        first.starts_with(b"{\"result\":"),
-        "what was said arrives while the service pauses"
-    );
-
-    let mut sender = crate::world::http1(world.addr()).await;
-    let mut many = sender
-        .send_request(get("/v1/stream/2000"))
-        .await
-        .unwrap()
-        .into_body();
-    let (mut frames, mut lines) = (0, 0);
-    while let Some(frame) = soon(many.frame()).await {
-        let data = frame.unwrap().into_data().unwrap();
-        frames += 1;
-        lines += data.iter().filter(|byte| **byte == b'\n').count();
-    }
-    assert_eq!(lines, 2_000);
-    assert!(frames < 200, "{frames} writes for 2000 messages");
-}
-
-#[tokio::test]
 async fn raw_bodies_are_passed_on_untouched() {
     let world = World::new().await;
     let answer = world.get("/v1/raw/b%7B%7D").await;
@@ -482,80 +432,6 @@ async fn raw_bodies_are_passed_on_untouched() {
         (answer.text(), answer.header("content-type")),
         ("b{}", Some("text/css"))
     );
-}
-
-#[tokio::test]
-async fn a_stream_of_requests_is_documents_in_a_row() {
-    let world = World::new().await;
-    check(
-        &world,
-        "POST",
-        "/v1/collect",
-        "{\"id\":\"1\"}\n{\"name\":\"n\"}{\"numbers\":[4]}",
-        json!({"id": "1", "name": "n", "numbers": [4]}),
-    )
-    .await;
-    check(&world, "POST", "/v1/collect", "", json!({})).await;
-    let answer = world
-        .send("POST", "/v1/both", "{\"id\":\"1\"}\n{\"id\":\"2\"}")
-        .await;
-    let ids: Vec<Value> = answer
-        .text()
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["result"]["id"].clone())
-        .collect();
-    assert_eq!(ids, ["1", "2"]);
-    let answer = world
-        .send("POST", "/v1/collect", "{\"id\":\"1\"}\n{\"number\":\"x\"}")
-        .await;
-    assert_eq!(answer.status, 400);
-    assert!(
-        answer.json()["message"]
-            .as_str()
-            .unwrap()
-            .contains("message 1 of the body: number"),
-        "{}",
-        answer.text()
-    );
-}
-
-#[tokio::test]
-async fn a_bidi_call_over_http_2_answers_while_it_is_asked() {
-    let world = World::new().await;
-    let stream = tokio::net::TcpStream::connect(world.addr()).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
-    let (ask, asked) =
-        tokio::sync::mpsc::channel::<Result<http_body::Frame<Bytes>, std::convert::Infallible>>(1);
-    let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(asked));
-    let request = Request::post("http://t/v1/both").body(body).unwrap();
-    let say = async |text: &'static str| {
-        ask.send(Ok(http_body::Frame::data(Bytes::from_static(
-            text.as_bytes(),
-        ))))
-        .await
-        .unwrap();
-    };
-    say("{\"id\":\"1\"}").await;
-    let mut answers = soon(sender.send_request(request))
-        .await
-        .unwrap()
-        .into_body();
-    let mut next = async || {
-        soon(answers.frame())
-            .await
-            .map(|frame| frame.unwrap().into_data().unwrap_or_default())
-    };
-    assert!(next().await.unwrap().starts_with(br#"{"result":{"id":"1""#));
-    say("{\"id\":").await;
-    say("\"2\"}").await;
-    assert!(next().await.unwrap().starts_with(br#"{"result":{"id":"2""#));
-    drop(ask);
-    // HTTP/2 may end a body with an empty frame.
-    assert!(next().await.is_none_or(|data| data.is_empty()));
 }
 
 #[tokio::test]

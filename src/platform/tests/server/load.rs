@@ -2,7 +2,7 @@
 
 use http::Request;
 use http_body_util::Full;
-use platform::server::{Auth, Call, Credential, Identity, Rate, Server, Service};
+use platform::server::{Auth, Call, Credential, Identity, Rate, Server, Service, Surface};
 use tonic::{Code, Status};
 
 use crate::{
@@ -69,6 +69,53 @@ async fn a_rate_for_each_caller_goes_by_who_it_is() {
     for (caller, expected) in [("ann", 200), ("ann", 429), ("bob", 200), ("ann", 429)] {
         assert_eq!(get(&world, "/v1/all/1", caller).await.status, expected);
     }
+}
+
+#[tokio::test]
+async fn those_who_are_refused_have_a_rate_as_well() {
+    let world = World::with(|service| {
+        service
+            .auth(Auth::token("s3cret").open(&[Surface::Health]))
+            .rate(Rate::per_second(0.001).burst(3).each_address())
+    })
+    .await;
+    let grpc = world.grpc().await;
+    let called = grpc.call("Get", &All::default(), &[]).await;
+    assert_eq!(called.code, Code::Unauthenticated);
+    assert_eq!(get(&world, "/v1/all/1", "wrong").await.status, 401);
+    assert_eq!(get(&world, "/metrics", "wrong").await.status, 401);
+    for path in ["/v1/all/1", "/metrics", "/openapi.json"] {
+        let answer = get(&world, path, "s3cret").await;
+        assert_eq!(answer.status, 429, "{path}: {}", answer.text());
+        assert!(answer.header("retry-after").is_some());
+    }
+    let called = grpc.call("Get", &All::default(), &[]).await;
+    assert_eq!(called.code, Code::ResourceExhausted);
+    assert_eq!(world.get("/readyz").await.status, 200, "health is open");
+}
+
+#[tokio::test]
+async fn watches_of_health_take_no_place_of_a_call() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let world = World::with(|service| service.most_in_flight(1)).await;
+    let mut health = HealthClient::new(world.channel().await);
+    let mut watches = Vec::new();
+    for _ in 0..3 {
+        let watch = health.watch(HealthCheckRequest::default()).await.unwrap();
+        watches.push(watch.into_inner());
+        watches.last_mut().unwrap().message().await.unwrap();
+    }
+    assert!(world.handle.in_flight() >= 3);
+    assert_eq!(world.get("/v1/all/1").await.status, 200);
+    // A stream keeps its place until it ends.
+    let mut sender = crate::world::http1(world.addr()).await;
+    let request = Request::get("/v1/stall").header("host", "t");
+    let stalled = sender.send_request(request.body(Full::default()).unwrap());
+    let stalled = soon(stalled).await.unwrap();
+    assert_eq!(world.get("/v1/all/1").await.status, 429);
+    drop((stalled, sender));
+    until("the place is free again", || world.handle.in_flight() == 3).await;
+    assert_eq!(world.get("/v1/all/1").await.status, 200);
 }
 
 #[tokio::test]

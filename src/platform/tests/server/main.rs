@@ -9,6 +9,7 @@
 
 mod auth;
 mod compressed;
+mod contract;
 mod depth;
 mod drain;
 mod echo;
@@ -18,10 +19,12 @@ mod head;
 mod hostile;
 mod json;
 mod load;
+mod metadata;
 mod observed;
 mod pages;
 mod probes;
 mod raw;
 mod secure;
+mod streams;
 mod tokens;
 mod world;

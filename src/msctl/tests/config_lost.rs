@@ -1,0 +1,122 @@
+//! etcd that goes away in the middle of a change: what was written is never in doubt without being
+//! said to be, and no text is lost.
+
+use std::path::PathBuf;
+
+use tests::proxy::{Mode, Proxy};
+use tokio::runtime::Runtime;
+
+use crate::terminal::Terminal;
+use crate::world::{World, until};
+
+/// An editor's change of a key, seen through a proxy, that waits for its confirmation.
+struct Asked {
+    world: World,
+    terminal: Terminal,
+    proxy: Proxy,
+    _runtime: Runtime,
+}
+
+fn asked() -> Asked {
+    let world = World::embedded();
+    world.set(&["order/timeout.write", "2s"]);
+    let runtime = Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(world.endpoint.parse().unwrap()));
+    let through = format!("127.0.0.1:{}", proxy.address().port());
+    let home = world.home.path().to_str().unwrap().to_owned();
+    let variables = [
+        ("HOME", home.as_str()),
+        ("XDG_CONFIG_HOME", &home),
+        ("XDG_STATE_HOME", &home),
+        ("USER", "tester"),
+        ("VISUAL", ""),
+        ("EDITOR", "sed -i 's/2s/5s/'"),
+    ];
+    let arguments = [
+        "--endpoints",
+        &through,
+        "--timeout",
+        "10s",
+        "config",
+        "edit",
+        "order",
+    ];
+    let binary = env!("CARGO_BIN_EXE_msctl");
+    let terminal = Terminal::start(binary, &arguments, &variables, (160, 40));
+    terminal.wait_for("the question", |text| {
+        text.contains("2s → 5s") && text.contains("Save to")
+    });
+    Asked {
+        world,
+        terminal,
+        proxy,
+        _runtime: runtime,
+    }
+}
+
+impl Asked {
+    fn value(&self) -> String {
+        let key = "/config/order/timeout.write";
+        self.world.etcdctl(&["get", "--print-value-only", key])
+    }
+
+    fn drafts(&self) -> Vec<PathBuf> {
+        let folder = self.world.home.path().join("msctl/drafts");
+        let files = std::fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().path()).collect()
+    }
+
+    /// The text is where it says, and holds the change.
+    fn keeps_the_draft(&self) {
+        let drafts = self.drafts();
+        assert_eq!(drafts.len(), 1, "{drafts:?}");
+        let text = std::fs::read_to_string(&drafts[0]).unwrap();
+        assert!(text.contains("timeout.write: 5s"), "{text}");
+    }
+}
+
+#[test]
+fn an_answer_that_never_comes_leaves_the_change_unknown_and_the_draft_kept() {
+    let mut asked = asked();
+    asked.proxy.set(Mode::HoldAnswers);
+    asked.terminal.keys("y\r");
+    until("it is written all the same", || asked.value() == "5s\n");
+    asked.terminal.wait_for_texts(&[
+        "it is unknown whether the change was written",
+        "msctl config history order",
+        "Your text is kept in",
+    ]);
+    assert_eq!(asked.terminal.wait_for_end(), 1);
+    asked.keeps_the_draft();
+}
+
+#[test]
+fn an_answer_that_was_lost_is_asked_for_again() {
+    let mut asked = asked();
+    asked.proxy.set(Mode::HoldAnswers);
+    asked.terminal.keys("y\r");
+    until("it is written", || asked.value() == "5s\n");
+    asked.proxy.cut();
+    asked.proxy.set(Mode::Forward);
+    asked.terminal.wait_for_texts(&["saved as revision"]);
+    assert_eq!(asked.terminal.wait_for_end(), 0);
+    assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
+    let history = ["config", "history", "order", "-o", "json"];
+    let history = asked.world.msctl(&history).ok().json();
+    assert_eq!(
+        history.as_array().unwrap().len(),
+        2,
+        "written once: {history}"
+    );
+}
+
+#[test]
+fn an_etcd_that_is_gone_before_the_change_is_sent_is_named_and_the_draft_kept() {
+    let mut asked = asked();
+    asked.proxy.set(Mode::Refuse);
+    asked.terminal.keys("y\r");
+    asked.terminal.wait_for_texts(&["Your text is kept in"]);
+    assert_eq!(asked.terminal.wait_for_end(), 6);
+    asked.keeps_the_draft();
+    assert_eq!(asked.value(), "2s\n");
+}
