@@ -12,7 +12,7 @@ use fleet::config::{ConfigKey, Scope};
 use fleet::finding::{self, Code, Finding, Observed, Severity, Ttl};
 use fleet::rollout::tally::Tally;
 use fleet::rollout::{self, Rollout};
-use fleet::status::StatusRecord;
+use fleet::status::{StatusRecord, Taken};
 use fleet::{
     Change, Health, Instance, InstanceId, Key, LeaseId, Prefixes, Registry, Revision, ServiceName,
 };
@@ -196,15 +196,17 @@ impl Directory {
             }),
             flaps: None,
             status: self.said(instance),
-            config: self.newest_config(&instance.record.service),
+            config: Some(self.newest_config(&instance.record.service)),
         }
     }
 
-    /// The newest config key that a service reads.
-    fn newest_config(&self, service: &ServiceName) -> Option<Revision> {
-        let own = self.configured.get(&Scope::Service(service.clone()));
-        let global = self.configured.get(&Scope::Global);
-        own.max(global).copied()
+    /// The newest config keys that a service reads.
+    fn newest_config(&self, service: &ServiceName) -> Taken {
+        let of = |scope: Scope| self.configured.get(&scope).map_or(0, |revision| revision.0);
+        Taken {
+            service: of(Scope::Service(service.clone())),
+            global: of(Scope::Global),
+        }
     }
 
     /// A config key of a scope was written.
