@@ -89,7 +89,7 @@ pub async fn commit_all(
 }
 
 /// One or more commits, which count the records of a scope once.
-struct Committing<'w> {
+pub struct Committing<'w> {
     writer: &'w Writer,
     records: BTreeMap<Scope, Records>,
 }
@@ -102,14 +102,26 @@ struct Records {
 }
 
 impl<'w> Committing<'w> {
-    fn new(writer: &'w Writer) -> Self {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(writer: &'w Writer) -> Self {
         Self {
             writer,
             records: BTreeMap::new(),
         }
     }
 
-    async fn one(&mut self, proposal: &Proposal, message: &str) -> Result<Outcome, Failure> {
+    /// Reads what a commit has to know beside its plan, before anybody is asked: once they have said
+    /// yes, the first thing that goes out is the transaction. What cannot be read is left.
+    pub async fn prepare(&mut self, proposal: &Proposal) {
+        self.tidied(&proposal.plan).await;
+    }
+
+    /// Commits one change: see [`commit`].
+    ///
+    /// # Errors
+    /// When etcd could not be asked, or refused.
+    pub async fn one(&mut self, proposal: &Proposal, message: &str) -> Result<Outcome, Failure> {
         if proposal.plan.is_empty() {
             return Ok(Outcome::Applied {
                 revision: proposal.revision,
@@ -122,9 +134,7 @@ impl<'w> Committing<'w> {
             time: jiff::Timestamp::now(),
             message: message.to_owned(),
         };
-        // A change never fails, and hardly waits, for the sake of tidiness.
-        let tidied = tokio::time::timeout(TIDYING, self.expired(&proposal.plan)).await;
-        let mut expired = tidied.ok().and_then(Result::ok).unwrap_or_default();
+        let mut expired = self.tidied(&proposal.plan).await;
         for _ in 0..RECORD_TRIES {
             let recording = Recording {
                 config: &prefixes.config,
@@ -163,6 +173,12 @@ impl<'w> Committing<'w> {
             "the records of other changes were in the way {RECORD_TRIES} times; nothing was written"
         ))
         .next("Repeat it; the keys themselves stand as you saw them."))
+    }
+
+    /// The records that may go. A change never fails, and hardly waits, for the sake of tidiness.
+    async fn tidied(&mut self, plan: &Plan) -> Vec<Entry> {
+        let tidied = tokio::time::timeout(TIDYING, self.expired(plan)).await;
+        tidied.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The records that make room for the ones of a plan.

@@ -91,12 +91,11 @@ fn an_answer_that_never_comes_leaves_the_change_unknown_and_the_draft_kept() {
 }
 
 #[test]
-fn an_answer_that_was_lost_is_asked_for_again() {
+fn an_answer_that_comes_late_is_waited_for_or_asked_for_again() {
     let mut asked = asked();
     asked.proxy.set(Mode::HoldAnswers);
     asked.terminal.keys("y\r");
     until("it is written", || asked.value() == "5s\n");
-    asked.proxy.cut();
     asked.proxy.set(Mode::Forward);
     asked.terminal.wait_for_texts(&["saved as revision"]);
     assert_eq!(asked.terminal.wait_for_end(), 0);
@@ -111,12 +110,19 @@ fn an_answer_that_was_lost_is_asked_for_again() {
 }
 
 #[test]
-fn an_etcd_that_is_gone_before_the_change_is_sent_is_named_and_the_draft_kept() {
+fn an_etcd_that_is_gone_when_the_change_is_sent_is_told_and_the_draft_kept() {
     let mut asked = asked();
     asked.proxy.set(Mode::Refuse);
     asked.terminal.keys("y\r");
-    asked.terminal.wait_for_texts(&["Your text is kept in"]);
-    assert_eq!(asked.terminal.wait_for_end(), 6);
+    let text = asked.terminal.wait_for_texts(&["Your text is kept in"]);
+    // Whether the loss is noticed before the change is on its way is a matter of who is faster; what
+    // may have been on its way is never said not to be written.
+    let wanted = if text.contains("it is unknown whether") {
+        1
+    } else {
+        6
+    };
+    assert_eq!(asked.terminal.wait_for_end(), wanted, "{text}");
     asked.keeps_the_draft();
     assert_eq!(asked.value(), "2s\n");
 }

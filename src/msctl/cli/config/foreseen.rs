@@ -26,7 +26,7 @@ pub(super) fn text(foreseen: &Foreseen, known: &Published, secrets: Secrets) -> 
                 } else {
                     "keeps"
                 };
-                format!("{then} {} ({origin})", shown(effect, value))
+                format!("{then} {} ({})", shown(effect, value), named(origin))
             }
             (Some(_), None) => "then has it in no layer of etcd".to_owned(),
             (Some((value, origin)), Some(_))
@@ -57,15 +57,7 @@ pub(super) fn document(foreseen: &Foreseen, known: &Published, secrets: Secrets)
         let side = |side: &Option<(Value, Origin)>| {
             side.as_ref().map(|(value, origin)| {
                 let value = shown(effect, value, known, secrets);
-                let from = match origin {
-                    Origin::Service {
-                        revision: Revision::ZERO,
-                    }
-                    | Origin::Global {
-                        revision: Revision::ZERO,
-                    } => "this change".to_owned(),
-                    origin => origin.to_string(),
-                };
+                let from = named(origin);
                 json!({ "value": value, "from": from })
             })
         };
@@ -87,5 +79,18 @@ fn shown(effect: &Effect, value: &Value, known: &Published, secrets: Secrets) ->
         }
         (Ok(key), Secrets::Masked) => redact_value(known, &key, value),
         _ => value.clone(),
+    }
+}
+
+/// Where a value comes from; what is still to be written has no revision.
+fn named(origin: &Origin) -> String {
+    match origin {
+        Origin::Service {
+            revision: Revision::ZERO,
+        }
+        | Origin::Global {
+            revision: Revision::ZERO,
+        } => "this change".to_owned(),
+        origin => origin.to_string(),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::preview::{self, Layout};
 use super::{conflict, foreseen, layout, secrets};
-use crate::change::commit::{Stop, commit_all};
+use crate::change::commit::{Committing, Stop, commit_all};
 use crate::change::effect::foresee;
 use crate::change::reach::{Audience, wait};
 use crate::change::{self, Proposal};
@@ -75,10 +75,11 @@ pub(super) async fn carry_out(
         Some(session.writer()?)
     };
     let config = &session.prefixes().config;
+    let mut committing = writer.as_ref().map(Committing::new);
     loop {
         check(&proposal, how, report)?;
         let secrets = secrets(how.reveal);
-        let Some(writer) = &writer else {
+        let (Some(writer), Some(committing)) = (&writer, &mut committing) else {
             let one = std::slice::from_ref(&proposal);
             let foreseen = foresee(session, one).await?;
             let palette = report.palette();
@@ -92,8 +93,11 @@ pub(super) async fn carry_out(
             })?;
             return Ok(None);
         };
+        if report.can_ask() {
+            committing.prepare(&proposal).await;
+        }
         ask(session, &proposal, how, report).await?;
-        match change::commit(writer, &proposal, &how.message).await? {
+        match committing.one(&proposal, &how.message).await? {
             Outcome::Applied { revision } => {
                 applied(writer, &proposal, revision, how, report).await?;
                 return Ok(Some(revision));
