@@ -216,8 +216,9 @@ fn the_console_uses_of_the_platform_the_channel_and_the_gateway_alone() {
             let Some(used) = line.strip_prefix("use platform::") else {
                 continue;
             };
-            // What serves the gateway is the server.
-            let server = place.ends_with("cli/gateway.rs") && used.starts_with("server::");
+            // What serves the gateway is a service's server, with its layers.
+            let gateway = place.contains("cli/gateway");
+            let server = gateway && (used.starts_with("server::") || used.starts_with("Service"));
             assert!(
                 used.starts_with("channel::") || used.starts_with("gateway::") || server,
                 "{place}: {line}"

@@ -292,7 +292,7 @@ mod tests {
                 mod_revision: Revision(1), version: 1, lease: None,
             }));
             let held = registry.instance_count() + registry.quarantined().len();
-            let name = &key["/services/".len()..];
+            let name = key["/services/".len()..].trim_end_matches('/');
             let folder = !name.is_empty() && !name.contains('/') && (value.is_empty() || value == name.as_bytes());
             prop_assert_eq!(held, usize::from(!folder));
             registry.apply(&Change::Delete { key: key.into(), revision: Revision(2) });

@@ -19,8 +19,6 @@
 //! # }
 //! ```
 //!
-//! What it counts, for an operator to look at and alarm on:
-//!
 #![doc = include_str!("../../docs/metrics.md")]
 
 pub mod channel;

@@ -118,7 +118,7 @@ pub(super) fn fleet(state: &mut State) {
         status("order", "order-7f3a-5", 812, ""),
         status("order", "order-91c0-1", 812, refused),
         status("user", "user-1", 812, ""),
-        status("user", "user-2", 811, ""),
+        status("user", "user-2", 780, ""),
     ];
     let revision = Revision(18_204);
     let listed =

@@ -74,7 +74,7 @@ pub struct Summary {
     /// Versions with their number of instances, the commonest first.
     pub versions: Vec<(String, usize)>,
     /// The newest revision of the config it reads, and how many instances say that they have not
-    /// taken it in; absent where there is none in etcd.
+    /// taken it in; absent where etcd holds none, or no instance says what it runs.
     pub config: Option<(i64, usize)>,
     /// How many findings there are that hurt, and that will.
     pub errors: usize,
@@ -428,6 +428,7 @@ impl Directory {
         let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
         let newest = self.newest_config(name);
         let mut behind = 0;
+        let mut told: Option<i64> = None;
         let mut deployed = DefaultHasher::new();
         let mut codes: BTreeMap<(Reverse<Severity>, Code), usize> = BTreeMap::new();
         if let Some(poisoned) = self.poisoned.get(name) {
@@ -444,10 +445,16 @@ impl Directory {
                     .entry((Reverse(found.severity), found.code))
                     .or_default() += 1;
             }
-            behind += usize::from(status.is_some_and(|status| status.behind(&newest).is_some()));
+            if let Some(status) = status {
+                told = told.max(Some(status.revision));
+                behind += usize::from(status.behind(&newest).is_some());
+            }
         }
+        // An unset leaves no key behind: who took it in is beyond the newest key.
         let newest = newest.service.max(newest.global);
-        summary.config = (newest > 0).then_some((newest, behind));
+        summary.config = told
+            .filter(|_| newest > 0)
+            .map(|told| (told.max(newest), behind));
         summary.versions = versions
             .into_iter()
             .map(|(v, n)| (v.to_owned(), n))
