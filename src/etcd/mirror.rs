@@ -5,7 +5,7 @@
 //! history was compacted or replaced, a new listing is compared with what was given before. The
 //! mirror keeps no values, asks for no previous ones, and drops nothing on a slow reader.
 
-mod batch;
+pub(crate) mod batch;
 mod held;
 mod history;
 mod listing;
@@ -13,7 +13,7 @@ mod merge;
 mod proof;
 mod scope;
 mod session;
-mod watching;
+pub(crate) mod watching;
 
 use std::time::Duration;
 

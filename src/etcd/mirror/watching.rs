@@ -12,7 +12,7 @@ use crate::client::stream::{End, Stream};
 use crate::error::Error;
 
 /// The stream that serves the watches.
-pub(super) struct Watching {
+pub(crate) struct Watching {
     stream: Stream<pb::PbWatchRequest, pb::PbWatchResponse>,
     /// The ids of the watches, in the order of the prefixes, as far as they are created.
     ids: Vec<i64>,
@@ -25,7 +25,7 @@ impl Watching {
     /// given already, and is dropped when it comes again: an etcd of these days gives no proof of
     /// progress for a watch that begins in the future (etcd#20229), as one does behind the newest
     /// revision, and on an idle store none would ever come.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         client: &Client,
         mut from: impl Iterator<Item = (Prefix, Revision)>,
         avoid: Option<usize>,
@@ -47,16 +47,22 @@ impl Watching {
             }
         }
         // Of a single watch no proof is needed to tell which revision is whole.
-        let honest = several && is_honest(stream.server_version().await.as_deref());
-        Ok(Self {
+        let mut watching = Self {
             stream,
             ids: Vec::new(),
-            honest,
-        })
+            honest: false,
+        };
+        watching.honest = several && watching.is_honest().await;
+        Ok(watching)
+    }
+
+    /// Asks whether a proof of progress is behind all events that it speaks of.
+    pub(crate) async fn is_honest(&self) -> bool {
+        is_honest(self.stream.server_version().await.as_deref())
     }
 
     /// The next response. Safe to cancel.
-    pub(super) async fn next(&mut self) -> Result<pb::PbWatchResponse, End> {
+    pub(crate) async fn next(&mut self) -> Result<pb::PbWatchResponse, End> {
         self.stream.next().await
     }
 
@@ -71,7 +77,7 @@ impl Watching {
     }
 
     /// Asks for a proof that every watch is up to date.
-    pub(super) fn ask_progress(&self) {
+    pub(crate) fn ask_progress(&self) {
         let progress = pb::PbWatchRequestUnion::ProgressRequest(Default::default());
         self.stream.send(pb::PbWatchRequest {
             request_union: Some(progress),
@@ -83,7 +89,7 @@ impl Watching {
         self.stream.index
     }
 
-    pub(super) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         self.stream.endpoint()
     }
 

@@ -126,6 +126,77 @@ fn a_rollback_over_a_later_change_is_a_conflict_with_all_three_versions() {
     });
 }
 
+/// What happened to keys, the oldest first, as another tool left them.
+fn left(world: &World, what: &str) -> Vec<String> {
+    let mut all = history(world, what);
+    all.reverse();
+    let said = |one: &Value| {
+        let change = &one["changes"][0];
+        let whose = if one["foreign"] == true {
+            "foreign"
+        } else {
+            "own"
+        };
+        format!(
+            "{whose} {} {}",
+            change["key"].as_str().unwrap(),
+            change["after"]
+        )
+    };
+    all.iter().map(said).collect()
+}
+
+#[test]
+fn each_of_several_foreign_changes_in_a_row_stands_in_the_history_of_key_and_service() {
+    over_both(|world| {
+        set(world, "order/a", "1");
+        world.etcdctl(&["put", "/config/order/a", "2"]);
+        world.etcdctl(&["put", "/config/order/a", "3"]);
+        world.etcdctl(&["put", "/config/user/a", "another service"]);
+        world.etcdctl(&["del", "/config/order/a"]);
+        world.etcdctl(&["put", "/config/order/b", "x"]);
+        world.etcdctl(&["del", "/config/order/b"]);
+        let of_a = [
+            "own order/a \"1\"",
+            "foreign order/a \"2\"",
+            "foreign order/a \"3\"",
+            "foreign order/a null",
+        ];
+        assert_eq!(left(world, "order/a"), of_a);
+        let of_b = ["foreign order/b \"x\"", "foreign order/b null"];
+        assert_eq!(left(world, "order"), [&of_a[..], &of_b].concat());
+    });
+}
+
+#[test]
+fn of_a_compacted_etcd_it_is_said_since_when_the_history_is_whole() {
+    over_both(|world| {
+        set(world, "order/a", "1");
+        world.etcdctl(&["put", "/config/order/a", "2"]);
+        world.etcdctl(&["put", "/config/order/a", "3"]);
+        let whole = world.msctl(&["config", "history", "order"]).ok();
+        assert_eq!(whole.err, "");
+        let newest = history(world, "order")[0]["revision"].as_i64().unwrap();
+        world.etcdctl(&["compact", &newest.to_string()]);
+        world.etcdctl(&["put", "/config/order/a", "4"]);
+        world.etcdctl(&["put", "/config/order/a", "5"]);
+        let done = world.msctl(&["config", "history", "order"]).ok();
+        assert!(
+            done.err
+                .contains(&format!("etcd was compacted at r{newest}")),
+            "{done:?}"
+        );
+        // What still stood then, and everything since.
+        let known = [
+            "own order/a \"1\"",
+            "foreign order/a \"3\"",
+            "foreign order/a \"4\"",
+            "foreign order/a \"5\"",
+        ];
+        assert_eq!(left(world, "order"), known);
+    });
+}
+
 #[test]
 fn changes_of_other_tools_stand_in_the_history() {
     over_both(|world| {

@@ -43,7 +43,11 @@ impl History {
             (scope(&self.what)?, None)
         };
         let known = schemas::read(session, std::slice::from_ref(&scope)).await?;
-        let mut all = history::read(session, &scope, only.as_ref()).await?;
+        let told = history::read(session, &scope, only.as_ref()).await?;
+        for gap in &told.gaps {
+            report.note(gap);
+        }
+        let mut all = told.happenings;
         all.truncate(self.limit);
         if all.is_empty() && report.is_table() {
             report.note("nothing is known to have changed");
