@@ -107,6 +107,11 @@ pub enum Command {
 /// Parses and runs; the exit code says how it went.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(shell) = completions::live::asked(&arguments) {
+        completions::live::answer(&shell, &arguments);
+        return 0;
+    }
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -140,16 +140,38 @@ impl Global {
     /// When the settings file is unreadable or unsafe, the context unknown, a password cannot be
     /// had, or two fleets are named at once.
     pub fn resolve(&self) -> Result<Context, Failure> {
+        self.resolve_in(SettingsFile::load)
+    }
+
+    /// The same where nobody is there to be asked: no `password_command` is run, and a context that
+    /// has no other password is not to be had.
+    ///
+    /// # Errors
+    /// As [`Global::resolve`].
+    pub fn resolve_unattended(&self) -> Result<Context, Failure> {
+        self.resolve_in(|| {
+            let mut file = SettingsFile::load()?;
+            for context in file.contexts.values_mut() {
+                context.password_command.clear();
+            }
+            Ok(file)
+        })
+    }
+
+    fn resolve_in(
+        &self,
+        load: impl Fn() -> Result<SettingsFile, Failure>,
+    ) -> Result<Context, Failure> {
         match (&self.context, self.endpoints.is_empty()) {
             (Some(name), false) => Err(Failure::usage(format!(
                 "both a context ('{name}') and endpoints ({}) are named",
                 self.endpoints.join(", ")
             ))
             .next("Give one of them; look at MSCTL_CONTEXT and MSCTL_ENDPOINTS too.")),
-            (Some(name), true) => self.of_file(&SettingsFile::load()?, name),
+            (Some(name), true) => self.of_file(&load()?, name),
             (None, false) => self.narrow(Context::from_endpoints(&self.endpoints), None),
             (None, true) => {
-                let file = SettingsFile::load()?;
+                let file = load()?;
                 match file.current.clone() {
                     Some(name) => self.of_file(&file, &name),
                     None => {

@@ -10,6 +10,7 @@
 mod bad_input;
 mod call_flags;
 mod call_kept;
+mod completions;
 mod config;
 mod config_canary;
 mod config_changes;
