@@ -222,6 +222,8 @@ fn refused(watching: &Watching, prefix: &Prefix, response: &pb::PbWatchResponse)
     if response.compact_revision != 0 {
         return Break::Compacted(Revision(response.compact_revision));
     }
+    // The prefix could be read a moment ago: it is the token that is stale, not a right that lacks.
+    watching.refuse_pass();
     Break::Failed(Error::Lost {
         endpoint: watching.endpoint().to_owned(),
         method: crate::client::call::WATCH.name,

@@ -99,7 +99,7 @@ impl Watching {
     }
 
     /// Notes that etcd refused what the stream's token was to allow.
-    pub(super) fn refuse_pass(&self) {
+    pub(crate) fn refuse_pass(&self) {
         self.stream.refuse_pass();
     }
 }

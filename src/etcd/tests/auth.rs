@@ -104,6 +104,29 @@ async fn a_token_that_etcd_forgot_is_renewed_and_streams_are_reopened() {
 
 /// A lease is kept under authentication, too, across the loss of the token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_replayed_to_who_may_read_it_and_with_a_new_token() {
+    let etcd = guarded().await;
+    let root = user(&etcd, "root", "secret");
+    let written = [
+        put(&root, "/a/a", "1", LeaseRule::None).await,
+        put(&root, "/a/a", "2", LeaseRule::None).await,
+    ];
+    let options = etcd::ReplayOptions {
+        time: PATIENCE,
+        ..etcd::ReplayOptions::default()
+    };
+    let reader = user(&etcd, "reader", "read");
+    for _ in 0..2 {
+        let replay = reader.replay(&prefix("/a/"), options).await.unwrap();
+        let told: Vec<_> = replay.changes.iter().map(fleet::Change::revision).collect();
+        assert_eq!(told, written);
+        forget_tokens(&etcd).await;
+    }
+    let error = reader.replay(&prefix("/b/"), options).await.unwrap_err();
+    assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_is_kept_across_a_renewal() {
     let etcd = guarded().await;
     let root = user(&etcd, "root", "secret");

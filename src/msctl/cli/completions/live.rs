@@ -27,7 +27,7 @@ use crate::settings::file::SettingsFile;
 pub(super) const VARIABLE: &str = "MSCTL_COMPLETE";
 
 /// What a person does not feel as waiting, less the start of the process.
-const LIMIT: Duration = Duration::from_millis(250);
+const LIMIT: Duration = Duration::from_millis(230);
 
 /// What a word of the command line is.
 #[derive(Debug, Clone, Copy)]
