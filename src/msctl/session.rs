@@ -124,6 +124,7 @@ impl Session {
             .into_iter()
             .filter_map(|name| std::env::var(name).ok())
             .find(|name| !name.trim().is_empty())
+            .or_else(|| whoami::username().ok())
             .unwrap_or_else(|| "unknown".to_owned())
     }
 

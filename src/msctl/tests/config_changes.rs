@@ -432,3 +432,17 @@ fn an_edit_in_the_editor_is_one_guarded_change() {
         assert_eq!(get(world, "order/a"), "9");
     });
 }
+
+#[test]
+fn where_no_variable_names_the_author_the_machine_does() {
+    let world = World::embedded();
+    let set = ["config", "set", "order/page.size", "20"];
+    let mut set = world.command(&set);
+    crate::world::run(set.env_remove("USER").env_remove("LOGNAME"), b"").ok();
+    let me = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .unwrap();
+    let me = String::from_utf8(me.stdout).unwrap();
+    assert_eq!(history(&world, "order")[0]["author"], me.trim());
+}
