@@ -130,24 +130,19 @@ async fn one_way(world: &World) -> Client {
     client
 }
 
-/// The way is shut until reading was tried in vain: nobody listens, then connections break at their
-/// first answer.
+/// Connections break at their first answer until that was tried several times, then nobody listens.
+/// The answers that were held are cut off, too.
 async fn shut_for_a_while(proxy: &Proxy) {
+    proxy.set(Mode::CutAfter(0));
+    let before = proxy.accepted();
+    until("it was tried again and again", async || {
+        proxy.accepted() >= before + 3
+    })
+    .await;
     proxy.set(Mode::Refuse);
     until("nobody listens", async || {
         let address = proxy.address();
         tokio::net::TcpStream::connect(address).await.is_err()
-    })
-    .await;
-    broken_for_a_while(proxy).await;
-}
-
-async fn broken_for_a_while(proxy: &Proxy) {
-    proxy.set(Mode::CutAfter(0));
-    let before = proxy.accepted();
-    // The first may be the one that the answer was lost on, or of a try before it.
-    until("it was tried again and again", async || {
-        proxy.accepted() >= before + 3
     })
     .await;
 }
@@ -177,7 +172,6 @@ async fn a_lost_answer_to_a_refusal_is_asked_for_until_the_way_is_open_again(wor
     world.proxy.set(Mode::CutAfter(0));
     let plan = Plan::new([create("/c/a", "mine")]).unwrap();
     let away = async {
-        broken_for_a_while(&world.proxy).await;
         shut_for_a_while(&world.proxy).await;
         world.proxy.set(Mode::Forward);
     };

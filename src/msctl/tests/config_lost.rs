@@ -115,14 +115,15 @@ fn an_answer_that_is_cut_off_is_asked_for_until_etcd_is_back() {
     asked.proxy.set(Mode::HoldAnswers);
     asked.terminal.keys("y\r");
     until("it is written", || asked.value() == "5s\n");
-    asked.proxy.set(Mode::Refuse);
-    until("nobody listens", || {
-        std::net::TcpStream::connect(asked.proxy.address()).is_err()
-    });
+    // The answer that is held is cut off, too.
     asked.proxy.set(Mode::CutAfter(0));
     let before = asked.proxy.accepted();
     until("it was tried again and again", || {
         asked.proxy.accepted() >= before + 3
+    });
+    asked.proxy.set(Mode::Refuse);
+    until("nobody listens", || {
+        std::net::TcpStream::connect(asked.proxy.address()).is_err()
     });
     asked.proxy.set(Mode::Forward);
     asked.terminal.wait_for_texts(&["saved as revision"]);
