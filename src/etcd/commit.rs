@@ -1,7 +1,8 @@
 //! A plan becomes one guarded transaction: applied, refused, or said to be unknown.
 //!
-//! When the answer is lost, the keys are read and compared with what was to be written before
-//! anything is said. Sending again is safe, since the guard lets only one of the two happen.
+//! When the answer is lost, the keys are read, again and again while etcd is away, and compared with
+//! what was to be written before anything is said. Sending again is safe, since the guard lets only
+//! one of the two happen.
 
 use std::time::Duration;
 
@@ -25,11 +26,11 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
         return Ok(Outcome::Applied { revision });
     }
     let timeout = client.settings().request_timeout;
-    // Half of the time is kept for learning what came of an attempt that was not answered.
     let deadline = Instant::now() + timeout;
+    // What was sent shortly before the deadline is looked after as well.
     let end = deadline + timeout;
     let mut doubt: Option<Error> = None;
-    let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
+    let mut pause = pauses();
     loop {
         let failure = match send(client, plan, timeout / 2).await {
             Ok(Outcome::Refused { .. }) if doubt.is_some() => {
@@ -46,15 +47,10 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
             Err(error) if doubt.is_some() => error,
             Err(error) => return Err(error),
         };
-        // However many keys and earlier writes of theirs there are to go through.
-        let learned = tokio::time::timeout_at(end, learn(client, plan)).await;
-        let Ok(learned) = learned else {
-            let cause = format!("{failure}; reading it back took too long");
-            return Ok(Outcome::Unknown { cause });
-        };
-        match learned {
+        let until = end.min(Instant::now() + timeout);
+        match learn_until(client, plan, until).await {
             Err(reading) => {
-                let cause = format!("{failure}; reading it back: {reading}");
+                let cause = format!("{failure}; {reading}");
                 return Ok(Outcome::Unknown { cause });
             }
             Ok(Finding::Settled(outcome)) => return Ok(outcome),
@@ -66,7 +62,8 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
                 if !failure.is_ambiguous() && doubt.is_none() {
                     return Err(failure);
                 }
-                if Instant::now() >= deadline || !failure.is_ambiguous() {
+                // In doubt, an etcd that went away once more is no answer either.
+                if Instant::now() >= deadline || !failure.is_absence() {
                     let cause = format!("{failure}; it was not written so far");
                     return Ok(Outcome::Unknown { cause });
                 }
@@ -74,6 +71,33 @@ pub(crate) async fn commit(client: &Client, plan: &Plan) -> Result<Outcome, Erro
                 pause.wait().await;
             }
         }
+    }
+}
+
+fn pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_millis(500))
+}
+
+/// What became of the plan, asked for until etcd tells. Fails with why it did not.
+async fn learn_until(client: &Client, plan: &Plan, until: Instant) -> Result<Finding, String> {
+    let mut pause = pauses();
+    let mut last: Option<Error> = None;
+    let settled = tokio::time::timeout_at(until, async {
+        loop {
+            match learn(client, plan).await {
+                Err(error) if error.is_absence() => last = Some(error),
+                settled => return settled,
+            }
+            pause.wait().await;
+        }
+    });
+    match settled.await {
+        Ok(settled) => settled.map_err(|error| format!("reading it back: {error}")),
+        // There may be many keys, and many earlier writes of theirs, to go through.
+        Err(_) => Err(last.map_or_else(
+            || "reading it back took too long".to_owned(),
+            |error| format!("reading it back took too long, at last: {error}"),
+        )),
     }
 }
 

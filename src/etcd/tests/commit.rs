@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::proxy::{Mode, Proxy};
 
 use crate::interposer::{Lie, lying};
-use crate::world::{World, applied, create, keys_of, put, until};
+use crate::world::{PATIENCE, World, applied, create, keys_of, put, until};
 
 crate::on_both!(
     a_plan_is_written_whole,
@@ -14,6 +14,8 @@ crate::on_both!(
     an_edit_of_a_leased_key_keeps_its_lease,
     a_lost_answer_is_resolved_by_reading,
     a_lost_answer_to_a_refusal_is_resolved_by_reading,
+    a_lost_answer_is_asked_for_until_the_way_is_open_again,
+    a_lost_answer_to_a_refusal_is_asked_for_until_the_way_is_open_again,
     a_lost_request_is_sent_again_and_written_once,
     a_write_is_not_sent_to_a_member_gone_silent,
     what_cannot_be_learned_is_said_to_be_unknown,
@@ -114,6 +116,71 @@ async fn a_lost_answer_to_a_refusal_is_resolved_by_reading(world: World) {
     let plan = Plan::new([create("/c/a", "mine")]).unwrap();
     let outcome = client.commit(&plan).await.unwrap();
     assert!(matches!(outcome, Outcome::Refused { conflicts } if conflicts.len() == 1));
+    assert_eq!(*entry(&world.direct, "/c/a").await.value, *b"theirs");
+}
+
+/// A client of one way, which waits as long as a test does and sends without asking for a sign of
+/// life first.
+async fn one_way(world: &World) -> Client {
+    let mut settings = Settings::new([world.proxy.endpoint()]);
+    settings.request_timeout = PATIENCE;
+    settings.trusted_silence = PATIENCE;
+    let client = Client::new(settings).unwrap();
+    client.get(&"/warm".into()).await.unwrap();
+    client
+}
+
+/// Connections break at their first answer until that was tried several times, then nobody listens.
+/// The answers that were held are cut off, too.
+async fn shut_for_a_while(proxy: &Proxy) {
+    proxy.set(Mode::CutAfter(0));
+    let before = proxy.accepted();
+    until("it was tried again and again", async || {
+        proxy.accepted() >= before + 3
+    })
+    .await;
+    proxy.set(Mode::Refuse);
+    until("nobody listens", async || {
+        let address = proxy.address();
+        tokio::net::TcpStream::connect(address).await.is_err()
+    })
+    .await;
+}
+
+async fn a_lost_answer_is_asked_for_until_the_way_is_open_again(world: World) {
+    let client = one_way(&world).await;
+    world.proxy.set(Mode::HoldAnswers);
+    let plan = Plan::new([create("/c/a", "mine")]).unwrap();
+    let away = async {
+        until("written", async || {
+            world.direct.get(&"/c/a".into()).await.unwrap().0.is_some()
+        })
+        .await;
+        shut_for_a_while(&world.proxy).await;
+        world.proxy.set(Mode::Forward);
+    };
+    let (outcome, ()) = tokio::join!(client.commit(&plan), away);
+    let written = entry(&world.direct, "/c/a").await;
+    let revision = written.mod_revision;
+    assert_eq!(outcome.unwrap(), Outcome::Applied { revision });
+    assert_eq!(written.version, 1);
+}
+
+async fn a_lost_answer_to_a_refusal_is_asked_for_until_the_way_is_open_again(world: World) {
+    let client = one_way(&world).await;
+    world.put("/c/a", "theirs").await;
+    world.proxy.set(Mode::CutAfter(0));
+    let plan = Plan::new([create("/c/a", "mine")]).unwrap();
+    let away = async {
+        shut_for_a_while(&world.proxy).await;
+        world.proxy.set(Mode::Forward);
+    };
+    let (outcome, ()) = tokio::join!(client.commit(&plan), away);
+    let outcome = outcome.unwrap();
+    assert!(
+        matches!(&outcome, Outcome::Refused { conflicts } if conflicts.len() == 1),
+        "{outcome:?}"
+    );
     assert_eq!(*entry(&world.direct, "/c/a").await.value, *b"theirs");
 }
 

@@ -17,7 +17,7 @@ struct Asked {
     _runtime: Runtime,
 }
 
-fn asked() -> Asked {
+fn asked(timeout: &str) -> Asked {
     let world = World::embedded();
     world.set(&["order/timeout.write", "2s"]);
     let runtime = Runtime::new().unwrap();
@@ -36,7 +36,7 @@ fn asked() -> Asked {
         "--endpoints",
         &through,
         "--timeout",
-        "10s",
+        timeout,
         "config",
         "edit",
         "order",
@@ -77,7 +77,7 @@ impl Asked {
 
 #[test]
 fn an_answer_that_never_comes_leaves_the_change_unknown_and_the_draft_kept() {
-    let mut asked = asked();
+    let mut asked = asked("10s");
     asked.proxy.set(Mode::HoldAnswers);
     asked.terminal.keys("y\r");
     until("it is written all the same", || asked.value() == "5s\n");
@@ -92,7 +92,7 @@ fn an_answer_that_never_comes_leaves_the_change_unknown_and_the_draft_kept() {
 
 #[test]
 fn an_answer_that_comes_late_is_waited_for_or_asked_for_again() {
-    let mut asked = asked();
+    let mut asked = asked("10s");
     asked.proxy.set(Mode::HoldAnswers);
     asked.terminal.keys("y\r");
     until("it is written", || asked.value() == "5s\n");
@@ -110,8 +110,34 @@ fn an_answer_that_comes_late_is_waited_for_or_asked_for_again() {
 }
 
 #[test]
+fn an_answer_that_is_cut_off_is_asked_for_until_etcd_is_back() {
+    let mut asked = asked("40s");
+    asked.proxy.set(Mode::HoldAnswers);
+    asked.terminal.keys("y\r");
+    until("it is written", || asked.value() == "5s\n");
+    // The answer that is held is cut off, too.
+    asked.proxy.set(Mode::CutAfter(0));
+    let before = asked.proxy.accepted();
+    until("it was tried again and again", || {
+        asked.proxy.accepted() >= before + 3
+    });
+    asked.proxy.set(Mode::Refuse);
+    until("nobody listens", || {
+        std::net::TcpStream::connect(asked.proxy.address()).is_err()
+    });
+    asked.proxy.set(Mode::Forward);
+    asked.terminal.wait_for_texts(&["saved as revision"]);
+    assert_eq!(asked.terminal.wait_for_end(), 0);
+    assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
+    let history = ["config", "history", "order", "-o", "json"];
+    let history = asked.world.msctl(&history).ok().json();
+    let releases = history.as_array().unwrap();
+    assert_eq!(releases.len(), 2, "written once: {history}");
+}
+
+#[test]
 fn an_etcd_that_is_gone_when_the_change_is_sent_is_told_and_the_draft_kept() {
-    let mut asked = asked();
+    let mut asked = asked("10s");
     asked.proxy.set(Mode::Refuse);
     asked.terminal.keys("y\r");
     let text = asked.terminal.wait_for_texts(&["Your text is kept in"]);

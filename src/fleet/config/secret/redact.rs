@@ -64,9 +64,11 @@ pub fn redact_value(known: &Published, key: &ConfigKey, value: &Value) -> Value 
 /// Whether a value is a secret, or holds one.
 #[must_use]
 pub fn holds_secret(known: &Published, key: &ConfigKey, value: &[u8]) -> bool {
-    matches!(redact(known, key, value), Cow::Owned(_)) || known.is_secret(key) || {
-        parse(value).is_err() && names_secret(value)
-    }
+    known.is_secret(key)
+        || match parse(value) {
+            Ok(parsed) => masked(known, &key.scope, key.path(), &parsed, None).is_some(),
+            Err(_) => names_secret(value),
+        }
 }
 
 /// The value of any key of the store as it may be shown.

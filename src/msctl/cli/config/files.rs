@@ -29,11 +29,61 @@ pub(super) fn keys(config: &fleet::Prefix, entries: &[Entry]) -> Vec<ConfigKey> 
 
 /// The tree of a file, of all files of a folder, or of stdin for `-`.
 pub(super) fn tree(path: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
-    let mut trees = Vec::new();
-    for file in files(path)? {
-        trees.push(tree_of(&file, known)?);
+    read(path)?.tree(known)
+}
+
+/// A file or a folder that was read: whose keys it has is known, and of `.env` files not yet which
+/// keys they are.
+pub(super) struct Source {
+    path: PathBuf,
+    parts: Vec<Part>,
+}
+
+enum Part {
+    Tree(Tree),
+    Keys {
+        file: PathBuf,
+        notation: Notation,
+        text: String,
+        scope: Scope,
+    },
+}
+
+/// Reads a file, all files of a folder, or stdin for `-`.
+pub(super) fn read(path: &Path) -> Result<Source, Failure> {
+    let parts = files(path)?
+        .into_iter()
+        .map(part_of)
+        .collect::<Result<_, _>>()?;
+    Ok(Source {
+        path: path.to_owned(),
+        parts,
+    })
+}
+
+impl Source {
+    /// Whose keys it has; some may come twice.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Tree(tree) => &tree.scopes[..],
+            Part::Keys { scope, .. } => std::slice::from_ref(scope),
+        })
     }
-    Tree::merge(trees).map_err(|error| failure(path, &error))
+
+    /// Its keys, beside those that stand already.
+    pub(super) fn tree(self, known: &[ConfigKey]) -> Result<Tree, Failure> {
+        let tree = |part| match part {
+            Part::Tree(tree) => Ok(tree),
+            Part::Keys {
+                file,
+                notation,
+                text,
+                scope,
+            } => keys_of(&file, notation, &text, &scope, known),
+        };
+        let trees: Vec<_> = self.parts.into_iter().map(tree).collect::<Result<_, _>>()?;
+        Tree::merge(trees).map_err(|error| failure(&self.path, &error))
+    }
 }
 
 /// The keys of one scope in a file: a tree that speaks of nothing else, or the keys themselves.
@@ -100,11 +150,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn tree_of(file: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
-    let text = read_text(file)?;
-    let notation = Notation::of(file).unwrap_or(Notation::Yaml);
+fn part_of(file: PathBuf) -> Result<Part, Failure> {
+    let text = read_text(&file)?;
+    let notation = Notation::of(&file).unwrap_or(Notation::Yaml);
     if let Some(read) = read_tree(notation, &text) {
-        return read.map_err(|error| failure(file, &error));
+        let tree = read.map_err(|error| failure(&file, &error))?;
+        return Ok(Part::Tree(tree));
     }
     let name = file.file_stem().and_then(|stem| stem.to_str());
     let name = name.unwrap_or_default();
@@ -116,7 +167,13 @@ fn tree_of(file: &Path, known: &[ConfigKey]) -> Result<Tree, Failure> {
             )),
         );
     }
-    keys_of(file, notation, &text, &scope(name)?, known)
+    let scope = scope(name)?;
+    Ok(Part::Keys {
+        file,
+        notation,
+        text,
+        scope,
+    })
 }
 
 /// The text of a file, or of stdin for `-`.

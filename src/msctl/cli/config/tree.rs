@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use etcd::Listing;
 use fleet::Revision;
 use fleet::config::Scope;
 use fleet::config::apply::{Difference, Prune, difference};
@@ -17,6 +18,9 @@ use super::{files, scope, secrets};
 use crate::change::{self, Proposal, schemas};
 use crate::report::{Failure, Report};
 use crate::session::Session;
+
+/// How many scopes are listed one by one; of more, all config is read at once.
+const MOST_LISTS: usize = 4;
 
 /// Print config as a tree that apply takes back.
 #[derive(Debug, clap::Args)]
@@ -149,12 +153,23 @@ impl Apply {
             session.writer()?;
         }
         let config = &session.prefixes().config;
-        let listing = session.list(config).await?;
-        let known = files::keys(config, &listing.entries);
-        let trees: Vec<_> = self
+        let read: Vec<_> = self
             .file
             .iter()
-            .map(|path| files::tree(path, &known))
+            .map(|path| files::read(path))
+            .collect::<Result<_, _>>()?;
+        let mut scopes: Vec<Scope> = read
+            .iter()
+            .flat_map(files::Source::scopes)
+            .cloned()
+            .collect();
+        scopes.sort();
+        scopes.dedup();
+        let listing = standing(session, &scopes).await?;
+        let known = files::keys(config, &listing.entries);
+        let trees: Vec<_> = read
+            .into_iter()
+            .map(|read| read.tree(&known))
             .collect::<Result<_, _>>()?;
         let tree = Tree::merge(trees).map_err(|error| Failure::usage(error.to_string()))?;
         let prune = if self.prune {
@@ -190,6 +205,24 @@ impl Apply {
         )
         .await
     }
+}
+
+/// What stands in some scopes, so that a large store costs nothing where a tree speaks of a little.
+/// Each key is guarded by its own revision; the oldest revision is the one of all.
+async fn standing(session: &Session, scopes: &[Scope]) -> Result<Listing, Failure> {
+    let config = &session.prefixes().config;
+    if scopes.len() > MOST_LISTS {
+        return session.list(config).await;
+    }
+    let mut all = Listing::default();
+    for (at, scope) in scopes.iter().enumerate() {
+        let found = session.list(&scope.prefix(config)).await?;
+        if at == 0 {
+            all.revision = found.revision;
+        }
+        all.entries.extend(found.entries);
+    }
+    Ok(all)
 }
 
 /// Writes what differs, in one transaction where it fits, else in several, service by service.
