@@ -134,6 +134,8 @@ actions! {
     ReviewPageUp = "review-page-up", "page up", NEVER, [Review], ["pageup"], "A page up.";
     KeyHistory = "key-history", "history", 8, [ConfigKeys], ["h"], "What changed this key, when, by whom and why.";
     ScopeHistory = "service-history", "history", 9, [ConfigKeys, ConfigScopes], ["H"], "What changed the config of this service.";
+    ToggleTree = "toggle-tree", "tree", 12, [ConfigKeys], ["t"], "Lay the keys out as a tree of their dotted parts, or as a flat list.";
+    Fold = "fold", "fold", NEVER, [ConfigKeys], ["space"], "Fold or unfold this folder of the tree; on a key, the folder it stands in.";
     Explain = "explain", "why", 10, [ConfigKeys], ["w"], "Why this key has its value: every layer, who wrote it, what each instance runs.";
     GoBackTo = "go-back-to", "back to here", 1, [History], ["b"], "Take back everything after this change: it becomes pending, to be read before it is saved.";
     TakeBack = "take-back", "take back this one", 2, [History], ["o"], "Take back this change alone: it becomes pending, to be read before it is saved.";

@@ -20,6 +20,7 @@ use crate::settings::{Access, Stage};
 
 mod config;
 mod law;
+mod lines;
 mod moves;
 mod scale;
 mod screens;

@@ -382,7 +382,7 @@ fn a_services_findings_are_those_of_its_instances_and_records() {
 fn config_keys_are_ordered_by_any_column() {
     let mut state = console();
     press(&mut state, "2 j j enter");
-    let first = |state: &State| state.config.keys.rows()[0].path.to_string();
+    let first = |state: &State| state.config.keys.rows()[0].id().to_string();
     assert_eq!(first(&state), "db.password");
     press(&mut state, "S S S R");
     assert_eq!(first(&state), "timeout.write", "the newest");

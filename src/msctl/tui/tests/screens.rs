@@ -13,7 +13,7 @@ use crate::tui::state::View;
 use crate::tui::state::calls::{Ended, Kind, Method, Progress};
 
 /// Compares with the snapshot, and keeps a picture where one is wanted.
-fn check(name: &str, state: &State, theme: &str) {
+pub(super) fn check(name: &str, state: &State, theme: &str) {
     let buffer = cells(state, theme);
     if let Some(folder) = std::env::var_os("MSCTL_PICTURES") {
         let paper = if theme == "light" {

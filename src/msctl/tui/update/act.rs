@@ -10,6 +10,7 @@ use crate::change::rollback::Target;
 use crate::tui::action::Action;
 use crate::tui::effect::{Call, Effect};
 use crate::tui::state::calls::{self, TreeRow};
+use crate::tui::state::config::tree::Arrangement;
 use crate::tui::state::config::{self, Choice, Wanted};
 use crate::tui::state::editor::{Editor, Shape};
 use crate::tui::state::overlay::{Overlay, Prompt, Purpose, Reader};
@@ -69,6 +70,8 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::ScopeHistory => return past::of_scope(state),
         A::GoBackTo => return past::back(state, Target::To),
         A::TakeBack => return past::back(state, Target::Of),
+        A::ToggleTree => state.config.toggle_tree(),
+        A::Fold => fold(state),
         A::Explain => explain::explain(state),
         A::Reveal | A::RevealReview => state.config.reveal(),
         A::Message => {
@@ -252,6 +255,7 @@ fn new_key(state: &mut State, mut prompt: Prompt) {
     };
     match ConfigKey::new(scope, prompt.editor.text().trim()) {
         Ok(key) => {
+            state.config.unfold_to(key.path());
             state.config.keys.table.select_key(key.path().into());
             state.config.edit(key);
         }
@@ -260,6 +264,20 @@ fn new_key(state: &mut State, mut prompt: Prompt) {
             state.overlay = Some(Overlay::Prompt(prompt));
         }
     }
+}
+
+fn fold(state: &mut State) {
+    let page = &mut state.config;
+    let why = if page.arrangement == Arrangement::Flat {
+        "the list is flat; t lays it out as a tree"
+    } else if !page.keys.filter_text().is_empty() {
+        "a filter shows all that passes it; esc drops it"
+    } else if page.toggle_fold() {
+        return;
+    } else {
+        "this stands in no folder"
+    };
+    state.say(Tone::Plain, why);
 }
 
 fn unset(state: &mut State) {
@@ -517,6 +535,10 @@ fn sort(state: &mut State, sorting: Sorting) {
             on!(state.services.services, services::SERVICE_COLUMNS.len());
         }
         (View::Services, _) => on!(state.services.instances, services::INSTANCE_COLUMNS.len()),
+        (View::Config, _) if state.config.arrangement == Arrangement::Tree => {
+            let text = "a tree is in the order of its names; t shows the flat list";
+            state.say(Tone::Plain, text);
+        }
         (View::Config, _) => on!(state.config.keys, config::rows::COLUMNS),
         (View::Keys, _) => on!(state.keys.list, crate::tui::state::keys::COLUMNS),
         (View::Leases, _) => {

@@ -155,7 +155,7 @@ fn select(state: &mut State, line: usize) -> bool {
                 None => false,
             }
         }
-        View::Config => click!(state.config.keys, |row| row.path.clone()),
+        View::Config => click!(state.config.keys, config::Line::id),
         View::Calls => {
             let again = click!(state.calls.tree, TreeRow::key);
             state.calls.choose();

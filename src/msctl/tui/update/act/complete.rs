@@ -3,6 +3,7 @@
 use fleet::config::Scope;
 
 use crate::tui::state::State;
+use crate::tui::state::config::Line;
 use crate::tui::state::editor::Editor;
 use crate::tui::state::overlay::{Overlay, Purpose};
 use crate::tui::update::with_editor;
@@ -87,6 +88,7 @@ fn candidates(state: &State) -> Vec<String> {
 /// The keys that the service says it has and that have no value of its own, and those of `global`.
 fn new_keys(state: &State) -> Vec<String> {
     let rows = state.config.keys.rows().iter();
+    let rows = rows.filter_map(Line::key);
     let open = rows.filter(|row| row.own.is_none());
     open.map(|row| row.path.to_string()).collect()
 }

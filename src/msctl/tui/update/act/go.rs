@@ -32,7 +32,7 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Config => match state.config.pane {
             config::Pane::Scopes => state.config.scopes.go(motion, |row| row.scope.clone()),
-            config::Pane::Keys => state.config.keys.go(motion, |row| row.path.clone()),
+            config::Pane::Keys => state.config.keys.go(motion, config::Line::id),
             config::Pane::Conflict => {
                 if let Some(clash) = &mut state.config.clash {
                     clash.cursor = scrolled(clash.cursor, motion, 1, clash.conflicts.len());
@@ -126,6 +126,13 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
             }
             config::Pane::History => open_change(state),
             config::Pane::Keys => {
+                match state.config.keys.current() {
+                    Some(config::Line::Folder(_)) => super::fold(state),
+                    Some(config::Line::Stray(stray)) => {
+                        return vec![Effect::Read(stray.entry.key.clone())];
+                    }
+                    Some(config::Line::Key(..)) | None => {}
+                }
                 if crate::tui::update::write::allowed(state)
                     && let Some(key) = state.config.current()
                 {

@@ -5,7 +5,7 @@ use crate::tui::effect::Effect;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::toast::Tone;
-use crate::tui::state::{State, View, calls};
+use crate::tui::state::{State, View, calls, config};
 use crate::tui::text::fit;
 
 /// Copies what the cursor is on.
@@ -42,7 +42,14 @@ fn under_cursor(state: &State) -> Option<String> {
                 }
                 None => key.to_string(),
             },
-            None => state.config.scopes.current()?.scope.to_string(),
+            None if state.config.pane == config::Pane::Scopes => {
+                state.config.scopes.current()?.scope.to_string()
+            }
+            None => match state.config.keys.current()? {
+                config::Line::Stray(stray) => stray.entry.key.to_string(),
+                config::Line::Folder(folder) => folder.path.to_string(),
+                config::Line::Key(row, _) => row.path.to_string(),
+            },
         },
         View::Calls => match state.calls.pane {
             calls::Pane::Response => state.calls.answer.as_ref()?.lines.join("\n"),
