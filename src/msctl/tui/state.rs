@@ -364,6 +364,8 @@ impl State {
                 calls::Pane::Methods => &[S::Methods, S::List, S::Global],
                 calls::Pane::Request => &[S::Request],
                 calls::Pane::Response => &[S::Response, S::Reader, S::Global],
+                calls::Pane::Headers => &[S::Headers],
+                calls::Pane::Past => &[S::CallHistory, S::Reader, S::Global],
             },
             View::Leases => &[S::Leases, S::List, S::Global],
             View::Events => &[S::Events, S::List, S::Global],

@@ -18,6 +18,7 @@ use super::update::update;
 use super::view::{self, Look};
 use crate::settings::{Access, Stage};
 
+mod calls;
 mod config;
 mod law;
 mod lines;

@@ -153,6 +153,8 @@ pub(super) fn with_editor<T>(
                 &mut state.config.review.as_mut()?.message
             } else if state.view == View::Calls && state.calls.pane == calls::Pane::Request {
                 state.calls.request_mut()?
+            } else if state.view == View::Calls && state.calls.pane == calls::Pane::Headers {
+                state.calls.headers_mut()?
             } else {
                 return None;
             }

@@ -70,7 +70,12 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
                     answer.following = motion == Motion::Bottom;
                 }
             }
-            calls::Pane::Request => {}
+            calls::Pane::Past => {
+                let rows = state.calls.sent_before().len();
+                let cursor = state.calls.past_cursor;
+                state.calls.past_cursor = scrolled(cursor, motion, height, rows);
+            }
+            calls::Pane::Request | calls::Pane::Headers => {}
         },
         View::Leases => state.leases.list.go(motion, |row| row.id),
         View::Events => {
@@ -288,6 +293,9 @@ pub(super) fn back(state: &mut State) {
                 Some(_) => config::Pane::Keys,
                 None => config::Pane::Scopes,
             };
+        }
+        (View::Calls, _) if state.calls.pane == calls::Pane::Past => {
+            state.calls.pane = calls::Pane::Request;
         }
         (View::Calls, _) if state.calls.pane == calls::Pane::Response => {
             state.calls.pane = calls::Pane::Methods;
