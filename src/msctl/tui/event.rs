@@ -155,6 +155,10 @@ pub struct ClusterView {
     pub members: Vec<MemberView>,
     /// Raised alarms, in words.
     pub alarms: Vec<String>,
+    /// Why it is not known which alarms are raised, where it is not.
+    pub alarms_unknown: Option<String>,
+    /// The same as the rules of findings look at it.
+    pub examined: fleet::finding::Cluster,
 }
 
 impl ClusterView {

@@ -436,7 +436,10 @@ impl State {
             View::Leases => self.leases.rebuild(&self.directory, now),
             View::Events => self.events.rebuild(now),
             View::Keys => self.keys.rebuild(now),
-            View::Doctor | View::Overview => self.doctor.rebuild(&self.directory, now),
+            View::Doctor | View::Overview => {
+                self.doctor
+                    .rebuild(&self.directory, self.cluster.as_ref(), now)
+            }
             View::Messages => false,
         };
         self.changed |= rebuilt;

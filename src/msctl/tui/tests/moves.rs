@@ -4,6 +4,7 @@ use fleet::{Change, Outcome, Revision};
 
 use super::*;
 use crate::tui::event::Deed;
+use crate::tui::state::findings::About;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::toast::Tone;
@@ -369,7 +370,7 @@ fn a_services_findings_are_those_of_its_instances_and_records() {
             .list
             .rows()
             .iter()
-            .filter(|(_, row)| row.key.to_string().contains("/order/"))
+            .filter(|(_, row)| matches!(&row.about, About::Key(key) if key.to_string().contains("/order/")))
             .count()
     };
     press(&mut state, "7");

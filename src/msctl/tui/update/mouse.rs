@@ -169,7 +169,7 @@ fn select(state: &mut State, line: usize) -> bool {
         View::Keys => click!(state.keys.list, |row| row.key.clone()),
         View::Doctor => {
             click!(state.doctor.list, |(at, row)| (
-                row.key.clone(),
+                row.about.clone(),
                 row.finding.code,
                 *at
             ))

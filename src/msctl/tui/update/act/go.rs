@@ -6,6 +6,7 @@ use super::{ask_methods, read};
 use crate::tui::effect::Effect;
 use crate::tui::state::calls::{self, TreeRow};
 use crate::tui::state::config::past::History;
+use crate::tui::state::findings::About;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::table::Motion;
@@ -85,10 +86,9 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Keys => state.keys.list.go(motion, |row| row.key.clone()),
         View::Doctor => {
-            state
-                .doctor
-                .list
-                .go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
+            state.doctor.list.go(motion, |(at, row)| {
+                (row.about.clone(), row.finding.code, *at)
+            });
         }
         View::Messages => {
             let lines = state.messages.newest().len();
@@ -171,11 +171,17 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Goes to the instance that something is wrong with, or shows the record that is none.
+/// Goes to the instance that something is wrong with, or shows the record that is none; of etcd's
+/// members the overview tells.
 fn open_finding(state: &mut State) -> Vec<Effect> {
-    let key = state.doctor.list.current().map(|(_, row)| row.key.clone());
-    let Some(key) = key else {
-        return Vec::new();
+    let about = state.doctor.list.current();
+    let key = match about.map(|(_, row)| row.about.clone()) {
+        Some(About::Key(key)) => key,
+        Some(About::Member(_)) => {
+            crate::tui::update::show(state, View::Overview);
+            return Vec::new();
+        }
+        None => return Vec::new(),
     };
     let instance = state.directory.registry.instance(&key);
     let Some(service) = instance.map(|instance| instance.record.service.clone()) else {
