@@ -447,3 +447,41 @@ fn the_palette_finds_what_works_elsewhere_and_says_where() {
     let said = &state.messages.newest().next().unwrap().text;
     assert!(said.contains("works in: leases"), "{said}");
 }
+
+#[test]
+fn a_click_on_a_column_title_orders_by_it_and_again_turns_it_round() {
+    use crate::tui::key::{Mouse, MouseKind};
+    let click = |state: &mut State, title: &str| {
+        let mut buffer = cells(state, "dark");
+        let drawn = text_of(&buffer);
+        let find = |(row, line): (usize, &str)| {
+            let at = line.find(title)?;
+            Some((line[..at].chars().count(), row))
+        };
+        let (column, row) = drawn.lines().enumerate().find_map(find).unwrap();
+        let (column, row) = (u16::try_from(column).unwrap(), u16::try_from(row).unwrap());
+        let titles = crate::tui::view::draw(state, &look("dark"), &mut buffer);
+        let index = titles.at(column, row).unwrap();
+        let mouse = Mouse {
+            kind: MouseKind::Press,
+            column,
+            row,
+        };
+        update(state, at(41), Event::Title(mouse, index));
+        state.settle();
+    };
+    let mut state = console();
+    press(&mut state, "2 j j enter");
+    let order = |state: &State| state.config.keys.table.sort;
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, false));
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, true));
+    press(&mut state, "1");
+    assert_eq!(state.view, View::Services);
+    click(&mut state, "VERSION");
+    assert_eq!(state.services.services.table.sort.column, 2);
+    click(&mut state, "INSTANCE ");
+    let sort = state.services.instances.table.sort;
+    assert_eq!((sort.column, sort.descending), (0, true));
+}
