@@ -6,6 +6,7 @@
 
 pub mod documents;
 pub mod find;
+pub mod headers;
 pub mod kept;
 pub mod lookup;
 pub mod server;

@@ -7,7 +7,7 @@ use crate::safe::escape;
 const USUAL_QUOTA: i64 = 2 << 30;
 
 /// The cluster as it was found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// Its members.
     pub members: Vec<Member>,
@@ -16,7 +16,7 @@ pub struct Cluster {
 }
 
 /// A member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its name, or its id while it has none.
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Member {
 }
 
 /// How a member that answers is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Whether it knows a leader.
     pub has_leader: bool,

@@ -96,7 +96,8 @@ pub(crate) async fn examine(session: &Session) -> Result<finding::Cluster, Failu
     Ok(seen(&answers.members, &answers.statuses, &alarms))
 }
 
-fn seen(
+/// What members and alarms say, as the rules of findings look at it.
+pub(crate) fn seen(
     members: &[Member],
     statuses: &[Result<MemberStatus, Error>],
     alarms: &[Alarm],

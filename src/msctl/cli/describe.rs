@@ -6,8 +6,9 @@ use futures::StreamExt;
 use reflect::{MethodKind, Schema, Symbol, describe, template};
 use serde_json::{Value as Json, json};
 
-use super::call::{ServerArgs, add_headers};
+use super::call::ServerArgs;
 use crate::invoke::find::{Source, find_failure, instances, named, schema, server};
+use crate::invoke::headers::add_headers;
 use crate::invoke::server::{Reach, connect};
 use crate::report::{Cell, Failure, Report, Table, Tone};
 use crate::session::Session;

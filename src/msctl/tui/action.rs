@@ -32,6 +32,10 @@ pub enum Scope {
     Request,
     /// The answer of a call.
     Response,
+    /// The headers of calls being edited.
+    Headers,
+    /// The requests sent before.
+    CallHistory,
     /// Leases.
     Leases,
     /// The journal.
@@ -134,6 +138,8 @@ actions! {
     ReviewPageUp = "review-page-up", "page up", NEVER, [Review], ["pageup"], "A page up.";
     KeyHistory = "key-history", "history", 8, [ConfigKeys], ["h"], "What changed this key, when, by whom and why.";
     ScopeHistory = "service-history", "history", 9, [ConfigKeys, ConfigScopes], ["H"], "What changed the config of this service.";
+    ToggleTree = "toggle-tree", "tree", 12, [ConfigKeys], ["t"], "Lay the keys out as a tree of their dotted parts, or as a flat list.";
+    Fold = "fold", "fold", NEVER, [ConfigKeys], ["space"], "Fold or unfold this folder of the tree; on a key, the folder it stands in.";
     Explain = "explain", "why", 10, [ConfigKeys], ["w"], "Why this key has its value: every layer, who wrote it, what each instance runs.";
     GoBackTo = "go-back-to", "back to here", 1, [History], ["b"], "Take back everything after this change: it becomes pending, to be read before it is saved.";
     TakeBack = "take-back", "take back this one", 2, [History], ["o"], "Take back this change alone: it becomes pending, to be read before it is saved.";
@@ -145,13 +151,16 @@ actions! {
     TakeBoth = "take-both", "keep both", 3, [Conflict], ["b"], "For this key, write both changes, where they are of different members of one mapping.";
     Resolve = "resolve", "save again", 4, [Conflict], ["ctrl-s"], "Save again, guarded by what stands there now.";
     LeaveConflict = "leave-conflict", "back to the draft", 5, [Conflict], ["esc"], "Keep the draft and write nothing.";
-    Send = "send", "send", 2, [Methods, Request, Response], ["ctrl-enter", "alt-enter", "f5", "ctrl-j"], "Send the request.";
+    Send = "send", "send", 2, [Methods, Request, Response, Headers], ["ctrl-enter", "alt-enter", "f5", "ctrl-j"], "Send the request.";
     SendShort = "send-now", "send", NEVER, [Methods, Response], ["s"], "Send the request as it is.";
     CancelCall = "cancel-call", "cancel call", 3, [Methods, Request, Response], ["ctrl-x"], "End the call that is running.";
-    PickInstance = "pick-instance", "instance", 4, [Methods, Response], ["i"], "Choose the instance that gets the call; first is any healthy one.";
-    ResetRequest = "reset-request", "template", 5, [Methods, Request], ["ctrl-r"], "Write the template of the request anew.";
-    CopyCommand = "copy-command", "copy as msctl", 6, [Methods, Response], ["Y"], "Copy the call as a command line.";
-    LeaveRequest = "leave-request", "methods", 7, [Request], ["esc"], "Go back to the methods; the request is kept.";
+    PickInstance = "pick-instance", "instance", 4, [Methods, Response], ["i"], "Choose the instance that gets the call; without one it is any healthy one.";
+    EditHeaders = "edit-headers", "headers", 4, [Methods, Response], ["h"], "Edit the headers that go with every call of this service.";
+    PastRequests = "call-history", "history", 5, [Methods, Request, Response], ["ctrl-r"], "Choose among the requests sent to this method before.";
+    TakeRequest = "take-request", "take", 1, [CallHistory], ["enter"], "Edit this request again; nothing is sent yet.";
+    ResetRequest = "reset-request", "template", 6, [Methods, Request], ["ctrl-t"], "Write the template of the request anew.";
+    CopyCommand = "copy-command", "copy as msctl", 6, [Methods, Response], ["Y"], "Copy the call as a command line of msctl; again: as one of grpcurl.";
+    LeaveRequest = "leave-request", "methods", 7, [Request, Headers], ["esc"], "Go back to the methods; what was typed is kept.";
     RevokeLease = "revoke-lease", "revoke", 10, [Leases], ["x"], "Revoke this lease and with it its keys, after asking.";
     Follow = "follow", "follow", 10, [Events], ["f"], "Follow the newest event, or hold still.";
     Mark = "mark", "mark", 20, [Instances], ["space"], "Mark the row, or take its mark away.";
@@ -186,7 +195,7 @@ actions! {
     Redraw = "redraw", "redraw", NEVER, [Global], ["ctrl-l"], "Draw the whole screen anew.";
     Suspend = "suspend", "suspend", NEVER, [Global, Filter, Palette, Question, Prompt], ["ctrl-z"], "Go to the background; fg comes back.";
     Quit = "quit", "quit", 98, [Global], ["q", "ctrl-c"], "End the console.";
-    Interrupt = "interrupt", "cancel", NEVER, [ConfigValue, Review, Request, Filter, Palette, Question, Prompt], ["ctrl-c"], "Leave what is being typed.";
+    Interrupt = "interrupt", "cancel", NEVER, [ConfigValue, Review, Request, Headers, Filter, Palette, Question, Prompt], ["ctrl-c"], "Leave what is being typed.";
     KeepFilter = "keep-filter", "keep", 1, [Filter], ["enter", "down"], "Keep the filter and go back to the list.";
     DropFilter = "drop-filter", "drop", 2, [Filter], ["esc"], "Drop the filter.";
     PaletteRun = "palette-run", "run", 1, [Palette], ["enter"], "Run the entry.";
@@ -233,6 +242,8 @@ impl Scope {
             Self::Methods => "methods",
             Self::Request => "a request being edited",
             Self::Response => "an answer",
+            Self::Headers => "headers being edited",
+            Self::CallHistory => "requests sent before",
             Self::Leases => "leases",
             Self::Events => "events",
             Self::Findings => "findings",
@@ -252,6 +263,7 @@ impl Scope {
             Self::ConfigValue
                 | Self::Review
                 | Self::Request
+                | Self::Headers
                 | Self::Filter
                 | Self::Palette
                 | Self::Prompt

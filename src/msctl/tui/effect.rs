@@ -134,6 +134,8 @@ pub struct Call {
     pub method: Arc<Method>,
     /// JSON documents, one after the other.
     pub request: String,
+    /// Headers that go with it, as `name: value`.
+    pub headers: Vec<String>,
     /// Who may be called, the best first.
     pub instances: Vec<Arc<Instance>>,
 }

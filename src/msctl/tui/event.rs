@@ -34,6 +34,8 @@ pub enum Event {
     Paste(String),
     /// The mouse did something.
     Mouse(Mouse),
+    /// The title of this column was clicked, as it was drawn last.
+    Title(Mouse, usize),
     /// The terminal has this many columns and rows now.
     Resize(u16, u16),
     /// The console has the terminal again.
@@ -155,6 +157,10 @@ pub struct ClusterView {
     pub members: Vec<MemberView>,
     /// Raised alarms, in words.
     pub alarms: Vec<String>,
+    /// Why it is not known which alarms are raised, where it is not.
+    pub alarms_unknown: Option<String>,
+    /// The same as the rules of findings look at it.
+    pub examined: fleet::finding::Cluster,
 }
 
 impl ClusterView {

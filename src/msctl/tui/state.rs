@@ -364,6 +364,8 @@ impl State {
                 calls::Pane::Methods => &[S::Methods, S::List, S::Global],
                 calls::Pane::Request => &[S::Request],
                 calls::Pane::Response => &[S::Response, S::Reader, S::Global],
+                calls::Pane::Headers => &[S::Headers],
+                calls::Pane::Past => &[S::CallHistory, S::Reader, S::Global],
             },
             View::Leases => &[S::Leases, S::List, S::Global],
             View::Events => &[S::Events, S::List, S::Global],
@@ -434,7 +436,10 @@ impl State {
             View::Leases => self.leases.rebuild(&self.directory, now),
             View::Events => self.events.rebuild(now),
             View::Keys => self.keys.rebuild(now),
-            View::Doctor | View::Overview => self.doctor.rebuild(&self.directory, now),
+            View::Doctor | View::Overview => {
+                self.doctor
+                    .rebuild(&self.directory, self.cluster.as_ref(), now)
+            }
             View::Messages => false,
         };
         self.changed |= rebuilt;

@@ -18,8 +18,11 @@ use super::update::update;
 use super::view::{self, Look};
 use crate::settings::{Access, Stage};
 
+mod calls;
 mod config;
+mod doctor;
 mod law;
+mod lines;
 mod moves;
 mod scale;
 mod screens;
@@ -167,7 +170,7 @@ fn dot(name: &str) -> MemberDot {
     }
 }
 
-fn cluster() -> ClusterView {
+pub(super) fn cluster() -> ClusterView {
     let member = |name: &str, leads| MemberView {
         name: name.into(),
         endpoint: format!("{name}:2379"),
@@ -182,6 +185,8 @@ fn cluster() -> ClusterView {
     ClusterView {
         members: vec![member("m1", true), member("m2", false), member("m3", false)],
         alarms: Vec::new(),
+        alarms_unknown: None,
+        examined: fleet::finding::Cluster::default(),
     }
 }
 

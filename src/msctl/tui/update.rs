@@ -32,6 +32,7 @@ pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
         Event::Key(key) => press(state, key),
         Event::Paste(text) => paste(state, &text),
         Event::Mouse(mouse) => mouse::mouse(state, mouse),
+        Event::Title(mouse, column) => mouse::title(state, mouse, column),
         Event::Resize(width, height) => {
             let size = known_size((width, height));
             state.changed |= size != state.size;
@@ -153,6 +154,8 @@ pub(super) fn with_editor<T>(
                 &mut state.config.review.as_mut()?.message
             } else if state.view == View::Calls && state.calls.pane == calls::Pane::Request {
                 state.calls.request_mut()?
+            } else if state.view == View::Calls && state.calls.pane == calls::Pane::Headers {
+                state.calls.headers_mut()?
             } else {
                 return None;
             }

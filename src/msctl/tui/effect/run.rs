@@ -282,6 +282,12 @@ async fn ask_cluster(session: &Session) -> Result<ClusterView, String> {
     let words = |error: etcd::Error| session.failure(&error).to_string();
     let members = client.members().await.map_err(words)?;
     let statuses = futures::future::join_all(members.iter().map(|m| client.status(m))).await;
+    // Alarms are a courtesy: a cluster that does not tell them is shown all the same, and says so.
+    let (alarms, alarms_unknown) = match client.alarms().await {
+        Ok(alarms) => (alarms, None),
+        Err(error) => (Vec::new(), Some(session.failure(&error).to_string())),
+    };
+    let examined = crate::cli::cluster::seen(&members, &statuses, &alarms);
     let views = members
         .iter()
         .zip(statuses)
@@ -310,8 +316,6 @@ async fn ask_cluster(session: &Session) -> Result<ClusterView, String> {
             }
         })
         .collect();
-    // Alarms are a courtesy: a cluster that does not tell them is shown all the same.
-    let alarms = client.alarms().await.unwrap_or_default();
     let alarms = alarms
         .iter()
         .map(|alarm| format!("{:?}", alarm.kind))
@@ -319,6 +323,8 @@ async fn ask_cluster(session: &Session) -> Result<ClusterView, String> {
     Ok(ClusterView {
         members: views,
         alarms,
+        alarms_unknown,
+        examined,
     })
 }
 

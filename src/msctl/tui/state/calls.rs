@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use fleet::filter::{Field, Row};
 use fleet::{Key, ServiceName};
+use jiff::Timestamp;
 
 use super::editor::{Editor, Shape};
 use super::list::List;
 
-/// An answer keeps at most this much text; the oldest messages of a stream go first.
-pub const ANSWER_BYTES: usize = 4 << 20;
+mod answer;
+mod past;
+
+pub use answer::{ANSWER_BYTES, Answer, Ended, Progress};
+pub use past::{Outcome, Past, Sent};
 
 /// Which sides send more than one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,117 +126,6 @@ impl TreeRow {
     }
 }
 
-/// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// `OK`, `NOT_FOUND`, …
-    pub code: String,
-    /// Whether that is good.
-    pub ok: bool,
-    /// What was said beside it.
-    pub message: String,
-    /// Error details as JSON.
-    pub details: Vec<String>,
-    /// Trailers.
-    pub trailers: Vec<(String, String)>,
-    /// From the send to the end.
-    pub took: Duration,
-}
-
-/// News of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// It goes to this instance.
-    Sent {
-        /// Its id or address.
-        to: String,
-    },
-    /// Response headers.
-    Headers(Vec<(String, String)>),
-    /// One message as JSON.
-    Message(String),
-    /// The end.
-    Ended(Ended),
-    /// It never came to a status: no instance, a request that does not fit, …
-    Failed(String),
-}
-
-/// A call and its answer so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Which call; older news are dropped.
-    pub id: u64,
-    /// What was called.
-    pub method: String,
-    /// When it was sent, since the console started.
-    pub sent_at: Duration,
-    /// Who got it.
-    pub to: Option<String>,
-    /// Response headers.
-    pub headers: Vec<(String, String)>,
-    /// The messages' lines.
-    pub lines: Vec<String>,
-    bytes: usize,
-    /// How many messages came.
-    pub messages: usize,
-    /// Whether the oldest lines were dropped.
-    pub cut: bool,
-    /// How it ended.
-    pub ended: Option<Ended>,
-    /// Why there is no status.
-    pub failed: Option<String>,
-    /// First line that shows.
-    pub scroll: usize,
-    /// Whether the newest line is kept in sight.
-    pub following: bool,
-}
-
-impl Answer {
-    fn new(id: u64, method: String, sent_at: Duration) -> Self {
-        Self {
-            id,
-            method,
-            sent_at,
-            to: None,
-            headers: Vec::new(),
-            lines: Vec::new(),
-            bytes: 0,
-            messages: 0,
-            cut: false,
-            ended: None,
-            failed: None,
-            scroll: 0,
-            following: true,
-        }
-    }
-
-    /// Whether more may come.
-    pub fn is_running(&self) -> bool {
-        self.ended.is_none() && self.failed.is_none()
-    }
-
-    fn take(&mut self, progress: Progress) {
-        match progress {
-            Progress::Sent { to } => self.to = Some(to),
-            Progress::Headers(headers) => self.headers = headers,
-            Progress::Message(text) => {
-                self.messages += 1;
-                self.bytes += text.len();
-                self.lines.extend(text.lines().map(str::to_owned));
-                let mut dropped = 0;
-                while self.bytes > ANSWER_BYTES && dropped + 1 < self.lines.len() {
-                    self.bytes -= self.lines[dropped].len().min(self.bytes);
-                    dropped += 1;
-                }
-                self.cut |= dropped > 0;
-                self.lines.drain(..dropped);
-            }
-            Progress::Ended(ended) => self.ended = Some(ended),
-            Progress::Failed(why) => self.failed = Some(why),
-        }
-    }
-}
-
 /// What has the focus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
@@ -243,6 +136,19 @@ pub enum Pane {
     Request,
     /// The answer.
     Response,
+    /// The headers that go with each call of a service.
+    Headers,
+    /// The requests sent before.
+    Past,
+}
+
+/// Whose command line is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// This one's.
+    Msctl,
+    /// grpcurl's.
+    Grpcurl,
 }
 
 /// The page.
@@ -261,6 +167,13 @@ pub struct CallsPage {
     /// The method whose request shows.
     pub chosen: Option<(ServiceName, Arc<Method>)>,
     requests: HashMap<TreeKey, Editor>,
+    headers: HashMap<ServiceName, Editor>,
+    /// The requests sent before.
+    pub past: Past,
+    /// Which of them is under the cursor, the newest is 0.
+    pub past_cursor: usize,
+    /// The command line that was copied last, and of which tool it is.
+    pub copied: Option<(TreeKey, Tool)>,
     /// The instance that gets the call; `None`: any healthy one.
     pub instance: Option<Key>,
     /// The last call.
@@ -469,15 +382,67 @@ impl CallsPage {
         self.requests.get_mut(&key)
     }
 
-    fn chosen_key(&self) -> Option<TreeKey> {
+    /// The headers being edited: those of the chosen method's service.
+    pub fn headers_mut(&mut self) -> Option<&mut Editor> {
+        let (service, _) = self.chosen.as_ref()?;
+        let empty = || Editor::new(Shape::Lines, "");
+        let of = self.headers.entry(service.clone());
+        Some(of.or_insert_with(empty))
+    }
+
+    /// The headers of the chosen method's service, as typed.
+    pub fn headers_editor(&self) -> Option<&Editor> {
+        self.headers.get(&self.chosen.as_ref()?.0)
+    }
+
+    /// The headers that go with a call, as `name: value`.
+    pub fn headers(&self) -> Vec<String> {
+        let lines = self.headers_editor().map(Editor::lines);
+        let lines = lines.into_iter().flatten().map(|line| line.trim());
+        let lines = lines.filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
+    /// The requests of the chosen method, the newest first.
+    pub fn sent_before(&self) -> Vec<&Sent> {
+        let key = self.chosen_key();
+        key.map_or_else(Vec::new, |key| self.past.of(&key))
+    }
+
+    /// Writes the request under the cursor of the past anew.
+    pub fn take_past(&mut self) {
+        let before = self.sent_before();
+        let Some(text) = before
+            .get(self.past_cursor)
+            .map(|sent| sent.request.clone())
+        else {
+            return;
+        };
+        if let Some(request) = self.request_mut() {
+            request.replace(&text);
+        }
+        self.pane = Pane::Request;
+    }
+
+    /// What tells the chosen method from others.
+    pub fn chosen_key(&self) -> Option<TreeKey> {
         let (service, method) = self.chosen.as_ref()?;
         Some((service.clone(), method.service.clone(), method.name.clone()))
     }
 
     /// Begins a call. Returns its number.
-    pub fn begin(&mut self, now: Duration) -> Option<u64> {
+    pub fn begin(&mut self, now: Duration, wall: Timestamp) -> Option<u64> {
         let (_, method) = self.chosen.as_ref()?;
+        let (method, key) = (Arc::clone(method), self.chosen_key()?);
         self.calls += 1;
+        let request = self.request().map(Editor::text).unwrap_or_default();
+        self.past.note(Sent {
+            id: self.calls,
+            method: key,
+            at: wall,
+            request,
+            outcome: None,
+        });
         self.answer = Some(Answer::new(self.calls, method.full_name(), now));
         Some(self.calls)
     }
@@ -486,6 +451,7 @@ impl CallsPage {
     pub fn news(&mut self, id: u64, progress: Progress) -> bool {
         match &mut self.answer {
             Some(answer) if answer.id == id => {
+                self.past.ended(id, &progress);
                 answer.take(progress);
                 true
             }

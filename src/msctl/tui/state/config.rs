@@ -11,20 +11,27 @@ use super::list::List;
 
 pub mod basket;
 pub mod draft;
+mod faults;
+mod folding;
+pub mod line;
 pub mod masking;
 pub mod past;
 pub mod rows;
 pub mod saving;
 pub mod schemas;
+pub mod tree;
 pub mod trial;
 
 pub use basket::Review;
 use basket::{Layout, ReviewRow};
 pub use draft::{Draft, Editing, Wanted};
+use faults::Faults;
+pub use line::Line;
 use past::{Authors, History};
 pub use rows::{KeyRow, ScopeRow};
 pub use saving::{Choice, Clash, Saved, Sent};
 use schemas::Schemas;
+use tree::{Arrangement, Folds};
 use trial::Trial;
 
 /// What has the focus.
@@ -50,6 +57,7 @@ pub enum Pane {
 pub struct ConfigPage {
     prefix: Prefix,
     entries: BTreeMap<Key, Entry>,
+    faults: Faults,
     /// What services say of their config.
     pub schemas: Schemas,
     /// What has the focus.
@@ -57,7 +65,12 @@ pub struct ConfigPage {
     /// Who has config.
     pub scopes: List<Scope, ScopeRow>,
     /// The keys of [`ConfigPage::scope`].
-    pub keys: List<Arc<str>, KeyRow>,
+    pub keys: List<Arc<str>, Line>,
+    /// How many of them pass the filter, folded ones too.
+    pub passing: usize,
+    /// How they are laid out.
+    pub arrangement: Arrangement,
+    folds: Folds,
     /// Whose keys show.
     pub scope: Option<Scope>,
     /// The value being edited.
@@ -97,10 +110,14 @@ impl ConfigPage {
         Self {
             prefix,
             entries: BTreeMap::new(),
+            faults: Faults::new(),
             schemas: Schemas::new(schemas),
             pane: Pane::Scopes,
             scopes: List::default(),
             keys: List::default(),
+            passing: 0,
+            arrangement: Arrangement::default(),
+            folds: Folds::default(),
             scope: None,
             editing: None,
             kind: release::Action::Change,
@@ -124,6 +141,7 @@ impl ConfigPage {
     pub fn apply(&mut self, change: &Change) -> Option<Entry> {
         self.scopes.outdate();
         self.keys.outdate();
+        self.examine(change);
         match change {
             Change::Put(entry) => self.entries.insert(entry.key.clone(), entry.clone()),
             Change::Delete { key, .. } => self.entries.remove(key),
@@ -151,7 +169,7 @@ impl ConfigPage {
 
     /// The key of the row under the cursor, in the scope that shows.
     pub fn current(&self) -> Option<ConfigKey> {
-        let row = self.keys.current()?;
+        let row = self.keys.current()?.key()?;
         ConfigKey::new(self.scope.clone()?, &row.path).ok()
     }
 
@@ -219,6 +237,7 @@ pub(super) mod tests {
             .keys
             .rows()
             .iter()
+            .filter_map(Line::key)
             .map(|row| (&*row.path, row.entry().unwrap().mod_revision.0))
             .collect();
         assert_eq!(rows, [("timeout.read", 5), ("timeout.write", 8)]);

@@ -8,13 +8,23 @@ use fleet::{Instance, Key};
 
 use super::directory::Directory;
 use super::list::List;
+use crate::tui::event::ClusterView;
+
+/// What a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum About {
+    /// An instance, or a record that cannot be read.
+    Key(Key),
+    /// A member of etcd.
+    Member(String),
+}
 
 /// A finding and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FindingRow {
-    /// The key of the instance, or of the record that cannot be read.
-    pub key: Key,
-    /// Its id, or the key.
+    /// What it is about.
+    pub about: About,
+    /// An instance's id, the key, or `etcd m1`.
     pub subject: String,
     /// What is wrong.
     pub finding: Finding,
@@ -24,7 +34,9 @@ pub struct FindingRow {
 #[derive(Debug, Default)]
 pub struct DoctorPage {
     /// The findings.
-    pub list: List<(Key, finding::Code, usize), (usize, FindingRow)>,
+    pub list: List<(About, finding::Code, usize), (usize, FindingRow)>,
+    /// Why nothing, or not all, is known of the cluster.
+    pub unknown: Option<String>,
 }
 
 /// What is known of an instance, as findings want it.
@@ -39,17 +51,45 @@ pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) ->
     found
 }
 
+/// What is wrong with etcd itself, by the same rules as `msctl doctor`.
+fn of_cluster(cluster: &Result<ClusterView, String>) -> Vec<FindingRow> {
+    let Ok(cluster) = cluster else {
+        return Vec::new();
+    };
+    let found = finding::of_cluster(&cluster.examined).into_iter();
+    let row = |(member, finding)| FindingRow {
+        subject: format!("etcd {member}"),
+        about: About::Member(member),
+        finding,
+    };
+    found.map(row).collect()
+}
+
 impl DoctorPage {
     /// Makes the rows anew where it is time.
-    pub fn rebuild(&mut self, directory: &Directory, now: Duration) -> bool {
+    pub fn rebuild(
+        &mut self,
+        directory: &Directory,
+        cluster: Option<&Result<ClusterView, String>>,
+        now: Duration,
+    ) -> bool {
         if !self.list.wants_build(now) {
             return false;
         }
-        let mut rows: Vec<FindingRow> = directory
+        self.unknown = match cluster {
+            None => Some("the cluster was not asked yet".into()),
+            Some(Err(why)) => Some(format!("the cluster is not known: {why}")),
+            Some(Ok(cluster)) => {
+                let why = cluster.alarms_unknown.as_ref();
+                why.map(|why| format!("alarms are not known: {why}"))
+            }
+        };
+        let mut rows: Vec<FindingRow> = cluster.map_or_else(Vec::new, of_cluster);
+        let poison = directory
             .registry
             .quarantined()
             .map(|(key, poison)| FindingRow {
-                key: key.clone(),
+                about: About::Key(key.clone()),
                 subject: key
                     .to_string()
                     .rsplit('/')
@@ -57,15 +97,15 @@ impl DoctorPage {
                     .unwrap_or_default()
                     .to_owned(),
                 finding: finding::of_poison(key, poison),
-            })
-            .collect();
+            });
+        rows.extend(poison);
         for (_, service) in directory.registry.services() {
             for instance in service.instances() {
                 rows.extend(
                     of_instance(directory, instance, now)
                         .into_iter()
                         .map(|finding| FindingRow {
-                            key: instance.key.clone(),
+                            about: About::Key(instance.key.clone()),
                             subject: instance.record.id.to_string(),
                             finding,
                         }),
@@ -77,7 +117,7 @@ impl DoctorPage {
         rows.sort_by_key(|row| std::cmp::Reverse(row.finding.severity));
         let rows: Vec<_> = rows.into_iter().enumerate().collect();
         self.list.fill(now, rows, total, |(at, row)| {
-            (row.key.clone(), row.finding.code, *at)
+            (row.about.clone(), row.finding.code, *at)
         });
         true
     }

@@ -86,6 +86,8 @@ pub enum Purpose {
     Message,
     /// Which instances try a change first.
     Canary,
+    /// Which instance gets a call.
+    Instance,
 }
 
 impl Purpose {
@@ -94,6 +96,9 @@ impl Purpose {
         match self {
             Self::NewKey => "new key (dotted, like timeout.write)",
             Self::Message => "message (why this change)",
+            Self::Instance => {
+                "instance that gets the call, or nothing for any healthy one (tab completes)"
+            }
             Self::Canary => "instances that get it first (tab completes)",
         }
     }

@@ -4,6 +4,7 @@ use fleet::{Change, Outcome, Revision};
 
 use super::*;
 use crate::tui::event::Deed;
+use crate::tui::state::findings::About;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::toast::Tone;
@@ -369,7 +370,7 @@ fn a_services_findings_are_those_of_its_instances_and_records() {
             .list
             .rows()
             .iter()
-            .filter(|(_, row)| row.key.to_string().contains("/order/"))
+            .filter(|(_, row)| matches!(&row.about, About::Key(key) if key.to_string().contains("/order/")))
             .count()
     };
     press(&mut state, "7");
@@ -382,7 +383,7 @@ fn a_services_findings_are_those_of_its_instances_and_records() {
 fn config_keys_are_ordered_by_any_column() {
     let mut state = console();
     press(&mut state, "2 j j enter");
-    let first = |state: &State| state.config.keys.rows()[0].path.to_string();
+    let first = |state: &State| state.config.keys.rows()[0].id().to_string();
     assert_eq!(first(&state), "db.password");
     press(&mut state, "S S S R");
     assert_eq!(first(&state), "timeout.write", "the newest");
@@ -445,4 +446,42 @@ fn the_palette_finds_what_works_elsewhere_and_says_where() {
     assert!(press(&mut state, "enter").is_empty());
     let said = &state.messages.newest().next().unwrap().text;
     assert!(said.contains("works in: leases"), "{said}");
+}
+
+#[test]
+fn a_click_on_a_column_title_orders_by_it_and_again_turns_it_round() {
+    use crate::tui::key::{Mouse, MouseKind};
+    let click = |state: &mut State, title: &str| {
+        let mut buffer = cells(state, "dark");
+        let drawn = text_of(&buffer);
+        let find = |(row, line): (usize, &str)| {
+            let at = line.find(title)?;
+            Some((line[..at].chars().count(), row))
+        };
+        let (column, row) = drawn.lines().enumerate().find_map(find).unwrap();
+        let (column, row) = (u16::try_from(column).unwrap(), u16::try_from(row).unwrap());
+        let titles = crate::tui::view::draw(state, &look("dark"), &mut buffer);
+        let index = titles.at(column, row).unwrap();
+        let mouse = Mouse {
+            kind: MouseKind::Press,
+            column,
+            row,
+        };
+        update(state, at(41), Event::Title(mouse, index));
+        state.settle();
+    };
+    let mut state = console();
+    press(&mut state, "2 j j enter");
+    let order = |state: &State| state.config.keys.table.sort;
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, false));
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, true));
+    press(&mut state, "1");
+    assert_eq!(state.view, View::Services);
+    click(&mut state, "VERSION");
+    assert_eq!(state.services.services.table.sort.column, 2);
+    click(&mut state, "INSTANCE ");
+    let sort = state.services.instances.table.sort;
+    assert_eq!((sort.column, sort.descending), (0, true));
 }

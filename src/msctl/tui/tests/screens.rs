@@ -13,7 +13,7 @@ use crate::tui::state::View;
 use crate::tui::state::calls::{Ended, Kind, Method, Progress};
 
 /// Compares with the snapshot, and keeps a picture where one is wanted.
-fn check(name: &str, state: &State, theme: &str) {
+pub(super) fn check(name: &str, state: &State, theme: &str) {
     let buffer = cells(state, theme);
     if let Some(folder) = std::env::var_os("MSCTL_PICTURES") {
         let paper = if theme == "light" {
@@ -231,7 +231,7 @@ fn a_conflict_shows_base_theirs_and_mine() {
     check("config_conflict_mine", &state, "dark");
 }
 
-fn calls(width: u16, height: u16) -> State {
+pub(super) fn calls(width: u16, height: u16) -> State {
     let mut state = console(width, height);
     press(&mut state, "3 G enter");
     let method = |service: &str, name: &str, kind| Method {
@@ -258,7 +258,7 @@ fn calls(width: u16, height: u16) -> State {
     state
 }
 
-fn news(state: &mut State, seconds: u64, progress: Progress) {
+pub(super) fn news(state: &mut State, seconds: u64, progress: Progress) {
     let id = state.calls.answer.as_ref().unwrap().id;
     update(
         state,

@@ -1,15 +1,14 @@
 //! What each action does to state. The list of actions, with their keys and words, is `action`'s.
 
-use std::sync::Arc;
-
+use fleet::Seen;
 use fleet::config::{ConfigKey, Scope as ConfigScope};
-use fleet::{Health, Instance, Key, Seen, ServiceName};
 
 use super::{palette, past, save, set_filter, show, write};
 use crate::change::rollback::Target;
 use crate::tui::action::Action;
-use crate::tui::effect::{Call, Effect};
-use crate::tui::state::calls::{self, TreeRow};
+use crate::tui::effect::Effect;
+use crate::tui::state::calls::Pane as CallPane;
+use crate::tui::state::config::tree::Arrangement;
 use crate::tui::state::config::{self, Choice, Wanted};
 use crate::tui::state::editor::{Editor, Shape};
 use crate::tui::state::overlay::{Overlay, Prompt, Purpose, Reader};
@@ -18,12 +17,14 @@ use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, Suspension, View, services};
 
+mod calls;
 mod complete;
 mod explain;
 mod go;
 mod help;
 mod yank;
 
+pub(super) use calls::ask_methods;
 pub(super) use go::{go, go_to_service, open};
 
 /// Runs an action where the focus is.
@@ -32,7 +33,7 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
     match action {
         A::Open | A::OpenMethod | A::EditValue => return open(state),
         A::Back => go::back(state),
-        A::CallService => return call_service(state),
+        A::CallService => return calls::call_service(state),
         A::ConfigOfService => config_of_service(state),
         A::EventsOfThis => events_of_this(state),
         A::ProbeNow => {
@@ -69,6 +70,8 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::ScopeHistory => return past::of_scope(state),
         A::GoBackTo => return past::back(state, Target::To),
         A::TakeBack => return past::back(state, Target::Of),
+        A::ToggleTree => state.config.toggle_tree(),
+        A::Fold => fold(state),
         A::Explain => explain::explain(state),
         A::Reveal | A::RevealReview => state.config.reveal(),
         A::Message => {
@@ -94,12 +97,15 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
             state.config.clash = None;
             state.config.pane = config::Pane::Keys;
         }
-        A::Send | A::SendShort => return send(state),
-        A::CancelCall => return cancel_call(state),
-        A::PickInstance => pick_instance(state),
-        A::ResetRequest => reset_request(state),
+        A::Send | A::SendShort => return calls::send(state),
+        A::CancelCall => return calls::cancel(state),
+        A::PickInstance => calls::pick_instance(state),
+        A::EditHeaders => calls::edit_headers(state),
+        A::PastRequests => calls::past(state),
+        A::TakeRequest => state.calls.take_past(),
+        A::ResetRequest => calls::reset_request(state),
         A::CopyCommand => return yank::command(state),
-        A::LeaveRequest => state.calls.pane = calls::Pane::Methods,
+        A::LeaveRequest => state.calls.pane = CallPane::Methods,
         A::RevokeLease => {
             if let Some(id) = state.leases.list.current().map(|row| row.id) {
                 write::revoke(state, id);
@@ -240,6 +246,7 @@ fn accept_prompt(state: &mut State) -> Vec<Effect> {
             Purpose::Message => state.save_message = prompt.editor.text().trim().to_owned(),
             Purpose::NewKey => new_key(state, prompt),
             Purpose::Canary => return save::try_on(state, prompt),
+            Purpose::Instance => calls::take_instance(state, prompt),
         },
         other => state.overlay = other,
     }
@@ -252,6 +259,7 @@ fn new_key(state: &mut State, mut prompt: Prompt) {
     };
     match ConfigKey::new(scope, prompt.editor.text().trim()) {
         Ok(key) => {
+            state.config.unfold_to(key.path());
             state.config.keys.table.select_key(key.path().into());
             state.config.edit(key);
         }
@@ -260,6 +268,20 @@ fn new_key(state: &mut State, mut prompt: Prompt) {
             state.overlay = Some(Overlay::Prompt(prompt));
         }
     }
+}
+
+fn fold(state: &mut State) {
+    let page = &mut state.config;
+    let why = if page.arrangement == Arrangement::Flat {
+        "the list is flat; t lays it out as a tree"
+    } else if !page.keys.filter_text().is_empty() {
+        "a filter shows all that passes it; esc drops it"
+    } else if page.toggle_fold() {
+        return;
+    } else {
+        "this stands in no folder"
+    };
+    state.say(Tone::Plain, why);
 }
 
 fn unset(state: &mut State) {
@@ -319,73 +341,6 @@ fn edit_outside(state: &mut State) -> Vec<Effect> {
         .collect()
 }
 
-fn call_service(state: &mut State) -> Vec<Effect> {
-    let instance = match state.services.pane {
-        Pane::Services => None,
-        _ => state
-            .services
-            .instance()
-            .map(|instance| instance.key.clone()),
-    };
-    let Some(service) = state.services.of().cloned() else {
-        return Vec::new();
-    };
-    show(state, View::Calls);
-    state.calls.pane = calls::Pane::Methods;
-    state.calls.instance = instance;
-    state.calls.tree.set_filter("");
-    let ask = state.calls.unfold(&service);
-    let key = (service.clone(), Arc::from(""), Arc::from(""));
-    state.calls.tree.table.select_key(key);
-    if ask {
-        ask_methods(state, service)
-    } else {
-        Vec::new()
-    }
-}
-
-pub(super) fn ask_methods(state: &State, service: ServiceName) -> Vec<Effect> {
-    let instances = candidates(state, &service, None);
-    vec![Effect::AskMethods { service, instances }]
-}
-
-/// Who may be asked or called: the chosen instance alone, else the serving ones first.
-fn candidates(state: &State, service: &ServiceName, chosen: Option<&Key>) -> Vec<Arc<Instance>> {
-    let Some(service) = state.directory.registry.service(service.as_str()) else {
-        return Vec::new();
-    };
-    if let Some(instance) = chosen.and_then(|key| service.instance(key)) {
-        return vec![Arc::clone(instance)];
-    }
-    // A large service is not sorted as a whole for one call: the first serving ones will do.
-    let mut instances: Vec<Arc<Instance>> = service
-        .instances()
-        .filter(|i| i.record.grpc().is_some())
-        .take(1_000)
-        .cloned()
-        .collect();
-    instances.sort_by_key(|instance| match state.directory.state_of(&instance.key) {
-        Health::Serving => 0,
-        Health::Unknown => 1,
-        Health::NotServing => 2,
-        Health::Hung => 3,
-        Health::Unreachable => 4,
-    });
-    let serving = |i: &Arc<Instance>| state.directory.state_of(&i.key) == Health::Serving;
-    let best = instances
-        .iter()
-        .take_while(|instance| serving(instance))
-        .count();
-    if best > 1 {
-        // Calls go round among those that serve.
-        let turn = state.calls.answer.as_ref().map_or(0, |answer| answer.id);
-        let by = usize::try_from(turn).unwrap_or(0) % best;
-        instances[..best].rotate_left(by);
-    }
-    instances.truncate(8);
-    instances
-}
-
 fn config_of_service(state: &mut State) {
     let Some(service) = state.services.of().cloned() else {
         return;
@@ -422,68 +377,6 @@ fn raw(state: &mut State) -> Vec<Effect> {
     key.map(Effect::Read).into_iter().collect()
 }
 
-fn send(state: &mut State) -> Vec<Effect> {
-    if state.calls.chosen.is_none() {
-        state.calls.choose();
-    }
-    let Some((service, method)) = state.calls.chosen.clone() else {
-        state.say(Tone::Plain, "choose a method first");
-        return Vec::new();
-    };
-    let request = state.calls.request().map(Editor::text).unwrap_or_default();
-    let instances = candidates(state, &service, state.calls.instance.as_ref());
-    let now = state.now.mono;
-    let Some(id) = state.calls.begin(now) else {
-        return Vec::new();
-    };
-    vec![Effect::Call(Call {
-        id,
-        service,
-        method,
-        request,
-        instances,
-    })]
-}
-
-fn cancel_call(state: &mut State) -> Vec<Effect> {
-    match &mut state.calls.answer {
-        Some(answer) if answer.is_running() => {
-            answer.failed = Some("cancelled".into());
-            vec![Effect::CancelCall]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Goes round: any healthy one, then each instance.
-fn pick_instance(state: &mut State) {
-    let service = match (&state.calls.chosen, state.calls.tree.current()) {
-        (Some((service, _)), _) => service.clone(),
-        (None, Some(row)) => TreeRow::service(row).clone(),
-        (None, None) => return,
-    };
-    let Some(service) = state.directory.registry.service(service.as_str()) else {
-        return;
-    };
-    let mut keys = service.instances().map(|instance| &instance.key);
-    let next = match &state.calls.instance {
-        None => keys.next(),
-        Some(current) => keys.find(|key| *key > current),
-    };
-    state.calls.instance = next.cloned();
-}
-
-fn reset_request(state: &mut State) {
-    let Some((_, method)) = state.calls.chosen.clone() else {
-        return;
-    };
-    if let Some(request) = state.calls.request_mut() {
-        request.replace(&method.template);
-        let (row, column) = calls::template(&method).cursor();
-        request.place(row, column);
-    }
-}
-
 /// What was found stays under the cursor, also when the filter goes.
 fn keep_filter(state: &mut State) {
     state.filtering = None;
@@ -517,6 +410,10 @@ fn sort(state: &mut State, sorting: Sorting) {
             on!(state.services.services, services::SERVICE_COLUMNS.len());
         }
         (View::Services, _) => on!(state.services.instances, services::INSTANCE_COLUMNS.len()),
+        (View::Config, _) if state.config.arrangement == Arrangement::Tree => {
+            let text = "a tree is in the order of its names; t shows the flat list";
+            state.say(Tone::Plain, text);
+        }
         (View::Config, _) => on!(state.config.keys, config::rows::COLUMNS),
         (View::Keys, _) => on!(state.keys.list, crate::tui::state::keys::COLUMNS),
         (View::Leases, _) => {

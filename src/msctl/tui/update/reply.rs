@@ -31,6 +31,7 @@ pub(super) fn reply(state: &mut State, reply: Reply) -> Vec<Effect> {
             state.beats.cluster.out = false;
             if state.cluster.as_ref() != Some(&cluster) {
                 state.cluster = Some(cluster);
+                state.doctor.list.outdate();
                 state.changed = true;
             }
         }

@@ -3,6 +3,7 @@
 use super::paint::{Focus, Paint, Span};
 use crate::tui::state::area::Area;
 use crate::tui::state::calls::{Answer, Kind, Pane, TreeRow};
+use crate::tui::state::layout::CallsLayout;
 use crate::tui::state::{State, layout};
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -11,7 +12,11 @@ use crate::tui::theme::Role;
 pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
     let panes = layout::calls(state);
     tree(paint, panes.methods, state);
-    request(paint, panes.request, state);
+    match state.calls.pane {
+        Pane::Headers => headers(paint, panes.request, state),
+        Pane::Past => return past(paint, panes, state),
+        Pane::Methods | Pane::Request | Pane::Response => request(paint, panes.request, state),
+    }
     response(paint, panes.response, state);
 }
 
@@ -92,6 +97,11 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
                 format!("any healthy {service} ({count})")
             }
         };
+        match page.headers().len() {
+            0 => {}
+            1 => spans.push(Span::dim("  1 header")),
+            count => spans.push(Span::dim(format!("  {count} headers"))),
+        }
         spans.push(Span::dim(format!("  to {to}")));
     }
     paint.spans(title.x, title.y, title.width, &spans);
@@ -114,6 +124,66 @@ fn request(paint: &mut Paint<'_>, area: Area, state: &State) {
     }
     for (line, y) in about.iter().zip(below.y..below.y + below.height) {
         paint.text(below.x, y, below.width, line, Role::Dim);
+    }
+}
+
+/// The headers of a service, one a line.
+fn headers(paint: &mut Paint<'_>, area: Area, state: &State) {
+    let (title, rest) = area.top(1);
+    let of = state.calls.chosen.as_ref();
+    let of = of.map_or_else(String::new, |(service, _)| format!("  of {service}"));
+    let spans = [Span::new("HEADERS", Role::Accent), Span::dim(of)];
+    paint.spans(title.x, title.y, title.width, &spans);
+    let hint = "One a line, like authorization: Bearer ${TOKEN}. ${NAME} is taken from the \
+                environment when the call is sent.";
+    let hint = text::wrap(hint, usize::from(rest.width));
+    let lines = u16::try_from(hint.len()).unwrap_or(0).min(rest.height / 2);
+    let (text_area, below) = rest.bottom(lines);
+    if let Some(editor) = state.calls.headers_editor() {
+        paint.editor(text_area, editor, Focus::Here);
+    }
+    for (line, y) in hint.iter().zip(below.y..below.y + below.height) {
+        paint.text(below.x, y, below.width, line, Role::Dim);
+    }
+}
+
+/// The requests sent before: in a list where the answer stands, and the one under the cursor in
+/// full where the request does.
+fn past(paint: &mut Paint<'_>, panes: CallsLayout, state: &State) {
+    let before = state.calls.sent_before();
+    let cursor = state.calls.past_cursor;
+    let (title, rest) = panes.request.top(1);
+    paint.text(title.x, title.y, title.width, "SENT BEFORE", Role::Title);
+    if let Some(sent) = before.get(cursor) {
+        let lines = sent.request.lines().zip(rest.y..rest.y + rest.height);
+        for (line, y) in lines {
+            paint.text(rest.x, y, rest.width, line, Role::Text);
+        }
+    }
+    let (title, rest) = panes.response.top(1);
+    let count = format!("HISTORY  {}", before.len());
+    paint.text(title.x, title.y, title.width, &count, Role::Accent);
+    let first = (cursor + 1).saturating_sub(usize::from(rest.height).max(1));
+    let rows = before.iter().enumerate().skip(first);
+    for ((index, sent), y) in rows.zip(rest.y..rest.y + rest.height) {
+        let outcome = match &sent.outcome {
+            None => Span::new("running", Role::Warn),
+            Some(outcome) => {
+                let role = if outcome.ok { Role::Good } else { Role::Bad };
+                let took = outcome.took.map_or_else(String::new, text::latency);
+                Span::new(format!("{} {took}", outcome.code), role)
+            }
+        };
+        let one_line: Vec<&str> = sent.request.lines().map(str::trim).collect();
+        let spans = [
+            Span::dim(format!("{}  ", paint.clock(sent.at))),
+            outcome,
+            Span::plain(format!("  {}", one_line.join(" "))),
+        ];
+        paint.spans(rest.x + 3, y, rest.width.saturating_sub(3), &spans);
+        if index == cursor {
+            paint.cursor(rest, y, Focus::Here);
+        }
     }
 }
 

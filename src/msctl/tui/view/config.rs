@@ -72,8 +72,12 @@ fn scopes(paint: &mut Paint<'_>, area: Area, state: &State) {
             .count();
         match count {
             0 => Vec::new(),
-            count => vec![Span::new(format!("{count} pending"), Role::Warn)],
+            count => vec![Span::new(format!("{count} pending  "), Role::Warn)],
         }
+    };
+    let unreadable = |count: usize| match count {
+        0 => None,
+        count => Some(Span::new(format!("{count} unreadable"), Role::Bad)),
     };
     let rows = list
         .visible()
@@ -90,7 +94,11 @@ fn scopes(paint: &mut Paint<'_>, area: Area, state: &State) {
                     if keys == 0 { Role::Dim } else { Role::Text },
                 )],
                 vec![newest],
-                pending(&row.scope),
+                {
+                    let mut changes = pending(&row.scope);
+                    changes.extend(unreadable(row.unreadable));
+                    changes
+                },
             ]
         })
         .collect();

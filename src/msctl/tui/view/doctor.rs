@@ -65,7 +65,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
         );
     }
     let (rule, rest) = below.top(1);
-    paint.rule(rule, "next", Role::Text);
+    let title = match &state.doctor.unknown {
+        None => "next".to_owned(),
+        Some(why) => format!("next {} {why}", paint.marks().dot),
+    };
+    paint.rule(rule, &title, Role::Text);
     if let Some((_, row)) = list.current() {
         let next = format!("{}: {}", row.subject, row.finding.next);
         let lines = text::wrap(&next, usize::from(rest.width.saturating_sub(4)));

@@ -226,7 +226,7 @@ fn counts(state: &State) -> (i64, i64) {
             state.config.scopes.rows().len(),
             state.config.scopes.total(),
         ),
-        View::Config => count(state.config.keys.rows().len(), state.config.keys.total()),
+        View::Config => count(state.config.passing, state.config.keys.total()),
         View::Leases => count(state.leases.list.rows().len(), state.leases.list.total()),
         View::Events => count(state.events.list.rows().len(), state.events.list.total()),
         View::Keys => count(state.keys.list.rows().len(), state.keys.list.total()),

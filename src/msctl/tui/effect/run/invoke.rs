@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet::{Instance, ServiceName};
-use reflect::{CallOptions, Event, MethodKind, ParseOptions, PrintOptions, Schema};
+use reflect::{CallOptions, Event, Metadata, MethodKind, ParseOptions, PrintOptions, Schema};
 
 use crate::invoke::documents::Documents;
 use crate::invoke::find::{Source, method, schema};
+use crate::invoke::headers::add_headers;
 use crate::invoke::server::{Reach, Server, connect_any, connect_instance};
 use crate::report::Failure;
 use crate::tui::effect::Call;
@@ -94,9 +95,12 @@ impl Invoker {
             None => schema(&server, &Source::default()).await?,
         };
         let method = method(&schema, &call.method.full_name())?;
+        let mut metadata = Metadata::default();
+        add_headers(&mut metadata, &call.headers)?;
         let deadline = (method.kind() == MethodKind::Unary).then_some(UNARY);
         let options = CallOptions {
             deadline,
+            metadata,
             ..CallOptions::default()
         };
         let requests = futures::stream::iter(documents.into_iter().map(Ok));

@@ -75,8 +75,8 @@ fn news_of_an_older_call_are_dropped_and_an_endless_stream_stays_bounded() {
     page.tree
         .go(crate::tui::state::table::Motion::Rows(2), TreeRow::key);
     page.choose();
-    let first = page.begin(Duration::ZERO).unwrap();
-    let second = page.begin(Duration::ZERO).unwrap();
+    let first = page.begin(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
+    let second = page.begin(Duration::ZERO, Timestamp::UNIX_EPOCH).unwrap();
     assert!(!page.news(first, Progress::Message("{}".into())));
     for _ in 0..100 {
         assert!(page.news(

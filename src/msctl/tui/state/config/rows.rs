@@ -13,6 +13,8 @@ use fleet::rollout::tally::Count;
 use fleet::{Entry, Key, Revision};
 
 use super::ConfigPage;
+use super::line::Line;
+use super::tree::{Arrangement, Place};
 use crate::tui::state::directory::Directory;
 use crate::tui::state::table::Sort;
 
@@ -34,6 +36,8 @@ pub struct KeyRow {
     pub default: Option<String>,
     /// Whether its value stays masked.
     pub hidden: bool,
+    /// Why the value that counts cannot be read.
+    pub fault: Option<Arc<str>>,
     /// Who runs the value that counts; `None` where nobody says.
     pub runs: Option<Count>,
 }
@@ -47,6 +51,7 @@ impl KeyRow {
             field: None,
             default: None,
             hidden: false,
+            fault: None,
             runs: None,
         }
     }
@@ -72,6 +77,8 @@ pub struct ScopeRow {
     pub keys: usize,
     /// The newest of their revisions.
     pub newest: Revision,
+    /// How many records below it cannot be read.
+    pub unreadable: usize,
 }
 
 impl ConfigPage {
@@ -118,10 +125,16 @@ impl ConfigPage {
                 *newest = (*newest).max(entry.mod_revision);
             }
         }
+        let mut unreadable: BTreeMap<Scope, usize> = BTreeMap::new();
+        for scope in self.faulty() {
+            scopes.entry(scope.clone()).or_default();
+            *unreadable.entry(scope).or_default() += 1;
+        }
         let total = scopes.len();
         let rows = scopes
             .into_iter()
             .map(|(scope, (keys, newest))| ScopeRow {
+                unreadable: unreadable.get(&scope).copied().unwrap_or(0),
                 scope,
                 keys,
                 newest,
@@ -133,7 +146,9 @@ impl ConfigPage {
 
     fn rebuild_keys(&mut self, directory: &Directory, now: Duration) {
         let mut rows: BTreeMap<Arc<str>, KeyRow> = BTreeMap::new();
+        let mut strays = Vec::new();
         if let Some(scope) = &self.scope {
+            strays = self.strays(scope);
             for layer in [scope, &Scope::Global] {
                 for (key, entry) in self.below(layer) {
                     let path: Arc<str> = key.path().into();
@@ -164,15 +179,31 @@ impl ConfigPage {
                 let name = format!("{from}/{}", row.path);
                 let revision = row.entry().map(|entry| entry.mod_revision);
                 row.runs = revision.and_then(|revision| tally.count(&name, revision));
+                let fault = row.entry().and_then(|entry| self.faults.get(&entry.key));
+                row.fault = fault.map(|why| match row.hidden {
+                    // A reason may quote what it is about.
+                    true => "the value is no YAML".into(),
+                    false => Arc::clone(why),
+                });
             }
         }
-        let total = rows.len();
+        let total = rows.len() + strays.len();
         let mut rows: Vec<KeyRow> = rows
             .into_values()
             .filter(|row| self.keys.filter().matches(row))
             .collect();
-        self.sort(&mut rows);
-        self.keys.fill(now, rows, total, |row| row.path.clone());
+        strays.retain(|stray| self.keys.filter().matches(stray));
+        self.passing = rows.len() + strays.len();
+        let mut lines = match self.arrangement {
+            Arrangement::Flat => {
+                self.sort(&mut rows);
+                let line = |row| Line::Key(Box::new(row), Place::default());
+                rows.into_iter().map(line).collect()
+            }
+            Arrangement::Tree => self.fold(rows),
+        };
+        lines.extend(strays.into_iter().map(|stray| Line::Stray(Box::new(stray))));
+        self.keys.fill(now, lines, total, Line::id);
     }
 
     /// In the order of a column; keys are in theirs already, and equals stay so.

@@ -1,8 +1,10 @@
 //! `tab` in a text: the value a key may have, the name of a key that the service has, an instance.
 
+use fleet::ServiceName;
 use fleet::config::Scope;
 
 use crate::tui::state::State;
+use crate::tui::state::config::Line;
 use crate::tui::state::editor::Editor;
 use crate::tui::state::overlay::{Overlay, Purpose};
 use crate::tui::update::with_editor;
@@ -72,7 +74,12 @@ fn candidates(state: &State) -> Vec<String> {
     match &state.overlay {
         Some(Overlay::Prompt(prompt)) => match prompt.purpose {
             Purpose::NewKey => new_keys(state),
-            Purpose::Canary => instances(state),
+            Purpose::Canary => match &state.config.scope {
+                Some(Scope::Service(service)) => instances(state, service),
+                Some(Scope::Global) | None => Vec::new(),
+            },
+            Purpose::Instance => super::calls::service(state)
+                .map_or_else(Vec::new, |service| instances(state, &service)),
             Purpose::Message => Vec::new(),
         },
         Some(_) => Vec::new(),
@@ -87,14 +94,12 @@ fn candidates(state: &State) -> Vec<String> {
 /// The keys that the service says it has and that have no value of its own, and those of `global`.
 fn new_keys(state: &State) -> Vec<String> {
     let rows = state.config.keys.rows().iter();
+    let rows = rows.filter_map(Line::key);
     let open = rows.filter(|row| row.own.is_none());
     open.map(|row| row.path.to_string()).collect()
 }
 
-fn instances(state: &State) -> Vec<String> {
-    let Some(Scope::Service(service)) = &state.config.scope else {
-        return Vec::new();
-    };
+fn instances(state: &State, service: &ServiceName) -> Vec<String> {
     let service = state.directory.registry.service(service.as_str());
     let all = service.into_iter().flat_map(|service| service.instances());
     all.map(|instance| instance.record.id.to_string()).collect()

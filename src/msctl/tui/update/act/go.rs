@@ -6,6 +6,7 @@ use super::{ask_methods, read};
 use crate::tui::effect::Effect;
 use crate::tui::state::calls::{self, TreeRow};
 use crate::tui::state::config::past::History;
+use crate::tui::state::findings::About;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::table::Motion;
@@ -32,7 +33,7 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Config => match state.config.pane {
             config::Pane::Scopes => state.config.scopes.go(motion, |row| row.scope.clone()),
-            config::Pane::Keys => state.config.keys.go(motion, |row| row.path.clone()),
+            config::Pane::Keys => state.config.keys.go(motion, config::Line::id),
             config::Pane::Conflict => {
                 if let Some(clash) = &mut state.config.clash {
                     clash.cursor = scrolled(clash.cursor, motion, 1, clash.conflicts.len());
@@ -70,7 +71,12 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
                     answer.following = motion == Motion::Bottom;
                 }
             }
-            calls::Pane::Request => {}
+            calls::Pane::Past => {
+                let rows = state.calls.sent_before().len();
+                let cursor = state.calls.past_cursor;
+                state.calls.past_cursor = scrolled(cursor, motion, height, rows);
+            }
+            calls::Pane::Request | calls::Pane::Headers => {}
         },
         View::Leases => state.leases.list.go(motion, |row| row.id),
         View::Events => {
@@ -80,10 +86,9 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         }
         View::Keys => state.keys.list.go(motion, |row| row.key.clone()),
         View::Doctor => {
-            state
-                .doctor
-                .list
-                .go(motion, |(at, row)| (row.key.clone(), row.finding.code, *at));
+            state.doctor.list.go(motion, |(at, row)| {
+                (row.about.clone(), row.finding.code, *at)
+            });
         }
         View::Messages => {
             let lines = state.messages.newest().len();
@@ -126,6 +131,13 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
             }
             config::Pane::History => open_change(state),
             config::Pane::Keys => {
+                match state.config.keys.current() {
+                    Some(config::Line::Folder(_)) => super::fold(state),
+                    Some(config::Line::Stray(stray)) => {
+                        return vec![Effect::Read(stray.entry.key.clone())];
+                    }
+                    Some(config::Line::Key(..)) | None => {}
+                }
                 if crate::tui::update::write::allowed(state)
                     && let Some(key) = state.config.current()
                 {
@@ -159,11 +171,17 @@ pub(in crate::tui::update) fn open(state: &mut State) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Goes to the instance that something is wrong with, or shows the record that is none.
+/// Goes to the instance that something is wrong with, or shows the record that is none; of etcd's
+/// members the overview tells.
 fn open_finding(state: &mut State) -> Vec<Effect> {
-    let key = state.doctor.list.current().map(|(_, row)| row.key.clone());
-    let Some(key) = key else {
-        return Vec::new();
+    let about = state.doctor.list.current();
+    let key = match about.map(|(_, row)| row.about.clone()) {
+        Some(About::Key(key)) => key,
+        Some(About::Member(_)) => {
+            crate::tui::update::show(state, View::Overview);
+            return Vec::new();
+        }
+        None => return Vec::new(),
     };
     let instance = state.directory.registry.instance(&key);
     let Some(service) = instance.map(|instance| instance.record.service.clone()) else {
@@ -281,6 +299,9 @@ pub(super) fn back(state: &mut State) {
                 Some(_) => config::Pane::Keys,
                 None => config::Pane::Scopes,
             };
+        }
+        (View::Calls, _) if state.calls.pane == calls::Pane::Past => {
+            state.calls.pane = calls::Pane::Request;
         }
         (View::Calls, _) if state.calls.pane == calls::Pane::Response => {
             state.calls.pane = calls::Pane::Methods;

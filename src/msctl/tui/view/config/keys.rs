@@ -7,7 +7,11 @@ use fleet::rollout::Answer;
 
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
-use crate::tui::state::config::{KeyRow, Pane, Wanted};
+use crate::tui::state::config::line::{Stray, StrayKind};
+use crate::tui::state::config::tree::{Arrangement, Folder, Place};
+use crate::tui::state::config::{KeyRow, Line, Pane, Wanted};
+use crate::tui::state::table::Sort;
+use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::view::columns::{Column, Grid, Row};
 use crate::tui::view::paint::{Focus, Paint, Span};
@@ -24,7 +28,11 @@ pub(super) fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &state.config.keys;
     let rows = list
         .visible()
-        .map(|(_, row)| key_row(paint, state, row))
+        .map(|(_, line)| match line {
+            Line::Key(row, place) => key_row(paint, state, row, *place),
+            Line::Folder(folder) => folder_row(paint, folder),
+            Line::Stray(stray) => stray_row(paint, state, stray),
+        })
         .collect();
     let grid = Grid {
         columns: &KEYS,
@@ -34,7 +42,10 @@ pub(super) fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
             .cursor()
             .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
-        sort: Some(list.table.sort),
+        sort: match state.config.arrangement {
+            Arrangement::Flat => Some(list.table.sort),
+            Arrangement::Tree => Some(Sort::default()),
+        },
         focus: Focus::from(state.config.pane == Pane::Keys),
     };
     grid.draw(paint, area);
@@ -66,7 +77,50 @@ pub(super) fn keys(paint: &mut Paint<'_>, area: Area, state: &State) {
     }
 }
 
-fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> {
+/// The gap before what stands in folders.
+fn indent(place: Place) -> Span<'static> {
+    Span::plain("  ".repeat(place.depth))
+}
+
+/// `▾ timeout  2 keys`
+fn folder_row<'a>(paint: &Paint<'_>, folder: &'a Folder) -> Row<'a> {
+    let sign = match folder.folded {
+        true => paint.marks().folded,
+        false => paint.marks().unfolded,
+    };
+    let name = folder.path.get(folder.place.from..).unwrap_or_default();
+    let name = [
+        indent(folder.place),
+        Span::dim(format!("{sign} ")),
+        Span::new(name, Role::Title),
+    ];
+    let count = vec![Span::dim(format!("{} keys", folder.keys))];
+    vec![name.into(), count]
+}
+
+/// What is no key, and why.
+fn stray_row<'a>(paint: &Paint<'_>, state: &'a State, stray: &'a Stray) -> Row<'a> {
+    let (mark, role, why) = match &stray.kind {
+        StrayKind::Canary(what) => (paint.marks().dot, Role::Accent, what),
+        StrayKind::Unreadable(why) => (paint.marks().unreachable, Role::Bad, why),
+    };
+    let name = vec![
+        Span::new(format!("{mark} "), role),
+        Span::new(stray.name.as_str(), role),
+    ];
+    let scope = state.config.scope.as_ref();
+    let from = Span::dim(scope.map_or_else(String::new, ToString::to_string));
+    let written = Span::dim(since(state, stray.entry.mod_revision));
+    vec![
+        name,
+        vec![Span::new(why.as_str(), role)],
+        vec![from],
+        vec![written],
+        vec![Span::dim("–")],
+    ]
+}
+
+fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow, place: Place) -> Row<'a> {
     let page = &state.config;
     let name = page
         .scope
@@ -76,6 +130,10 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     let held = row.entry();
     let hidden = row.hidden;
     let mut value = match (held, &row.default) {
+        (Some(entry), _) if row.fault.is_some() => vec![
+            Span::new(format!("{} ", paint.marks().unreachable), Role::Bad),
+            Span::new(shown(hidden, &entry.value), Role::Bad),
+        ],
         (Some(entry), _) => vec![Span::plain(shown(hidden, &entry.value))],
         (None, Some(default)) => vec![Span::dim(shown(hidden, default.as_bytes()))],
         (None, None) => vec![Span::dim("–")],
@@ -104,10 +162,13 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow) -> Row<'a> 
     );
     let known = held.is_some() || draft.is_some();
     vec![
-        vec![Span::new(
-            &*row.path,
-            if known { Role::Text } else { Role::Dim },
-        )],
+        vec![
+            indent(place),
+            Span::new(
+                row.path.get(place.from..).unwrap_or_default(),
+                if known { Role::Text } else { Role::Dim },
+            ),
+        ],
         value,
         from,
         vec![since],
@@ -143,8 +204,13 @@ pub(super) fn since(state: &State, revision: fleet::Revision) -> String {
 
 /// `5/6  order-91c0-1 refused: "1x"`
 fn runs(row: &KeyRow) -> Vec<Span<'static>> {
+    let fault = || {
+        row.fault
+            .as_ref()
+            .map(|why| Span::new(format!("  {why}"), Role::Bad))
+    };
     let Some(count) = &row.runs else {
-        return vec![Span::dim("–")];
+        return [Span::dim("–")].into_iter().chain(fault()).collect();
     };
     let role = if count.applied == count.total {
         Role::Good
@@ -162,15 +228,40 @@ fn runs(row: &KeyRow) -> Vec<Span<'static>> {
         Some((id, answer @ Answer::Overridden { .. })) => {
             spans.push(Span::new(format!("  {id} {answer}"), Role::Warn));
         }
-        _ => {}
+        _ => spans.extend(fault()),
     }
     spans
 }
 
+/// What is no key, in full.
+fn reason(paint: &mut Paint<'_>, area: Area, stray: &Stray) {
+    let (rule, rest) = area.top(1);
+    let (why, next) = match &stray.kind {
+        StrayKind::Canary(what) => (what, "P promotes it, A aborts it; enter shows the record"),
+        StrayKind::Unreadable(why) => (why, "enter shows what stands there"),
+    };
+    paint.rule(rule, &stray.entry.key.to_string(), Role::Text);
+    let room = usize::from(rest.width.saturating_sub(4));
+    let mut lines = text::wrap(why, room);
+    lines.truncate(usize::from(rest.height.saturating_sub(1)));
+    lines.push(next.to_owned());
+    for (line, y) in lines.iter().zip(rest.y..rest.y + rest.height) {
+        paint.text(
+            rest.x + 3,
+            y,
+            rest.width.saturating_sub(4),
+            line,
+            Role::Text,
+        );
+    }
+}
+
 /// All layers of the key under the cursor, and what its service says of it.
 pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
-    let Some(row) = state.config.keys.current() else {
-        return;
+    let row = match state.config.keys.current() {
+        Some(Line::Key(row, _)) => row,
+        Some(Line::Stray(stray)) => return reason(paint, area, stray),
+        Some(Line::Folder(_)) | None => return,
     };
     let (rule, rest) = area.top(1);
     paint.rule(
@@ -211,15 +302,19 @@ pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
     for ((layer, entry), y) in layers.zip(rest.y..rest.y + rest.height) {
         let spans = match entry {
             None => vec![Span::dim("not set")],
-            Some(entry) => vec![
-                Span::plain(shown(hidden, &entry.value)),
-                Span::dim(format!(
+            Some(entry) => {
+                let mut spans = vec![Span::plain(shown(hidden, &entry.value))];
+                if let Some(why) = row.fault.as_ref().filter(|_| row.entry() == Some(entry)) {
+                    spans.push(Span::new(format!("   {why}"), Role::Bad));
+                }
+                spans.push(Span::dim(format!(
                     "   r{}, written {} time{}",
                     entry.mod_revision,
                     entry.version,
                     if entry.version == 1 { "" } else { "s" }
-                )),
-            ],
+                )));
+                spans
+            }
         };
         paint.text(rest.x + 3, y, 20, layer, Role::Dim);
         paint.spans(rest.x + 24, y, rest.width.saturating_sub(25), &spans);
