@@ -34,8 +34,6 @@ pub enum Event {
     Paste(String),
     /// The mouse did something.
     Mouse(Mouse),
-    /// The title of this column was clicked, as it was drawn last.
-    Title(Mouse, usize),
     /// The terminal has this many columns and rows now.
     Resize(u16, u16),
     /// The console has the terminal again.

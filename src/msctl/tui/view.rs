@@ -39,21 +39,8 @@ pub struct Look {
     pub zone: TimeZone,
 }
 
-/// Where the titles of columns were drawn: which of them a click hits depends on how wide the rows
-/// in sight are.
-#[derive(Clone, Debug, Default)]
-pub struct Titles(Vec<(Area, usize)>);
-
-impl Titles {
-    /// The column whose title stands at a cell.
-    pub fn at(&self, column: u16, row: u16) -> Option<usize> {
-        let hit = self.0.iter().find(|(area, _)| area.contains(column, row));
-        hit.map(|(_, index)| *index)
-    }
-}
-
-/// Draws everything. Returns where the titles of columns stand.
-pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) -> Titles {
+/// Draws everything.
+pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
     let area = Area {
         x: 0,
         y: 0,
@@ -65,7 +52,7 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) -> Titles {
         let (columns, rows) = MINIMUM;
         let line = format!("too small: {columns}x{rows} min");
         paint.text(area.x, area.y, area.width, &line, Role::Warn);
-        return Titles::default();
+        return;
     }
     let frame = layout::frame(state);
     header::header(&mut paint, frame.header, state);
@@ -84,7 +71,6 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) -> Titles {
     }
     toast(&mut paint, frame.body, state);
     footer(&mut paint, frame.footer, state);
-    paint.into_titles()
 }
 
 fn page(paint: &mut Paint<'_>, body: Area, state: &State) {

@@ -64,7 +64,7 @@ fn a_hundred_thousand_instances_draw_as_fast_as_a_hundred() {
         let mut state = large(services, each);
         let look = look("dark");
         let mut buffer = Buffer::empty(Rect::new(0, 0, 180, 50));
-        let draw = median(|| drop(view::draw(&state, &look, &mut buffer)));
+        let draw = median(|| view::draw(&state, &look, &mut buffer));
         press(&mut state, "enter /");
         let mut turn = false;
         let filter = median(|| {

@@ -1,5 +1,5 @@
 //! The mouse: the wheel moves what it is over, a click selects, a second click opens, tabs and
-//! column titles are clicked as they are drawn. Where a title stands only the view knows: it tells.
+//! column titles are clicked as they are drawn.
 
 use super::act::{go, open};
 use super::show;
@@ -7,11 +7,10 @@ use crate::tui::effect::Effect;
 use crate::tui::key::{Mouse, MouseKind};
 use crate::tui::state::area::{Area, MINIMUM};
 use crate::tui::state::calls::{self, TreeRow};
-use crate::tui::state::config::tree::Arrangement;
 use crate::tui::state::overlay::Overlay;
 use crate::tui::state::services::Pane;
 use crate::tui::state::table::Motion;
-use crate::tui::state::{State, View, config, layout, leases};
+use crate::tui::state::{State, View, config, layout};
 
 /// How many rows the wheel turns.
 const WHEEL: isize = 3;
@@ -65,35 +64,6 @@ fn press(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     } else {
         Vec::new()
     }
-}
-
-/// Orders a list by the column whose title was clicked; clicked again, the other way round.
-pub(super) fn title(state: &mut State, mouse: Mouse, column: usize) -> Vec<Effect> {
-    if state.overlay.is_some() {
-        return Vec::new();
-    }
-    state.changed = true;
-    match state.view {
-        View::Services if state.services.pane == Pane::Detail => {}
-        View::Services => {
-            let panes = layout::services(state);
-            if panes.services.contains(mouse.column, mouse.row) {
-                state.services.services.sort_by(column);
-            } else if panes.instances.contains(mouse.column, mouse.row) {
-                state.services.instances.sort_by(column);
-            }
-        }
-        View::Config
-            if state.config.pane == config::Pane::Keys
-                && state.config.arrangement == Arrangement::Flat =>
-        {
-            state.config.keys.sort_by(column);
-        }
-        View::Leases if column < leases::COLUMNS.len() => state.leases.list.sort_by(column),
-        View::Keys => state.keys.list.sort_by(column),
-        _ => {}
-    }
-    Vec::new()
 }
 
 /// The page whose tab stands at a column. Tabs are drawn from column 1: ` 1 Services  2 Config …`.
