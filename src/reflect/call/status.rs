@@ -104,12 +104,16 @@ impl Detail {
 }
 
 /// The code, also of what happened on this side: tonic calls a deadline that it kept CANCELLED, and
-/// a connection that broke UNKNOWN.
+/// a connection that broke UNKNOWN, or CANCELLED where the request had not left yet.
 fn code(status: &tonic::Status) -> Code {
     let mut cause = status.source();
     while let Some(error) = cause {
         if error.is::<tonic::TimeoutExpired>() {
             return Code::DeadlineExceeded;
+        }
+        let unsent = |error: &hyper::Error| error.is_canceled();
+        if error.downcast_ref::<hyper::Error>().is_some_and(unsent) {
+            return Code::Unavailable;
         }
         cause = error.source();
     }
