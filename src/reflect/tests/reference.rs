@@ -1,6 +1,5 @@
-//! What the reference implementations' own tests say of path templates, as a table: the cases of grpc-gateway's
-//! `runtime/pattern_test` and of grpc-httpjson-transcoding's `path_matcher_test`. Where ours differs on purpose, the
-//! row says why.
+//! How path templates match, as a table: what grpc-gateway and grpc-httpjson-transcoding are known to do. Where ours
+//! differs on purpose, the row says why.
 
 use reflect::{Lookup, Method, Router, Unbound};
 

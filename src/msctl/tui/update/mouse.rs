@@ -1,5 +1,5 @@
-//! The mouse: the wheel moves what it is over, a click selects, a second click opens, tabs and
-//! column titles are clicked as they are drawn.
+//! The mouse: the wheel moves what it is over, a click selects, a second click opens, tabs are
+//! clicked as they are drawn.
 
 use super::act::{go, open};
 use super::show;
