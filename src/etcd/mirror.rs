@@ -80,7 +80,7 @@ pub enum MirrorEvent {
         revision: Revision,
     },
     /// etcd or the watch is away: what was given before may be out of date from now on. Given
-    /// once; `Fresh` ends it.
+    /// once; whatever comes next ends it.
     Stale {
         /// Why.
         cause: String,

@@ -122,11 +122,8 @@ impl Session {
                     tracing::debug!(scope = %self.scope(), %cause, "mirror interrupted");
                     self.figures.interrupted();
                     self.figures.stale();
-                    if !self.stale {
-                        self.stale = true;
-                        if self.give(MirrorEvent::Stale { cause }).await.is_err() {
-                            return;
-                        }
+                    if !self.stale && self.give(MirrorEvent::Stale { cause }).await.is_err() {
+                        return;
                     }
                 }
             }
@@ -149,7 +146,10 @@ impl Session {
         positions.max().unwrap_or(Revision::ZERO)
     }
 
-    pub(super) async fn give(&self, event: MirrorEvent) -> Result<(), Stop> {
+    /// Readers take whatever comes for news of an etcd that is there: a loss behind it is told
+    /// again, also where no proof has come in between.
+    pub(super) async fn give(&mut self, event: MirrorEvent) -> Result<(), Stop> {
+        self.stale = matches!(event, MirrorEvent::Stale { .. });
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
 
@@ -275,7 +275,6 @@ impl Session {
         }
         self.avoid = None;
         self.denied = false;
-        self.stale = false;
         self.figures.fresh();
         self.give(MirrorEvent::Fresh { revision }).await?;
         stretch.proof = Proof::given(&self.options);

@@ -13,6 +13,7 @@ crate::on_both!(
     a_mirror_lists_and_follows,
     a_transaction_arrives_as_one_change,
     etcd_may_come_later_than_the_mirror,
+    a_loss_behind_the_listing_is_told_again,
     a_missing_proof_of_progress_is_a_loss,
     a_silent_member_is_asked_for_a_sign_of_life,
     a_cut_connection_misses_and_doubles_nothing,
@@ -68,6 +69,20 @@ async fn etcd_may_come_later_than_the_mirror(world: World) {
     seen.until_fresh().await;
     assert_eq!(seen.value("/m/a"), Some("1"));
     assert_eq!(seen.stale.len(), 1);
+}
+
+/// Also where no proof of progress came through in between: a listing is news of an etcd that is
+/// there, and a reader that was told of it would believe it for ever.
+async fn a_loss_behind_the_listing_is_told_again(world: World) {
+    world.proxy.set(Mode::Refuse);
+    let mut seen = Observer::new(&world.client, &prefix(PREFIX));
+    assert!(matches!(seen.next().await, MirrorEvent::Stale { .. }));
+    world.proxy.set(Mode::Forward);
+    assert!(matches!(seen.next().await, MirrorEvent::Listed { .. }));
+    world.proxy.set(Mode::BlackHole);
+    seen.until("told again", |seen| seen.stale.len() > 1).await;
+    world.proxy.set(Mode::Forward);
+    seen.until_fresh().await;
 }
 
 async fn a_cut_connection_misses_and_doubles_nothing(world: World) {

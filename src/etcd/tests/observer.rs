@@ -17,6 +17,8 @@ pub(crate) struct Observer {
     pub(crate) last: Option<Revision>,
     pub(crate) fresh: bool,
     pub(crate) freshest: Revision,
+    /// A loss was told, and nothing came since.
+    lost: bool,
     /// The causes of each time it went stale.
     pub(crate) stale: Vec<String>,
     /// Each revision given, with how many keys it changed.
@@ -49,6 +51,7 @@ impl Observer {
             last: None,
             fresh: false,
             freshest: Revision::ZERO,
+            lost: false,
             stale: Vec::new(),
             batches: Vec::new(),
             wiped: false,
@@ -97,11 +100,12 @@ impl Observer {
                 self.freshest = *revision;
             }
             MirrorEvent::Stale { cause } => {
-                assert!(self.fresh || self.stale.is_empty(), "stale twice: {cause}");
+                assert!(!self.lost, "stale twice: {cause}");
                 self.fresh = false;
                 self.stale.push(cause.clone());
             }
         }
+        self.lost = matches!(event, MirrorEvent::Stale { .. });
     }
 
     fn apply(&mut self, change: &Change) {
