@@ -32,6 +32,8 @@ struct Book {
     state: BTreeMap<Key, (Revision, Arc<[u8]>)>,
     last: Option<Revision>,
     fresh: bool,
+    /// A loss was told, and nothing came since.
+    lost: bool,
     /// It was told that another history began.
     another: bool,
     /// At which revisions the number was told.
@@ -106,6 +108,7 @@ async fn keep(_mirror: Mirror, mut events: mpsc::Receiver<MirrorEvent>, book: Ar
 
 impl Book {
     fn take(&mut self, event: MirrorEvent) {
+        self.lost &= matches!(event, MirrorEvent::Stale { .. });
         match event {
             MirrorEvent::Listed { revision, entries } => {
                 if self.last.replace(revision).is_some() {
@@ -148,8 +151,8 @@ impl Book {
             }
             MirrorEvent::Fresh { .. } => self.fresh = true,
             MirrorEvent::Stale { cause } => {
-                let heard = self.last.is_some();
-                if heard && !std::mem::replace(&mut self.fresh, false) {
+                self.fresh = false;
+                if std::mem::replace(&mut self.lost, true) {
                     self.wrongs.push(format!("stale twice: {cause}"));
                 }
             }
