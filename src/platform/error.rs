@@ -67,6 +67,14 @@ pub enum Error {
         /// What is wrong with it; nothing of its content.
         cause: String,
     },
+    /// Descriptors of methods cannot be read.
+    #[error(
+        "descriptors: {cause}. Give a serialised FileDescriptorSet with its imports, as protoc --include_imports writes it"
+    )]
+    Descriptors {
+        /// What is wrong with them.
+        cause: String,
+    },
     /// The collector of spans cannot be one.
     #[error(
         "telemetry to {endpoint}: {cause}. Give a URL such as http://127.0.0.1:4317, or unset OTEL_EXPORTER_OTLP_ENDPOINT"

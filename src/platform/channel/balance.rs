@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::breaker::Role;
 use super::budget::Budget;
 use super::hedge::Lateness;
 use super::members::{Members, Nothing};
@@ -126,23 +127,24 @@ impl Balance {
 
     /// An endpoint other than `one` that can take a call now.
     pub(super) fn choose_beside(self: &Arc<Balance>, one: &Arc<Node>) -> Option<Stay> {
-        // The choice is by lot: the same one may come again while it is not the dearest of all.
-        const DRAWS: usize = 4;
-        let members = self.members.load();
-        (0..DRAWS)
-            .filter_map(|_| self.take(&members, self.now()))
-            .find(|stay| !Arc::ptr_eq(&stay.node, one) && !stay.is_probe())
+        let now = self.now();
+        let (node, side) = self.members.load().choose_beside(one, now)?;
+        Some(self.begin_stay(node, Role::Ordinary, side, now))
     }
 
     fn take(self: &Arc<Balance>, members: &Members, now: u64) -> Option<Stay> {
         let (node, role, side) = members.choose(now)?;
+        Some(self.begin_stay(node, role, side, now))
+    }
+
+    fn begin_stay(self: &Arc<Balance>, node: Arc<Node>, role: Role, side: Side, now: u64) -> Stay {
         if self.options.zone.is_some() {
             match side {
                 Side::Near => self.meters.near.increment(1),
                 Side::Far => self.meters.far.increment(1),
             }
         }
-        Some(Stay::begin(self.clone(), node, role, now))
+        Stay::begin(self.clone(), node, role, now)
     }
 
     /// The reason given when the wait for discovery or a connection was too long.

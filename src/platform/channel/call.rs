@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
@@ -239,16 +239,7 @@ impl Call {
 
     fn prepare(&self, stay: &Stay, body: Replay) -> Result<Request<Replay>, Status> {
         let parts = &self.parts;
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(stay.node.scheme.clone());
-        uri.authority = Some(stay.node.authority.clone());
-        uri.path_and_query = parts
-            .uri
-            .path_and_query()
-            .cloned()
-            .or_else(|| "/".parse().ok());
-        let uri = Uri::from_parts(uri)
-            .map_err(|error| Status::internal(format!("{}: {error}", parts.uri)))?;
+        let uri = stay.node.uri(&parts.uri)?;
         let mut request = Request::new(body);
         *request.method_mut() = parts.method.clone();
         *request.version_mut() = http::Version::HTTP_2;

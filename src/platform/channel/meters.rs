@@ -27,6 +27,7 @@ pub(super) struct Meters {
     pub(super) near_endpoints: Gauge,
     pub(super) ready: Gauge,
     pub(super) ejected: Gauge,
+    pub(super) unhealthy: Gauge,
 }
 
 impl Meters {
@@ -52,6 +53,7 @@ impl Meters {
             near_endpoints: gauge!("platform_channel_endpoints_near", &labels),
             ready: gauge!("platform_channel_endpoints_ready", &labels),
             ejected: gauge!("platform_channel_endpoints_ejected", &labels),
+            unhealthy: gauge!("platform_channel_endpoints_unhealthy", &labels),
         }
     }
 }

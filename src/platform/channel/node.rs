@@ -1,18 +1,22 @@
 //! One endpoint of a channel: its connection, kept warm and made anew for ever with jittered
-//! back-off, its load and its breaker. A node takes calls only while it is really connected.
+//! back-off, its load, its breaker and its health. A node takes calls only while it is really
+//! connected and does not say that it serves nobody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use etcd::backoff::Backoff;
+use http::Uri;
 use http::uri::{Authority, Scheme};
 use tokio::time::timeout;
+use tonic::Status;
 
 use super::balance::Balance;
 use super::breaker::{Admission, Breaker};
 use super::connect::{Sender, reason};
+use super::health::{self, Word};
 use super::meters::Shown;
 use super::pick::{Candidate, Load};
 use super::target::Target;
@@ -33,6 +37,8 @@ pub(super) struct Node {
     link: ArcSwapOption<Link>,
     /// The number of the connection that takes calls; [`NONE`] while there is none.
     connected: AtomicU64,
+    /// A [`Word`]: what this connection's endpoint says of its health.
+    told: AtomicU8,
     state: Mutex<State>,
     shown: Mutex<Standing>,
 }
@@ -42,6 +48,7 @@ pub(super) struct Node {
 struct Standing {
     ready: Shown,
     ejected: Shown,
+    unhealthy: Shown,
 }
 
 /// One connection of a node.
@@ -89,6 +96,7 @@ impl Node {
             breaker: Breaker::new(balance.options.breaker.clone()),
             link: ArcSwapOption::empty(),
             connected: AtomicU64::new(NONE),
+            told: AtomicU8::new(Word::Awaited as u8),
             state: Mutex::new(State {
                 phase: Phase::Connecting,
                 error: None,
@@ -96,6 +104,7 @@ impl Node {
             shown: Mutex::new(Standing {
                 ready: Shown::of(&balance.meters.ready),
                 ejected: Shown::of(&balance.meters.ejected),
+                unhealthy: Shown::of(&balance.meters.unhealthy),
             }),
             target,
         })
@@ -131,15 +140,61 @@ impl Node {
         // Read under the lock: who comes last has seen what the others did.
         let connected = self.connected.load(Ordering::Acquire) != NONE;
         let ejected = self.breaker.is_open();
-        shown.ready.show(connected && !ejected);
+        let word = self.word();
+        let taken = matches!(word, Word::Serving | Word::Silent);
+        shown.ready.show(connected && !ejected && taken);
         shown.ejected.show(connected && ejected);
+        shown.unhealthy.show(connected && word == Word::NotServing);
     }
 
-    /// Whether it may be connected in a moment: no attempt has failed since it last was.
+    /// What the endpoint says of its health.
+    pub(super) fn word(&self) -> Word {
+        Word::from_number(self.told.load(Ordering::Acquire))
+    }
+
+    /// The endpoint said something of its health, or nothing when it should have.
+    pub(super) fn hear(&self, word: Word, balance: &Balance) {
+        let before = Word::from_number(self.told.swap(word as u8, Ordering::AcqRel));
+        if before == word {
+            return;
+        }
+        let (service, endpoint) = (&balance.service, &self.target.endpoint);
+        match (before, word) {
+            (_, Word::NotServing) => {
+                tracing::info!(%service, %endpoint, "the endpoint says NOT_SERVING: it gets no calls");
+            }
+            (_, Word::Silent) => {
+                tracing::info!(%service, %endpoint, "the endpoint does not say whether it serves: others are preferred");
+            }
+            (Word::NotServing | Word::Silent, Word::Serving) => {
+                tracing::info!(%service, %endpoint, "the endpoint serves");
+            }
+            _ => {}
+        }
+        self.show();
+        balance.changed();
+    }
+
+    /// Where a call with this target goes.
+    pub(super) fn uri(&self, target: &Uri) -> Result<Uri, Status> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = target
+            .path_and_query()
+            .cloned()
+            .or_else(|| "/".parse().ok());
+        Uri::from_parts(parts).map_err(|error| Status::internal(format!("{target}: {error}")))
+    }
+
+    /// Whether it may take calls in a moment: no attempt has failed since it last was connected, and
+    /// it was not yet asked in vain whether it serves.
     pub(super) fn is_connecting(&self) -> bool {
         match self.lock().phase {
             Phase::Connecting => true,
-            Phase::Ready => self.connected.load(Ordering::Acquire) == NONE,
+            Phase::Ready => {
+                self.connected.load(Ordering::Acquire) == NONE || self.word() == Word::Awaited
+            }
             Phase::Failed => false,
         }
     }
@@ -164,13 +219,22 @@ impl Node {
             let error = match timeout(balance.options.connect_timeout, attempt).await {
                 Ok(Ok((sender, lost))) => {
                     number += 1;
+                    let asked = sender.clone();
                     self.link.store(Some(Arc::new(Link { sender, number })));
                     self.load.forget(balance.now());
                     self.breaker.reset();
+                    let first = match balance.options.health {
+                        Some(_) => Word::Awaited,
+                        None => Word::Serving,
+                    };
+                    self.told.store(first as u8, Ordering::Release);
                     self.connected.store(number, Ordering::Release);
                     self.enter(Phase::Ready, None, &balance);
                     let since = tokio::time::Instant::now();
-                    let lost = lost.await.unwrap_or_default();
+                    let lost = tokio::select! {
+                        lost = lost => lost.unwrap_or_default(),
+                        never = health::follow(&self, asked, &balance) => match never {},
+                    };
                     self.close();
                     let proven = since.elapsed() >= PROVEN;
                     if lost.too_many_pings {
@@ -227,13 +291,21 @@ impl Node {
     }
 }
 
-impl Candidate for Arc<Node> {
-    fn admission(&self, now: u64) -> Admission {
-        if self.connected.load(Ordering::Acquire) != NONE {
+impl Node {
+    /// Whether a call may go there now, of those of which this is known.
+    fn admits(&self, word: Word, now: u64) -> Admission {
+        let is_connected = self.connected.load(Ordering::Acquire) != NONE;
+        if is_connected && self.told.load(Ordering::Acquire) == word as u8 {
             self.breaker.admission(now)
         } else {
             Admission::Open
         }
+    }
+}
+
+impl Candidate for Arc<Node> {
+    fn admission(&self, now: u64) -> Admission {
+        self.admits(Word::Serving, now)
     }
 
     fn claim_probe(&self, now: u64) -> bool {
@@ -248,5 +320,22 @@ impl Candidate for Arc<Node> {
 impl Distant for Arc<Node> {
     fn usual_cost(&self, now: u64, least: Duration) -> f64 {
         self.load.usual_cost(now, least)
+    }
+}
+
+/// A node as a candidate for calls that nobody takes who says that it serves: it does not say.
+pub(super) struct Doubtful<'a>(pub(super) &'a Arc<Node>);
+
+impl Candidate for Doubtful<'_> {
+    fn admission(&self, now: u64) -> Admission {
+        self.0.admits(Word::Silent, now)
+    }
+
+    fn claim_probe(&self, now: u64) -> bool {
+        self.0.breaker.claim(now)
+    }
+
+    fn cost(&self, now: u64) -> f64 {
+        self.0.load.cost(now)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::breaker::Policy;
 use super::connect::Connector;
 use super::hedge::Hedge;
+use crate::Error;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -24,10 +25,18 @@ pub struct ChannelOptions {
     pub reconnect_longest: Duration,
     /// How connections are made.
     pub connector: Connector,
+    /// Each endpoint is asked, over its connection and for as long as it stands, for the health of
+    /// this service (`grpc.health.v1`; `""`, the default, is the whole server). One that says
+    /// NOT_SERVING gets no calls until it says otherwise, and one that says nothing within 300 ms
+    /// only where no other can take them. One that has no health service, or does not let us ask,
+    /// is taken to serve. `None` asks nobody.
+    pub health: Option<Arc<str>>,
     /// When an endpoint is taken out of the choice.
     pub breaker: Policy,
     /// Calls of these paths (`/pkg.Service/Method`) may be repeated although the first attempt may
-    /// have had its effect. A call that provably never reached a server is always repeated.
+    /// have had its effect. A call that provably never reached a server is always repeated. Added
+    /// to by [`ChannelOptions::descriptors`]; a list says so of methods that do not say it
+    /// themselves.
     pub idempotent: Arc<BTreeSet<String>>,
     /// Sends a call of these paths a second time, to another instance, when its answer is late; the
     /// answer that comes first counts, and the other attempt is cancelled. Paid from the budget of
@@ -56,6 +65,7 @@ impl Default for ChannelOptions {
             reconnect: Duration::from_millis(50),
             reconnect_longest: Duration::from_secs(5),
             connector: Connector::default(),
+            health: Some("".into()),
             breaker: Policy::default(),
             idempotent: Arc::default(),
             hedge_after: None,
@@ -65,5 +75,28 @@ impl Default for ChannelOptions {
             zone: None,
             authority: None,
         }
+    }
+}
+
+impl ChannelOptions {
+    /// Lets calls be repeated of every method in a serialised `FileDescriptorSet` that promises to
+    /// be safe to repeat: whose `idempotency_level` is NO_SIDE_EFFECTS or IDEMPOTENT.
+    ///
+    /// # Errors
+    /// [`Error::Descriptors`] where it is none, or not complete.
+    pub fn descriptors(mut self, set: &[u8]) -> Result<ChannelOptions, Error> {
+        let schema =
+            reflect::Schema::from_descriptor_set(set).map_err(|cause| Error::Descriptors {
+                cause: cause.to_string(),
+            })?;
+        let methods = schema
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>());
+        Arc::make_mut(&mut self.idempotent).extend(
+            methods
+                .filter(reflect::Method::idempotent)
+                .map(|method| method.path().to_owned()),
+        );
+        Ok(self)
     }
 }

@@ -203,7 +203,8 @@ impl Load {
     pub fn measure_at_least(&self, now: u64, took: u64) {
         let measured = self.measured.load(Ordering::Relaxed);
         let known = f64::from_bits(self.rtt.load(Ordering::Relaxed));
-        if measured != NEVER && took as f64 > known * decay(now.saturating_sub(measured)) {
+        // One that never answered would else stay as good as new, and get every call.
+        if measured == NEVER || took as f64 > known * decay(now.saturating_sub(measured)) {
             self.measure(now, took);
         }
     }

@@ -34,11 +34,6 @@ impl Stay {
         }
     }
 
-    /// Whether this call decides if an ejected endpoint comes back.
-    pub(super) fn is_probe(&self) -> bool {
-        self.role == Role::Probe
-    }
-
     /// Nanoseconds since the call was given to the endpoint.
     pub(super) fn elapsed(&self) -> u64 {
         self.balance.now().saturating_sub(self.begun)

@@ -190,7 +190,7 @@ pub(super) async fn learn(
 }
 
 async fn ask(upstream: &str, candidates: Vec<Endpoint>, learning: &Learning) -> Lesson {
-    let options = ReflectOptions {
+    let asking = ReflectOptions {
         deadline: DEADLINE,
         max_files: MOST_FILES,
         max_bytes: MOST_BYTES,
@@ -201,8 +201,13 @@ async fn ask(upstream: &str, candidates: Vec<Endpoint>, learning: &Learning) -> 
     for endpoint in candidates.into_iter().take(MOST_ASKED) {
         // Its own connection, to choose the instance; it ends with the answer.
         let name = format!("{upstream} (reflection)");
-        let channel = Channel::fixed(name, [endpoint.clone()], learning.channel.clone());
-        let cause = match reflect::reflect(channel, &options).await {
+        let options = ChannelOptions {
+            // One that does not serve now can say what it serves.
+            health: None,
+            ..learning.channel.clone()
+        };
+        let channel = Channel::fixed(name, [endpoint.clone()], options);
+        let cause = match reflect::reflect(channel, &asking).await {
             Ok(reflected) => {
                 for (service, cause) in &reflected.faults {
                     tracing::warn!(upstream, ?service, ?cause, "a service is left out");

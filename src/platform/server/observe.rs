@@ -29,7 +29,8 @@ use super::{
     trace::Traced,
 };
 
-/// How many requests are being answered. Clones share it.
+/// How many requests are being answered, watches of health left out: every client keeps one open.
+/// Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct InFlight {
     count: Arc<AtomicUsize>,
@@ -45,18 +46,25 @@ impl InFlight {
         }
     }
 
-    fn begin(&self) {
+    /// One more, until it is dropped.
+    fn begin(self) -> Counted {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.gauge.increment(1.0);
-    }
-
-    fn end(&self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.gauge.decrement(1.0);
+        Counted(self)
     }
 
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that is being answered.
+struct Counted(InFlight);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.decrement(1.0);
     }
 }
 
@@ -114,13 +122,13 @@ struct Record {
     outcome: Option<Outcome>,
     http_status: u16,
     sent: u64,
-    in_flight: InFlight,
+    _counted: Option<Counted>,
     traced: Traced,
 }
 
 impl Record {
     fn begin(call: Call, request: &Request<Body>, in_flight: InFlight, traced: Traced) -> Self {
-        in_flight.begin();
+        let is_counted = call.surface() != Surface::Health;
         Self {
             call,
             verb: request.method().clone(),
@@ -131,7 +139,7 @@ impl Record {
             outcome: None,
             http_status: 0,
             sent: 0,
-            in_flight,
+            _counted: is_counted.then(|| in_flight.begin()),
             traced,
         }
     }
@@ -153,7 +161,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.in_flight.end();
         // An answer that ends without a code was given up by its caller.
         let code = match &self.outcome {
             Some(outcome) => outcome.get(),

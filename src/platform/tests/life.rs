@@ -88,7 +88,13 @@ async fn a_drain_says_so_first_and_deregisters_before_the_port_closes() {
     entry(&client, "/status/order/o-1", |_| true).await;
     let address = serving.local_addr();
     let handle = serving.handle();
-    let channel = Channel::fixed("order", [at(address)], ChannelOptions::default());
+    // Asks this port whatever it says of itself.
+    let health = None;
+    let options = ChannelOptions {
+        health,
+        ..ChannelOptions::default()
+    };
+    let channel = Channel::fixed("order", [at(address)], options);
     assert_eq!(
         check(&channel).await.unwrap().get_ref().status,
         1,

@@ -10,9 +10,11 @@ use fleet::Endpoint;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::watch;
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
@@ -29,6 +31,19 @@ pub(crate) enum Manner {
     Flood,
 }
 
+/// What it says of its health to those who watch it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Says {
+    /// This status, until it says another.
+    Status(ServingStatus),
+    /// Nothing at all.
+    Nothing,
+    /// It refuses to say.
+    Refuses(Code),
+    /// That it serves, and then no more: the watch is over at once.
+    Ends,
+}
+
 #[derive(Debug, Clone)]
 struct Api {
     manner: Arc<Mutex<Manner>>,
@@ -39,6 +54,9 @@ struct Api {
     hanging: Arc<AtomicU64>,
     /// Calls that name a service, which those of strayed channels do not: ports are used again.
     named: Arc<AtomicU64>,
+    says: Arc<watch::Sender<Says>>,
+    /// Watches of its health that began.
+    watches: Arc<AtomicU64>,
 }
 
 /// Counts a call that hangs until it is answered or given up.
@@ -101,12 +119,31 @@ impl Health for Api {
         &self,
         _request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let first = HealthCheckResponse { status: 1 };
+        self.watches.fetch_add(1, Ordering::Relaxed);
+        let answer = |status: ServingStatus| HealthCheckResponse {
+            status: status.into(),
+        };
+        let serving = answer(ServingStatus::Serving);
         let manner = *self.manner.lock().unwrap();
-        Ok(Response::new(match manner {
-            Manner::Flood => stream::repeat(Ok(first)).boxed(),
-            _ => stream::iter([Ok(first)]).chain(stream::pending()).boxed(),
-        }))
+        if matches!(manner, Manner::Flood) {
+            return Ok(Response::new(stream::repeat(Ok(serving)).boxed()));
+        }
+        let mut says = self.says.subscribe();
+        let now = *says.borrow_and_update();
+        match now {
+            Says::Status(_) => {}
+            Says::Nothing => self.hang(std::future::pending()).await,
+            Says::Refuses(code) => return Err(Status::new(code, "as told")),
+            Says::Ends => return Ok(Response::new(stream::iter([Ok(serving)]).boxed())),
+        }
+        let told = WatchStream::new(says).filter_map(move |says| {
+            let told = match says {
+                Says::Status(status) => Some(Ok(answer(status))),
+                _ => None,
+            };
+            std::future::ready(told)
+        });
+        Ok(Response::new(told.boxed()))
     }
 }
 
@@ -144,6 +181,8 @@ impl Peer {
             timeout: Arc::default(),
             hanging: Arc::default(),
             named: Arc::default(),
+            says: Arc::new(watch::Sender::new(Says::Status(ServingStatus::Serving))),
+            watches: Arc::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -179,6 +218,15 @@ impl Peer {
 
     pub(crate) fn behave(&self, manner: Manner) {
         *self.api.manner.lock().unwrap() = manner;
+    }
+
+    pub(crate) fn say(&self, says: Says) {
+        self.api.says.send_replace(says);
+    }
+
+    /// Watches of its health so far.
+    pub(crate) fn watches(&self) -> u64 {
+        self.api.watches.load(Ordering::Relaxed)
     }
 
     /// Calls taken so far.

@@ -199,3 +199,17 @@ proptest! {
         }
     }
 }
+
+/// Its callers give up, each by itself, before it has ever answered anybody.
+#[test]
+fn what_never_answered_is_not_as_good_as_new_for_ever() {
+    let (silent, well) = (Load::new(100), Load::new(100));
+    let now = 1_000_000_000;
+    well.measure(now, 5_000_000);
+    assert!(silent.cost(now) < well.cost(now), "explored");
+    silent.begin();
+    silent.measure_at_least(now + 150_000_000, 150_000_000);
+    silent.end();
+    let later = now + 200_000_000;
+    assert!(silent.cost(later) > well.cost(later), "and found wanting");
+}

@@ -105,7 +105,8 @@ async fn watches_of_health_take_no_place_of_a_call() {
         watches.push(watch.into_inner());
         watches.last_mut().unwrap().message().await.unwrap();
     }
-    assert!(world.handle.in_flight() >= 3);
+    // Every client keeps one open: they are not what keeps a server busy.
+    assert_eq!(world.handle.in_flight(), 0);
     assert_eq!(world.get("/v1/all/1").await.status, 200);
     // A stream keeps its place until it ends.
     let mut sender = crate::world::http1(world.addr()).await;
@@ -114,7 +115,7 @@ async fn watches_of_health_take_no_place_of_a_call() {
     let stalled = soon(stalled).await.unwrap();
     assert_eq!(world.get("/v1/all/1").await.status, 429);
     drop((stalled, sender));
-    until("the place is free again", || world.handle.in_flight() == 3).await;
+    until("the place is free again", || world.handle.in_flight() == 0).await;
     assert_eq!(world.get("/v1/all/1").await.status, 200);
 }
 
