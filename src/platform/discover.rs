@@ -1,5 +1,5 @@
 //! Who answers for a service: one mirror per service that is used, kept for the process's life,
-//! shared by all its channels. The last good list stays in use while etcd is away and says so;
+//! shared by all its channels, or one of all services for who calls them all. The last good list stays in use while etcd is away and says so;
 //! poison records are counted and hide nobody. Deliberately absent: whether an instance answers
 //! (its channel finds out).
 
@@ -9,16 +9,19 @@ use std::time::Instant;
 
 use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
 use fleet::{Prefix, Revision, ServiceName};
-use metrics::gauge;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::running::Running;
 use fold::Fold;
+use shown::Shown;
 
+mod directory;
 mod fold;
 mod instances;
+mod shown;
 
+pub(crate) use directory::Directory;
 pub use instances::Instances;
 
 /// So many events are shown together at most.
@@ -122,8 +125,11 @@ impl Discovery {
         let prefix = self.services.narrow(&format!("{service}/"));
         let (mirror, events) = Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         let fold = Fold::new(self.services.clone(), service.clone());
-        let (publish, view) = watch::channel(Arc::new(fold.view()));
-        let follower = AbortOnDropHandle::new(tokio::spawn(follow(mirror, events, fold, publish)));
+        let shown = Shown::new(fold.view());
+        let view = shown.view();
+        let running = Running::new(format!("discovery of {service}"));
+        let follower = follow(mirror, events, fold, shown, running);
+        let follower = AbortOnDropHandle::new(tokio::spawn(follower));
         followed.insert(
             service.clone(),
             Followed {
@@ -139,13 +145,9 @@ async fn follow(
     _mirror: Mirror,
     mut events: mpsc::Receiver<MirrorEvent>,
     mut fold: Fold,
-    publish: watch::Sender<Arc<ServiceView>>,
+    shown: Shown,
+    _running: Running,
 ) {
-    let service = publish.borrow().service.to_string();
-    let instances = gauge!("platform_discovery_instances", "service" => service.clone());
-    let quarantined = gauge!("platform_discovery_quarantined", "service" => service.clone());
-    let stale = gauge!("platform_discovery_stale", "service" => service.clone());
-    let _running = Running::new(format!("discovery of {service}"));
     let mut together = Vec::new();
     loop {
         let deadline = fold.next_deadline();
@@ -164,24 +166,6 @@ async fn follow(
         for event in together.drain(..) {
             fold.take(event, Instant::now());
         }
-        let view = fold.view();
-        instances.set(view.instances.len() as f64);
-        quarantined.set(view.quarantined as f64);
-        stale.set(if view.knowledge.doubt().is_some() {
-            1.0
-        } else {
-            0.0
-        });
-        let before = publish.borrow().knowledge.doubt().is_some();
-        match (before, view.knowledge.doubt()) {
-            (false, Some(doubt)) => {
-                tracing::warn!(%service, %doubt, "the list of instances may be old");
-            }
-            (true, None) => {
-                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh");
-            }
-            _ => {}
-        }
-        publish.send_replace(Arc::new(view));
+        shown.show(fold.view());
     }
 }

@@ -91,6 +91,23 @@ impl Fold {
         }
     }
 
+    /// Whether etcd has proved what is known, and nothing speaks against it.
+    pub(super) fn is_fresh(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Fresh { .. })
+    }
+
+    /// Those of the service, and the forgotten ones.
+    pub(super) fn instances(&self) -> &Instances {
+        &self.instances
+    }
+
+    /// Whether no key is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+            && self.registry.instance_count() == 0
+            && self.registry.quarantined().len() == 0
+    }
+
     /// When the next forgotten instance is given up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.forgotten.values().min().copied()

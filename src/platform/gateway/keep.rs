@@ -1,5 +1,5 @@
-//! Keeps a gateway true: follows the registry, learns from each upstream, and shows what is known whenever that
-//! changes. One task owns it all; a service's mirror, learner and channel end with its place here.
+//! Keeps a gateway true: follows the registry by one mirror for all services, learns from each upstream, and shows what is known whenever that
+//! changes. One task owns it all; a service's learner and channel end with its place here.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use etcd::{Mirror, MirrorEvent, MirrorOptions};
-use fleet::{Prefix, Registry, ServiceName};
+use fleet::ServiceName;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,7 +17,7 @@ use super::{
     front::{Front, Part},
     learn::{Known, Learning, Lesson, News, Place, learn},
 };
-use crate::{channel::Channel, discover::Discovery};
+use crate::{channel::Channel, discover::Directory};
 
 /// Services beyond so many are left out, and said to be.
 const MOST_SERVICES: usize = 1_000;
@@ -62,15 +62,11 @@ struct Upstream {
     /// Since when it has no instance.
     gone: Option<Instant>,
     _learner: AbortOnDropHandle<()>,
-    /// Follows its instances.
-    _discovery: Option<Discovery>,
 }
 
-/// The names of the services that are registered.
+/// The services that are registered.
 struct Registered {
-    client: etcd::Client,
-    prefix: Prefix,
-    registry: Registry,
+    directory: Directory,
     events: mpsc::Receiver<MirrorEvent>,
     /// Why etcd was never heard; `None` once it was.
     unheard: Option<String>,
@@ -104,16 +100,14 @@ impl Keeper {
                 for replicas in servers.into_iter().filter(|replicas| !replicas.is_empty()) {
                     let names: Vec<&str> = replicas.iter().map(|one| &*one.address).collect();
                     let name = names.join(",").into();
-                    keeper.add(name, Place::Fixed(replicas), None);
+                    keeper.add(name, Place::Fixed(replicas));
                 }
             }
             Upstreams::Registry { client, services } => {
                 let (mirror, events) =
-                    Mirror::spawn(client.clone(), services.clone(), MirrorOptions::default());
+                    Mirror::spawn(client, services.clone(), MirrorOptions::default());
                 keeper.registered = Some(Registered {
-                    client,
-                    registry: Registry::new(services.clone()),
-                    prefix: services,
+                    directory: Directory::new(services),
                     events,
                     unheard: Some("etcd has not answered yet".to_owned()),
                     is_full: false,
@@ -133,19 +127,11 @@ impl Keeper {
                 }
                 Some(_) => Some(self.next_show),
             };
-            let pace = async {
-                match late {
-                    Some(moment) => tokio::time::sleep_until(moment.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let forget = self.next_to_forget();
-            let forget = async {
-                match forget {
-                    Some(moment) => tokio::time::sleep_until(moment.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let expire = self
+                .registered
+                .as_ref()
+                .and_then(|one| one.directory.next_deadline());
             let event = async {
                 match &mut self.registered {
                     Some(registered) => registered.events.recv().await,
@@ -166,17 +152,19 @@ impl Keeper {
                         while let Some(Ok(event)) = self.registered.as_mut().map(|one| one.events.try_recv()) {
                             self.follow(event);
                         }
+                        self.publish();
                     }
                     // The mirror has ended, which it does with its client alone.
                     None => self.registered = None,
                 },
-                () = forget => self.forget(),
-                () = pace => {}
+                () = at(forget) => self.forget(),
+                () = at(expire) => self.expire(),
+                () = at(late) => {}
             }
         }
     }
 
-    fn add(&mut self, name: Arc<str>, place: Place, discovery: Option<Discovery>) {
+    fn add(&mut self, name: Arc<str>, place: Place) {
         let learner = learn(
             Arc::clone(&name),
             place.clone(),
@@ -189,7 +177,6 @@ impl Keeper {
             unreached: Some("it is being asked".to_owned()),
             gone: None,
             _learner: AbortOnDropHandle::new(tokio::spawn(learner)),
-            _discovery: discovery,
         };
         self.upstreams.insert(name, upstream);
     }
@@ -215,7 +202,8 @@ impl Keeper {
                     .map(|(_, channel)| channel);
                 let channel = kept.unwrap_or_else(|| {
                     let mut options = self.options.channel.clone();
-                    options.idempotent = Arc::clone(&known.repeatable);
+                    // What its servers promise, beside what was said beforehand.
+                    Arc::make_mut(&mut options.idempotent).extend(known.repeatable.iter().cloned());
                     upstream.place.channel(Arc::clone(&name), options)
                 });
                 upstream.known = Some((known, channel));
@@ -239,49 +227,42 @@ impl Keeper {
         let Some(registered) = &mut self.registered else {
             return;
         };
-        match event {
-            MirrorEvent::Listed { entries, .. } => {
-                registered.unheard = None;
-                registered.registry.replace(entries);
-                self.judge_all();
-            }
-            MirrorEvent::Changed { changes, .. } => {
-                registered.unheard = None;
-                let mut touched = Vec::new();
-                for change in &changes {
-                    touched.extend(registered.registry.apply(change).into_iter().flatten());
-                }
-                touched.sort();
-                touched.dedup();
-                for name in touched {
-                    self.judge(&name);
-                }
-            }
-            MirrorEvent::Fresh { .. } => registered.unheard = None,
+        match &event {
             MirrorEvent::Stale { cause } => {
                 if registered.unheard.is_some() {
                     registered.unheard = Some(format!("etcd was never reached: {cause}"));
                 }
             }
+            _ => registered.unheard = None,
         }
+        for name in registered.directory.take(event, Instant::now()) {
+            self.judge(&name);
+        }
+    }
+
+    /// Shows channels and learners what is known of their instances.
+    fn publish(&mut self) {
+        if let Some(registered) = &mut self.registered {
+            registered.directory.publish();
+        }
+    }
+
+    /// Gives up the instances that a wiped store forgot, where nobody registered them anew.
+    fn expire(&mut self) {
+        let Some(registered) = &mut self.registered else {
+            return;
+        };
+        for name in registered.directory.expire(Instant::now()) {
+            self.judge(&name);
+        }
+        self.publish();
     }
 
     fn judge_all(&mut self) {
         let Some(registered) = &self.registered else {
             return;
         };
-        let mut names: Vec<ServiceName> = registered
-            .registry
-            .services()
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.extend(
-            self.upstreams
-                .keys()
-                .filter_map(|name| ServiceName::new(name).ok()),
-        );
-        names.sort();
-        names.dedup();
+        let names: Vec<ServiceName> = registered.directory.names().cloned().collect();
         for name in names {
             self.judge(&name);
         }
@@ -292,10 +273,7 @@ impl Keeper {
         let Some(registered) = &mut self.registered else {
             return;
         };
-        let is_here = registered
-            .registry
-            .service(name.as_str())
-            .is_some_and(|one| one.instances().any(|one| one.record.grpc().is_some()));
+        let is_here = registered.directory.is_callable(name);
         if let Some(upstream) = self.upstreams.get_mut(name.as_str()) {
             upstream.gone = match (is_here, upstream.gone) {
                 (true, _) => None,
@@ -308,9 +286,8 @@ impl Keeper {
                 }
                 return;
             }
-            let discovery = Discovery::new(registered.client.clone(), registered.prefix.clone());
-            let place = Place::Discovered(discovery.view(name));
-            self.add(name.as_str().into(), place, Some(discovery));
+            let place = Place::Discovered(registered.directory.view(name));
+            self.add(name.as_str().into(), place);
         }
     }
 
@@ -370,5 +347,13 @@ impl Keeper {
             })
         });
         self.front.show(parts, pending);
+    }
+}
+
+/// Ends at this moment; never where there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

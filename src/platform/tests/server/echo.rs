@@ -51,25 +51,37 @@ impl NamedService for Echo {
 /// The descriptors of `echo.proto`, made by `protoc`.
 pub fn descriptors() -> &'static [u8] {
     static SET: OnceLock<Vec<u8>> = OnceLock::new();
-    SET.get_or_init(|| {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server");
-        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/proto");
-        let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().join("echo.bin");
-        let status = Command::new("protoc")
-            .arg("--include_imports")
-            .arg("-I")
-            .arg(&here)
-            .arg("-I")
-            .arg(&assets)
-            .arg("-o")
-            .arg(&out)
-            .arg(here.join("echo.proto"))
-            .status()
-            .expect("protoc is needed: apt-get install protobuf-compiler");
-        assert!(status.success());
-        std::fs::read(out).unwrap()
-    })
+    SET.get_or_init(|| compiled(PROTO))
+}
+
+const PROTO: &str = include_str!("echo.proto");
+
+/// As [`descriptors`], before anybody could delete: what an older version of the service has.
+pub fn older_descriptors() -> Vec<u8> {
+    let (before, rest) = PROTO.split_once("  rpc Delete(").unwrap();
+    let (_, after) = rest.split_once("\n  }\n").unwrap();
+    compiled(&format!("{before}{after}"))
+}
+
+fn compiled(proto: &str) -> Vec<u8> {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/proto");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("echo.proto");
+    std::fs::write(&file, proto).unwrap();
+    let out = folder.path().join("echo.bin");
+    let status = Command::new("protoc")
+        .arg("--include_imports")
+        .arg("-I")
+        .arg(folder.path())
+        .arg("-I")
+        .arg(&assets)
+        .arg("-o")
+        .arg(&out)
+        .arg(&file)
+        .status()
+        .expect("protoc is needed: apt-get install protobuf-compiler");
+    assert!(status.success());
+    std::fs::read(out).unwrap()
 }
 
 impl tower::Service<Request<Body>> for Echo {

@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet::{Endpoint, Prefix};
+use fleet::Endpoint;
 use http::Request;
 use platform::{
     Gateway, Server, Service,
     gateway::{GatewayOptions, Upstreams},
     server::{Auth, Cors, JsonOptions, Rate, Surface},
 };
-use tests::realetcd::RealEtcd;
 use tonic::Code;
 
 use crate::{
@@ -18,9 +17,9 @@ use crate::{
 };
 
 /// As long as anything here may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-fn options() -> GatewayOptions {
+pub fn options() -> GatewayOptions {
     GatewayOptions {
         refresh: Duration::from_millis(100),
         ..GatewayOptions::default()
@@ -43,7 +42,7 @@ async fn guarded(servers: &[SocketAddr], options: GatewayOptions, service: Servi
 }
 
 /// One request over HTTP/1.1, on a connection of its own.
-async fn ask(addr: SocketAddr, verb: &str, path: &str, body: &str) -> Answer {
+pub async fn ask(addr: SocketAddr, verb: &str, path: &str, body: &str) -> Answer {
     let request = Request::builder()
         .method(verb)
         .uri(path)
@@ -55,7 +54,7 @@ async fn ask(addr: SocketAddr, verb: &str, path: &str, body: &str) -> Answer {
 }
 
 /// Asks until the answer is as it should be.
-async fn asked(addr: SocketAddr, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+pub async fn asked(addr: SocketAddr, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
     let asking = async {
         loop {
             let answer = ask(addr, "GET", path, "").await;
@@ -70,18 +69,18 @@ async fn asked(addr: SocketAddr, path: &str, wanted: impl Fn(&Answer) -> bool) -
         .unwrap_or_else(|_| panic!("never so: {path}"))
 }
 
-async fn answers(addr: SocketAddr, path: &str, status: u16) -> Answer {
+pub async fn answers(addr: SocketAddr, path: &str, status: u16) -> Answer {
     asked(addr, path, |answer| answer.status.as_u16() == status).await
 }
 
 /// An address on which nobody listens, yet.
-async fn free() -> SocketAddr {
+pub async fn free() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
 
 /// The port is free a moment after its last server was dropped.
-async fn echo_at(addr: SocketAddr) -> Server {
+pub async fn echo_at(addr: SocketAddr) -> Server {
     let binding = async {
         loop {
             let service = Service::new()
@@ -333,6 +332,18 @@ async fn messages_go_through_a_gateway_deeper_than_a_service_of_this_process_rea
     let answer = ask(gateway.local_addr(), "POST", "/v1/all", &deep).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.text().matches("\"inner\":{").count(), 300);
+    // What no service could read is refused here, and what reads it here is still there.
+    let deep = format!("{}{}", r#"{"inner":"#.repeat(100_000), "{}") + &"}".repeat(100_000);
+    let answer = ask(gateway.local_addr(), "POST", "/v1/all", &deep).await;
+    assert_eq!(answer.status, 400);
+    let said = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("deeper than 10000 levels"), "{said}");
+    assert_eq!(
+        ask(gateway.local_addr(), "GET", "/v1/all/1", "")
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -342,61 +353,4 @@ async fn a_server_of_something_else_hides_nobody() {
     let world = World::new().await;
     let gateway = before(&[silent.local_addr().unwrap(), world.addr()]).await;
     answers(gateway.local_addr(), "/v1/all/1", 200).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_registry_is_followed_as_it_changes() {
-    let etcd = RealEtcd::start().await;
-    let client = etcd::Client::new(etcd::Settings::new([etcd.endpoint()])).unwrap();
-    let upstreams = Upstreams::Registry {
-        client,
-        services: Prefix::new("/services/").unwrap(),
-    };
-    let options = GatewayOptions {
-        forget_after: Duration::from_millis(300),
-        // Only what the registry says makes it look again.
-        refresh: Duration::from_secs(3600),
-        ..GatewayOptions::default()
-    };
-    let gateway = Gateway::bind("127.0.0.1:0", upstreams, options)
-        .await
-        .unwrap();
-    let addr = gateway.local_addr();
-    answers(addr, "/v1/all/1", 404).await;
-
-    let put = async |id: &str, server: SocketAddr| {
-        let key = format!("/services/echo/{id}");
-        let value = format!(r#"{{"service":"echo","id":"{id}","endpoints":["grpc://{server}"]}}"#);
-        etcd.etcdctl(&["put", &key, &value]).await;
-    };
-    // An instance that serves nothing yet, and then a newer one that does.
-    let old = Server::bind("127.0.0.1:0", Service::new()).await.unwrap();
-    put("e-1", old.local_addr()).await;
-    let first = World::new().await;
-    put("e-2", first.addr()).await;
-    etcd.etcdctl(&["del", "/services/echo/e-1"]).await;
-    answers(addr, "/v1/all/1", 200).await;
-
-    // Its successor comes, it leaves the registry, and only then it ends: nobody notices.
-    let second = World::new().await;
-    put("e-3", second.addr()).await;
-    etcd.etcdctl(&["del", "/services/echo/e-2"]).await;
-    let in_flight = || first.handle.in_flight();
-    crate::echo::until("nothing in flight", || in_flight() == 0).await;
-    for _ in 0..20 {
-        let answer = ask(addr, "GET", "/v1/all/1", "").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-    drop(first);
-    for _ in 0..20 {
-        let answer = ask(addr, "POST", "/v1/all", "{}").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-
-    // The last one leaves: nobody is there for a while, and then there is no such path.
-    etcd.etcdctl(&["del", "/services/echo/e-3"]).await;
-    answers(addr, "/v1/all/1", 503).await;
-    answers(addr, "/v1/all/1", 404).await;
-    put("e-4", second.addr()).await;
-    answers(addr, "/v1/all/1", 200).await;
 }

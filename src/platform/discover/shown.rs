@@ -1,0 +1,85 @@
+//! A view as others get it, beside what the gauges say of it: both follow what its owner knows, and
+//! the gauges are left at zero when that ends.
+
+use std::sync::Arc;
+
+use metrics::{Gauge, gauge};
+use tokio::sync::watch;
+
+use super::ServiceView;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Shown {
+    publish: watch::Sender<Arc<ServiceView>>,
+    gauges: Gauges,
+}
+
+impl Shown {
+    pub(super) fn new(view: ServiceView) -> Shown {
+        let gauges = Gauges::of(view.service.as_str());
+        gauges.set(&view);
+        Shown {
+            publish: watch::Sender::new(Arc::new(view)),
+            gauges,
+        }
+    }
+
+    pub(super) fn view(&self) -> watch::Receiver<Arc<ServiceView>> {
+        self.publish.subscribe()
+    }
+
+    pub(super) fn is_viewed(&self) -> bool {
+        self.publish.receiver_count() > 0
+    }
+
+    /// Shows this one from now on.
+    pub(super) fn show(&self, view: ServiceView) {
+        self.gauges.set(&view);
+        let before = self.publish.borrow().knowledge.doubt().is_some();
+        let service = &view.service;
+        match (before, view.knowledge.doubt()) {
+            (false, Some(doubt)) => {
+                tracing::warn!(%service, %doubt, "the list of instances may be old");
+            }
+            (true, None) => {
+                tracing::info!(%service, instances = view.instances.len(), "the list of instances is fresh");
+            }
+            _ => {}
+        }
+        self.publish.send_replace(Arc::new(view));
+    }
+}
+
+#[derive(Debug)]
+struct Gauges {
+    instances: Gauge,
+    quarantined: Gauge,
+    stale: Gauge,
+}
+
+impl Gauges {
+    fn of(service: &str) -> Gauges {
+        let labels = [("service", service.to_owned())];
+        Gauges {
+            instances: gauge!("platform_discovery_instances", &labels),
+            quarantined: gauge!("platform_discovery_quarantined", &labels),
+            stale: gauge!("platform_discovery_stale", &labels),
+        }
+    }
+
+    fn set(&self, view: &ServiceView) {
+        self.instances.set(view.instances.len() as f64);
+        self.quarantined.set(view.quarantined as f64);
+        let stale = view.knowledge.doubt().is_some();
+        self.stale.set(f64::from(u8::from(stale)));
+    }
+}
+
+impl Drop for Gauges {
+    fn drop(&mut self) {
+        for gauge in [&self.instances, &self.quarantined, &self.stale] {
+            gauge.set(0.0);
+        }
+    }
+}
