@@ -195,3 +195,17 @@ pub fn wire_field_to_json(
 pub fn document_end(text: &[u8], max_depth: usize) -> Result<Option<usize>, JsonError> {
     lexer::document_end(text, max_depth)
 }
+
+/// The path of a place that lies deep: its begin and its end. Hostile nesting would otherwise fill an error with tens of
+/// kilobytes of the same word.
+fn shortened(path: String) -> String {
+    const MOST: usize = 1_024;
+    if path.len() <= MOST {
+        return path;
+    }
+    let is_whole = |at: &usize| path.is_char_boundary(*at);
+    let begin = (0..=MOST / 2).rev().find(is_whole).unwrap_or_default();
+    let end = (path.len() - MOST / 2..=path.len()).find(is_whole);
+    let end = end.unwrap_or(path.len());
+    format!("{}…{}", &path[..begin], &path[end..])
+}

@@ -143,7 +143,7 @@ impl<'s, 'a> Parser<'s, 'a> {
                 Ok(())
             }
             Err(Fault { message, offset }) => Err(JsonError {
-                path: self.path(),
+                path: super::shortened(self.path()),
                 message: message.into_owned(),
                 offset,
             }),

@@ -3,6 +3,7 @@
 //! protobuf allows on the wire (fields in any order, split lists, repeated singulars that merge,
 //! map keys twice) comes out as one object.
 
+mod list;
 mod map;
 mod scan;
 mod well_known;
@@ -14,8 +15,8 @@ use buffa_descriptor::ScalarType;
 use super::scalar::{self, Wrong};
 use super::{JsonError, PrintOptions};
 use crate::schema::Inner;
-use crate::schema::table::{self, Field, Shape, Table, Type};
-use crate::wire::{self, Raw, Reader, WireError};
+use crate::schema::table::{Field, Shape, Table, Type};
+use crate::wire::{Raw, WireError};
 use map::{Entry, print_key};
 
 /// Indentation grows no further than this, or deep nesting would make the text quadratic.
@@ -172,7 +173,7 @@ impl<'s, 'a> Printer<'s, 'a> {
                 Ok(()) if self.frames.is_empty() => return Ok(()),
                 Ok(()) => result = self.step(),
                 Err(message) => {
-                    let path = self.path();
+                    let path = super::shortened(self.path());
                     if !self.degrade() {
                         return Err(JsonError {
                             path,
@@ -516,99 +517,6 @@ impl<'s, 'a> Printer<'s, 'a> {
                 Ok(())
             }
             Type::Message(_) => Ok(()),
-        }
-    }
-
-    fn flat_list(
-        &mut self,
-        field: &Field,
-        data: &Data<'a>,
-        from: usize,
-        to: usize,
-    ) -> Printed<bool> {
-        self.out.push(b'[');
-        let depth = self.depth() + 1;
-        let mut empty = true;
-        for at in from..to {
-            let found = self.found[at];
-            if found.raw.wire != wire::LEN || !field.packable() {
-                self.list_item(field, &found, data, &mut empty, depth)?;
-                continue;
-            }
-            let mut reader = Reader::new(found.raw.payload(data.bytes()));
-            while !reader.done() {
-                let wire = table::wire_type(field.ty, false);
-                let a = match wire {
-                    wire::FIXED32 => reader.fixed32().map(u64::from),
-                    wire::FIXED64 => reader.fixed64(),
-                    _ => reader.varint(),
-                }
-                .map_err(wrong)?;
-                let raw = Raw {
-                    number: found.raw.number,
-                    wire,
-                    a,
-                    b: 0,
-                };
-                let found = Found {
-                    slot: found.slot,
-                    raw,
-                };
-                self.list_item(field, &found, data, &mut empty, depth)?;
-            }
-        }
-        if empty && !self.options.emit_defaults {
-            return Ok(false);
-        }
-        if !empty {
-            self.line(depth - 1);
-        }
-        self.out.push(b']');
-        Ok(true)
-    }
-
-    #[inline]
-    fn list_item(
-        &mut self,
-        field: &Field,
-        found: &Found,
-        data: &Data<'_>,
-        empty: &mut bool,
-        depth: usize,
-    ) -> Printed<()> {
-        if !self.set(field, found) {
-            return Ok(());
-        }
-        if !std::mem::replace(empty, false) {
-            self.out.push(b',');
-        }
-        self.line(depth);
-        self.flat(field, &found.raw, data)
-    }
-
-    fn step_list(&mut self, field: &'s Field) -> Printed<()> {
-        loop {
-            let depth = self.frames.len();
-            let Some(frame) = self.frames.last_mut() else {
-                return Ok(());
-            };
-            if frame.next >= frame.end {
-                self.finish(b']');
-                return Ok(());
-            }
-            let at = frame.next;
-            frame.next += 1;
-            if let Kind::List { index, .. } = &mut frame.kind {
-                *index += 1;
-            }
-            let part = frame.data.part(&self.found[at].raw);
-            self.begin();
-            if let Type::Message(id) = field.ty {
-                self.message(self.schema.table(id), part)?;
-            }
-            if self.frames.len() != depth {
-                return Ok(());
-            }
         }
     }
 }

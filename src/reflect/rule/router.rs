@@ -11,6 +11,9 @@ use super::{Body, HttpRule};
 use crate::error::Error;
 use crate::schema::{Method, Schema};
 
+/// So many colons of a path are looked at, from its end: each costs a search.
+const MOST_COLONS: usize = 8;
+
 /// What becomes of methods that have no rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unbound {
@@ -135,27 +138,25 @@ impl Router {
             verb,
             allow: Vec::new(),
         };
-        // The last colon of the raw path may set off a verb; an encoded one never does.
-        let split = raw
-            .last()
-            .and_then(|last| last.rsplit_once(':'))
-            .and_then(|(head, verb)| {
-                let mut segments = segments.clone();
-                *segments.last_mut()? = decode(head)?;
-                Some((segments, decode(verb)?))
-            });
-        let found = split
-            .and_then(|(segments, verb)| search.walk(&self.root, &segments, Some(&verb)))
-            .map(|binding| (binding, true))
-            .or_else(|| {
-                search
-                    .walk(&self.root, &segments, None)
-                    .map(|binding| (binding, false))
-            });
-        if let Some((binding, with_verb)) = found {
+        // A colon of the last raw segment may set off a verb, an encoded one never does. Of several the first is tried
+        // first: the longest verb is the most specific.
+        let last = raw.last().copied().unwrap_or_default();
+        let mut colons: Vec<usize> = last.match_indices(':').map(|(at, _)| at).collect();
+        colons.drain(..colons.len().saturating_sub(MOST_COLONS));
+        let with_verb = colons.into_iter().find_map(|at| {
+            let mut segments = segments.clone();
+            *segments.last_mut()? = decode(&last[..at])?;
+            let verb = decode(&last[at + 1..])?;
+            let binding = search.walk(&self.root, &segments, Some(&verb))?;
+            Some((binding, at))
+        });
+        let found = with_verb.or_else(|| {
+            let binding = search.walk(&self.root, &segments, None)?;
+            Some((binding, last.len()))
+        });
+        if let Some((binding, end)) = found {
             let mut raw: Vec<String> = raw.into_iter().map(str::to_owned).collect();
-            if with_verb && let Some(last) = raw.last_mut() {
-                let end = last.rfind(':').unwrap_or(last.len());
+            if let Some(last) = raw.last_mut() {
                 last.truncate(end);
             }
             return match Match::new(&self.bindings[binding], &raw) {

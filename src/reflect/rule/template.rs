@@ -63,7 +63,7 @@ impl Template {
             parser.segments(false)?;
         }
         if parser.take(':') {
-            let verb = parser.literal("a verb follows ':'")?;
+            let verb = parser.verb()?;
             parser.template.verb = Some(verb);
         }
         if !parser.rest().is_empty() {
@@ -131,7 +131,7 @@ impl Parser<'_> {
             self.at += 1;
             return self.variable();
         } else {
-            Segment::Literal(self.literal("a segment is a literal, '*', '**' or a variable")?)
+            Segment::Literal(self.literal(inside)?)
         };
         self.template.segments.push(segment);
         Ok(())
@@ -173,22 +173,44 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Text up to the next character with a meaning, percent-decoded.
-    fn literal(&mut self, cause: &'static str) -> Result<String, TemplateError> {
+    /// Text up to the next character with a meaning, percent-decoded. A colon has none before another segment:
+    /// `/v1/a:b/c` has no verb. Within a variable it has no place.
+    fn literal(&mut self, inside: bool) -> Result<String, TemplateError> {
         let rest = self.rest();
-        let end = rest
-            .find(['/', ':', '{', '}', '*', '=', '?', '#'])
-            .unwrap_or(rest.len());
+        let end = rest.find(MEANT).unwrap_or(rest.len());
+        let colon = rest[..end].rfind(':');
+        if inside && let Some(colon) = colon {
+            self.at += colon;
+            return self.fail("a verb stands at the end of a template");
+        }
+        let verb = colon.filter(|_| !rest[end..].starts_with('/'));
+        self.text_to(
+            verb.unwrap_or(end),
+            "a segment is a literal, '*', '**' or a variable",
+        )
+    }
+
+    /// All that follows the colon.
+    fn verb(&mut self) -> Result<String, TemplateError> {
+        let rest = self.rest();
+        let end = rest.find(MEANT).unwrap_or(rest.len());
+        self.text_to(end, "a verb follows ':'")
+    }
+
+    fn text_to(&mut self, end: usize, cause: &'static str) -> Result<String, TemplateError> {
         if end == 0 {
             return self.fail(cause);
         }
-        let Some(text) = decode(&rest[..end]) else {
+        let Some(text) = decode(&self.rest()[..end]) else {
             return self.fail("malformed percent-encoding");
         };
         self.at += end;
         Ok(text)
     }
 }
+
+/// What no literal holds as it is. A star in the middle of one would look like a pattern that nobody follows.
+const MEANT: [char; 6] = ['/', '{', '}', '*', '?', '#'];
 
 /// Percent-decodes strictly: `None` for a malformed escape or what is not UTF-8 afterwards.
 pub(super) fn decode(text: &str) -> Option<String> {

@@ -270,6 +270,23 @@ fn a_reply_five_thousand_levels_deep_prints() {
     };
     let error = print("test.v1.User", &wire, &tight).unwrap_err();
     assert!(error.contains("nested deeper than 100 levels"), "{error}");
+    // Ten times deeper than anybody may go: each level's length stands before it, so it is written from its end.
+    let mut reversed = Vec::new();
+    for _ in 0..100_000 {
+        let mut length = reversed.len();
+        let mut digits = Vec::new();
+        while length >= 0x80 {
+            digits.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        digits.push(length as u8);
+        reversed.extend(digits.iter().rev());
+        reversed.push(0x22);
+    }
+    reversed.reverse();
+    let error = print("test.v1.User", &reversed, &PrintOptions::default()).unwrap_err();
+    assert!(error.contains("nested deeper than 10000 levels"), "{error}");
+    assert!(error.len() < 1_200, "{} bytes of error", error.len());
 }
 
 #[test]

@@ -414,6 +414,9 @@ fn depth_is_a_setting_and_costs_no_stack() {
     assert!(through("test.v1.All", &nested(9), &tight).is_ok());
     let error = through("test.v1.All", &nested(10), &tight).unwrap_err();
     assert!(error.contains("nested deeper than 10 levels"), "{error}");
+    let error = through("test.v1.All", &nested(100_000), &ParseOptions::default()).unwrap_err();
+    assert!(error.contains("nested deeper than 10000 levels"), "{error}");
+    assert!(error.len() < 1_200, "{} bytes of error", error.len());
     for hostile in [
         "{\"child\":",
         "{\"value\":[",

@@ -1,5 +1,4 @@
-//! How path templates match, as a table: what grpc-gateway and grpc-httpjson-transcoding are known to do. Where ours
-//! differs on purpose, the row says why.
+//! How path templates match.
 
 use reflect::{Lookup, Method, Router, Unbound};
 
