@@ -13,7 +13,7 @@ use metrics::gauge;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::running::Running;
+use crate::running::supervise;
 use fold::Fold;
 
 mod fold;
@@ -120,10 +120,21 @@ impl Discovery {
             return known.view.clone();
         }
         let prefix = self.services.narrow(&format!("{service}/"));
-        let (mirror, events) = Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         let fold = Fold::new(self.services.clone(), service.clone());
         let (publish, view) = watch::channel(Arc::new(fold.view()));
-        let follower = AbortOnDropHandle::new(tokio::spawn(follow(mirror, events, fold, publish)));
+        let doubted = publish.clone();
+        let failed = move |cause: &str| doubt(&doubted, cause);
+        let (client, services, name) =
+            (self.client.clone(), self.services.clone(), service.clone());
+        let begin = move || {
+            let fold = Fold::new(services.clone(), name.clone());
+            let options = MirrorOptions::default();
+            let (mirror, events) = Mirror::spawn(client.clone(), prefix.clone(), options);
+            follow(mirror, events, fold, publish.clone())
+        };
+        let loop_name = format!("discovery of {service}");
+        let task = tokio::spawn(supervise(loop_name, failed, begin));
+        let follower = AbortOnDropHandle::new(task);
         followed.insert(
             service.clone(),
             Followed {
@@ -132,6 +143,33 @@ impl Discovery {
             },
         );
         view
+    }
+}
+
+/// What is followed no longer, until the loop has begun anew, is not believed for fresh.
+fn doubt(publish: &watch::Sender<Arc<ServiceView>>, cause: &str) {
+    publish.send_modify(|view| {
+        let view = Arc::make_mut(view);
+        let cause = format!("the loop that follows etcd ended by a fault: {cause}");
+        view.knowledge = match &view.knowledge {
+            Knowledge::Waiting { .. } => Knowledge::Waiting { cause: Some(cause) },
+            Knowledge::Stale { since, .. } => Knowledge::Stale {
+                since: *since,
+                cause,
+            },
+            _ => Knowledge::Stale {
+                since: Instant::now(),
+                cause,
+            },
+        };
+    });
+}
+
+/// A loop that has begun anew and has heard nothing yet knows less than the one before it knew.
+fn known(view: ServiceView, last: &ServiceView) -> ServiceView {
+    match (&view.knowledge, &last.knowledge) {
+        (Knowledge::Waiting { .. }, Knowledge::Stale { .. }) => last.clone(),
+        _ => view,
     }
 }
 
@@ -145,7 +183,6 @@ async fn follow(
     let instances = gauge!("platform_discovery_instances", "service" => service.clone());
     let quarantined = gauge!("platform_discovery_quarantined", "service" => service.clone());
     let stale = gauge!("platform_discovery_stale", "service" => service.clone());
-    let _running = Running::new(format!("discovery of {service}"));
     let mut together = Vec::new();
     loop {
         let deadline = fold.next_deadline();
@@ -164,7 +201,7 @@ async fn follow(
         for event in together.drain(..) {
             fold.take(event, Instant::now());
         }
-        let view = fold.view();
+        let view = known(fold.view(), &publish.borrow());
         instances.set(view.instances.len() as f64);
         quarantined.set(view.quarantined as f64);
         stale.set(if view.knowledge.doubt().is_some() {
