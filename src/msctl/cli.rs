@@ -68,7 +68,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a small fleet on this machine, and the console over it
-    Demo(demo::Demo),
+    Demo(Box<demo::Demo>),
     /// Open the console
     Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests

@@ -208,7 +208,7 @@ fn metadata(headers: Vec<(String, String)>) -> MetadataMap {
         match (key, MetadataValue::try_from(value)) {
             (Ok(key), Ok(value)) => drop(metadata.insert(key, value)),
             _ => {
-                tracing::warn!(%name, "a header for the collector that is none is left out; see OTEL_EXPORTER_OTLP_HEADERS")
+                tracing::warn!(%name, "a header for the collector that is none is left out; see OTEL_EXPORTER_OTLP_HEADERS");
             }
         }
     }
