@@ -68,7 +68,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a small fleet on this machine, and the console over it
-    Demo(Box<demo::Demo>),
+    Demo(demo::Demo),
     /// Open the console
     Tui(tui::Tui),
     /// Run the embedded etcd API server, in memory, for development and tests
@@ -101,7 +101,7 @@ pub enum Command {
     Man(man::Man),
     /// One service of the demo; started by `demo` alone
     #[command(hide = true, name = "demo-service")]
-    DemoService(demo::DemoService),
+    DemoService(Box<demo::DemoService>),
 }
 
 /// Parses and runs; the exit code says how it went.
