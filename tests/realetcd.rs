@@ -284,9 +284,12 @@ impl RealEtcd {
     /// that a token outlives its last use.
     pub async fn turn_auth_on(&self, password: &str) {
         let user = format!("root:{password}");
-        self.etcdctl(&["role", "add", "root"]).await;
-        self.etcdctl(&["user", "add", &user]).await;
-        self.etcdctl(&["user", "grant-role", "root", "root"]).await;
+        // They stay when it is turned off.
+        if !self.etcdctl(&["user", "list"]).await.contains("root") {
+            self.etcdctl(&["role", "add", "root"]).await;
+            self.etcdctl(&["user", "add", &user]).await;
+            self.etcdctl(&["user", "grant-role", "root", "root"]).await;
+        }
         self.etcdctl(&["auth", "enable"]).await;
     }
 
@@ -325,7 +328,12 @@ impl Cluster {
 
     /// The same, with members that can be isolated from each other.
     pub async fn start_divisible() -> Self {
-        let mut members = Self::prepare(&[]);
+        Self::start_divisible_with(&[]).await
+    }
+
+    /// The same, with further arguments for each member.
+    pub async fn start_divisible_with(extra: &[&str]) -> Self {
+        let mut members = Self::prepare(extra);
         let behind: Vec<_> = members.iter().map(|one| one.peer.address()).collect();
         let (peers, before) = Peers::start(&behind);
         for (member, address) in members.iter_mut().zip(before) {
@@ -368,6 +376,15 @@ impl Cluster {
         for member in &self.members {
             member.ready().await;
         }
+    }
+
+    /// Gives every member's database room again, once one was over its quota, and disarms the alarm.
+    pub async fn make_room(&self) {
+        self.members[0].compact().await;
+        for member in &self.members {
+            member.etcdctl(&["defrag"]).await;
+        }
+        self.members[0].etcdctl(&["alarm", "disarm"]).await;
     }
 
     /// Cuts these members off from the others, both ways, as a network does that drops packets;

@@ -64,6 +64,29 @@ async fn nobody_gets_through_once_it_refuses() {
     }
 }
 
+/// Answers that are held when a refusal begins belong to connections that are over by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_is_lost_when_it_refuses() {
+    let proxy = Proxy::start(echo().await).await;
+    for round in 0..200 {
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(b"a").await.unwrap();
+        read(&mut stream, 1).await;
+        proxy.set(Mode::HoldAnswers);
+        stream.write_all(b"held").await.unwrap();
+        // The answer is at the proxy when it does not come.
+        let mut nothing = [0];
+        let early = tokio::time::timeout(Duration::from_millis(2), stream.read(&mut nothing));
+        assert!(early.await.is_err(), "round {round}");
+        proxy.set(Mode::Refuse);
+        proxy.set(Mode::Forward);
+        let mut came = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut came));
+        let _ = ended.await.unwrap();
+        assert_eq!(came, b"", "round {round}");
+    }
+}
+
 /// A hundred messages at 100 ms each way: one after another they would take 20 s.
 #[tokio::test]
 async fn a_delay_keeps_the_order_and_does_not_add_up() {

@@ -12,7 +12,7 @@ mod store;
 mod user;
 mod watching;
 
-pub use options::{Options, Parent, Token};
+pub use options::{Identity, Options, Parent, Token};
 pub use platform::{Prefixes, platform::Serving};
 pub use run::{run_order, run_user, start_order, start_user};
 

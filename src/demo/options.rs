@@ -18,6 +18,11 @@ pub struct Options {
     pub metadata: BTreeMap<String, String>,
     /// When set, API calls need it as a bearer token or API key; health, reflection and metrics stay open.
     pub token: Option<Token>,
+    /// When set, the token is to be a JWT that one of the keys in this file (JWKS) has signed, with `iss` and
+    /// `aud` of `msctl-demo`, whatever `token` says; that is then what the instances show one another, and has to be such a one.
+    pub jwks: Option<PathBuf>,
+    /// When set, the instance answers over TLS alone, and calls others so.
+    pub tls: Option<Identity>,
     /// When set, each caller may begin so many API calls a second; more are refused.
     pub rate: Option<f64>,
     /// Web pages of these origins may call, such as `https://app.example`.
@@ -32,6 +37,17 @@ pub struct Options {
     pub drain: Duration,
     /// What ends the instance besides SIGTERM and SIGINT.
     pub parent: Parent,
+}
+
+/// Who an instance is to callers and to servers, as PEM files, which may be renewed while it runs.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its certificate, the chain behind it.
+    pub certificate: PathBuf,
+    /// The private key of that.
+    pub key: PathBuf,
+    /// Who signs all certificates of the demo.
+    pub authority: PathBuf,
 }
 
 /// A secret: `Debug` hides it.
@@ -62,6 +78,8 @@ impl Default for Options {
             instance: None,
             metadata: BTreeMap::new(),
             token: None,
+            jwks: None,
+            tls: None,
             rate: None,
             origins: Vec::new(),
             prefixes: Prefixes::default(),

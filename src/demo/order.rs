@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture};
-use platform::Platform;
+use platform::{Platform, channel::Connector};
 use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -76,13 +76,13 @@ impl Orders {
     }
 
     /// The same, told of what the other instances of this service keep.
-    pub(crate) fn among(mut self, platform: &Platform) -> Self {
+    pub(crate) fn among(mut self, platform: &Platform, connector: Connector) -> Self {
         let (me, store) = (self.instance.to_string(), Arc::clone(&self.store));
         let (view, ask) = (
             platform.instances(platform.service()),
             ask(self.token.clone()),
         );
-        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask)));
+        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask, connector)));
         self
     }
 

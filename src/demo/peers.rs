@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
-use platform::{Channel, ChannelOptions, discover::ServiceView};
+use platform::{Channel, ChannelOptions, channel::Connector, discover::ServiceView};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -27,11 +27,12 @@ pub(crate) fn follow<T: Record>(
     me: String,
     store: Arc<Store<T>>,
     ask: Ask<T>,
+    connector: Connector,
 ) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut followed: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
         loop {
-            let peers = peers(&view.borrow_and_update(), &me);
+            let peers = peers(&view.borrow_and_update(), &me, &connector);
             followed.retain(|peer, _| peers.iter().any(|(name, _)| name == peer));
             for (name, channel) in peers {
                 followed.entry(name).or_insert_with(|| {
@@ -50,7 +51,11 @@ pub(crate) fn follow<T: Record>(
 }
 
 /// Each peer by what tells it apart, and how to reach it.
-fn peers(view: &ServiceView, me: &str) -> Vec<(String, impl FnOnce() -> Channel + use<>)> {
+fn peers(
+    view: &ServiceView,
+    me: &str,
+    connector: &Connector,
+) -> Vec<(String, impl FnOnce() -> Channel + use<>)> {
     let others = view
         .instances
         .iter()
@@ -61,9 +66,11 @@ fn peers(view: &ServiceView, me: &str) -> Vec<(String, impl FnOnce() -> Channel 
             let service = view.service.to_string();
             // A peer that came back under its old name at another address is another one.
             let name = format!("{} {}", instance.record.id, endpoint.address);
-            Some((name, move || {
-                Channel::fixed(service, [endpoint], ChannelOptions::default())
-            }))
+            let options = ChannelOptions {
+                connector: connector.clone(),
+                ..ChannelOptions::default()
+            };
+            Some((name, move || Channel::fixed(service, [endpoint], options)))
         })
         .collect()
 }

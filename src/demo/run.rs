@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use platform::{
     ChannelOptions, Error, Platform, Service,
+    channel::{Connector, TlsFiles},
     platform::Serving,
-    server::{Auth, Cors, Rate, Surface},
+    server::{Auth, Cors, Jwt, Rate, Surface, Tls},
 };
 
 use crate::{
@@ -48,7 +49,11 @@ pub async fn run_order(options: Options) -> Result<(), Error> {
 pub async fn start_user(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("user", &options).await?;
     let settings = Settings::live(platform.config())?;
-    let users = Users::new(&id, settings.clone()).among(&platform, options.token.clone());
+    let users = Users::new(&id, settings.clone()).among(
+        &platform,
+        options.token.clone(),
+        connector(&options)?,
+    );
     platform.liveness_check("store", users.check());
     let service = Service::new();
     let faults = Faults::new(&id, settings, service.health());
@@ -57,7 +62,12 @@ pub async fn start_user(options: Options) -> Result<Serving, Error> {
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);
-    platform.bind(guarded(service, &options)).await
+    let service = secured(
+        guarded(service, &options).await?,
+        &options,
+        Callers::OfTheDemo,
+    );
+    platform.bind(service).await
 }
 
 /// Starts an instance of `order` in this process; see [`start_user`].
@@ -68,7 +78,8 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
     let (platform, id) = join("order", &options).await?;
     let settings = Settings::live(platform.config())?;
     let users = UserClient::new(platform.channel("user"));
-    let orders = Orders::new(&id, settings.clone(), users, options.token.clone()).among(&platform);
+    let orders = Orders::new(&id, settings.clone(), users, options.token.clone());
+    let orders = orders.among(&platform, connector(&options)?);
     platform.liveness_check("store", orders.check());
     let service = Service::new();
     let faults = Faults::new(&id, settings, service.health());
@@ -77,7 +88,8 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
         .grpc(FaultServiceServer::new(faults.clone()))
         .gate(faults)
         .descriptors(FILE_DESCRIPTOR_SET);
-    platform.bind(guarded(service, &options)).await
+    let service = secured(guarded(service, &options).await?, &options, Callers::All);
+    platform.bind(service).await
 }
 
 /// The calls between the services that change nothing.
@@ -99,6 +111,7 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
         .channel_options(ChannelOptions {
             // A read that may have been answered already does no harm when it is repeated.
             idempotent: Arc::new(READS.map(str::to_owned).into()),
+            connector: connector(options)?,
             ..ChannelOptions::default()
         })
         // A demo must not begin with what an earlier one left behind.
@@ -112,9 +125,43 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
     Ok((builder.start().await?, id))
 }
 
-/// With a token the API wants it; what an operator looks at stays open. Faster callers than the rate
-/// and pages of other origins are refused.
-fn guarded(mut service: Service, options: &Options) -> Service {
+/// How others are reached: where they speak TLS, we show who we are, and files that are renewed count.
+pub(crate) fn connector(options: &Options) -> Result<Connector, Error> {
+    match &options.tls {
+        None => Ok(Connector::default()),
+        Some(us) => Connector::default().tls_files(TlsFiles {
+            ca: Some(us.authority.clone()),
+            identity: Some((us.certificate.clone(), us.key.clone())),
+            server_name: None,
+        }),
+    }
+}
+
+/// Who gives out the tokens of a demo, and for whom: `iss` and `aud`.
+const ISSUER: &str = "msctl-demo";
+
+/// Who may call over TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    All,
+    /// Those with a certificate of the demo's: mutual TLS.
+    OfTheDemo,
+}
+
+fn secured(service: Service, options: &Options, callers: Callers) -> Service {
+    let Some(us) = &options.tls else {
+        return service;
+    };
+    let tls = Tls::files(&us.certificate, &us.key);
+    service.tls(match callers {
+        Callers::All => tls,
+        Callers::OfTheDemo => tls.clients(&us.authority),
+    })
+}
+
+/// With a token, or keys for such, the API wants one; what an operator looks at stays open. Faster callers
+/// than the rate and pages of other origins are refused.
+async fn guarded(mut service: Service, options: &Options) -> Result<Service, Error> {
     const OPEN: [Surface; 3] = [Surface::Health, Surface::Reflection, Surface::Metrics];
     if let Some(rate) = options.rate {
         service = service.rate(Rate::per_second(rate).each_caller());
@@ -122,10 +169,23 @@ fn guarded(mut service: Service, options: &Options) -> Service {
     if !options.origins.is_empty() {
         service = service.cors(Cors::origins(options.origins.iter().cloned()));
     }
-    match &options.token {
+    if let Some(file) = &options.jwks {
+        let wrong = |error: &dyn std::fmt::Display| Error::Serve {
+            service: "the demo".to_owned(),
+            cause: error.to_string(),
+        };
+        let tokens = Jwt::keys_from_file(file)
+            .issuer(ISSUER)
+            .audience(ISSUER)
+            .start()
+            .await;
+        let tokens = tokens.map_err(|error| wrong(&error))?;
+        return Ok(service.auth(Auth::new(tokens).open(&OPEN)));
+    }
+    Ok(match &options.token {
         Some(token) => service.auth(Auth::token(token.0.as_str()).open(&OPEN)),
         None => service,
-    }
+    })
 }
 
 async fn run(serving: Serving, parent: Parent) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture};
-use platform::Platform;
+use platform::{Platform, channel::Connector};
 use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
@@ -58,10 +58,16 @@ impl Users {
     }
 
     /// The same, told of what the other instances of this service keep.
-    pub(crate) fn among(mut self, platform: &Platform, token: Option<Token>) -> Self {
+    pub(crate) fn among(
+        mut self,
+        platform: &Platform,
+        token: Option<Token>,
+        connector: Connector,
+    ) -> Self {
         let (me, store) = (self.instance.to_string(), Arc::clone(&self.store));
         let view = platform.instances(platform.service());
-        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask(token))));
+        let ask = ask(token);
+        self.peers = view.map(|view| Arc::new(peers::follow(view, me, store, ask, connector)));
         self
     }
 

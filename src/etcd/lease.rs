@@ -10,6 +10,7 @@ use etcd_client::proto as pb;
 use fleet::LeaseId;
 use tokio::sync::watch;
 use tokio::time::Instant as Clock;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backoff::Backoff;
@@ -25,10 +26,11 @@ pub struct LeaseOptions {
     pub ttl: Duration,
     /// The longest wait between two attempts to get the lease back.
     pub retry_ceiling: Duration,
-    /// A lease that was lost is granted anew after a wait drawn from nothing to this: a fault of
-    /// etcd's takes the leases of a whole fleet at once, and etcd grants a few thousand a second
-    /// beside its other work. A second for every thousand instances is enough.
-    pub regrant_spread: Duration,
+    /// A lease that was lost is granted anew after a wait drawn from nothing to what this says then:
+    /// a fault of etcd's takes the leases of a whole fleet at once, and etcd grants a few thousand a
+    /// second beside its other work. Half a second for every thousand instances is enough. Attempts
+    /// that fail are spread over as much.
+    pub regrant_spread: watch::Receiver<Duration>,
 }
 
 impl LeaseOptions {
@@ -38,7 +40,7 @@ impl LeaseOptions {
         Self {
             ttl,
             retry_ceiling: Duration::from_secs(5),
-            regrant_spread: Duration::from_secs(1),
+            regrant_spread: watch::channel(Duration::from_secs(1)).1,
         }
     }
 }
@@ -112,6 +114,7 @@ impl LeaseState {
 pub struct LeaseKeeper {
     client: Client,
     state: watch::Receiver<LeaseState>,
+    leave: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
@@ -127,16 +130,19 @@ impl LeaseKeeper {
             cause: "no lease was granted yet".to_owned(),
         });
         let backoff = Backoff::new(Duration::from_millis(200), options.retry_ceiling);
+        let leave = CancellationToken::new();
         let task = Task {
             client: client.clone(),
             options,
             gate,
             state: state_in,
             backoff,
+            leave: leave.clone(),
         };
         Self {
             client,
             state,
+            leave,
             task: AbortOnDropHandle::new(tokio::spawn(task.run())),
         }
     }
@@ -153,14 +159,16 @@ impl LeaseKeeper {
     /// # Errors
     /// When etcd could not be told in time.
     pub async fn revoke(self, within: Duration) -> Result<(), crate::Error> {
+        let until = Clock::now() + within;
         let id = self.state.borrow().id();
-        self.task.abort();
-        // The task may be granting one right now: its end shows the last state.
-        let _ = self.task.await;
+        self.leave.cancel();
+        // A lease that is being granted right now would be left behind: its end shows the last state.
+        // Where etcd does not answer there is nothing to wait for.
+        let _ = tokio::time::timeout(within / 2, self.task).await;
         let Some(id) = self.state.borrow().id().or(id) else {
             return Ok(());
         };
-        tokio::time::timeout(within, self.client.lease_revoke(id))
+        tokio::time::timeout_at(until, self.client.lease_revoke(id))
             .await
             .unwrap_or_else(|_| {
                 Err(crate::Error::Deadline {
@@ -179,6 +187,7 @@ struct Task {
     gate: Gate,
     state: watch::Sender<LeaseState>,
     backoff: Backoff,
+    leave: CancellationToken,
 }
 
 /// A lease while it is held.
@@ -202,33 +211,54 @@ enum Pause {
 
 impl Task {
     async fn run(mut self) {
+        let leave = self.leave.clone();
         loop {
-            self.gate.opened().await;
-            let asked = Clock::now();
-            match self.client.lease_grant(self.options.ttl).await {
-                Ok(granted) => {
-                    figures::lease_granted();
-                    let mut holding = Holding {
-                        id: granted.id,
-                        ttl: granted.ttl.max(Duration::from_secs(1)),
-                        deadline: asked + granted.ttl,
-                    };
-                    self.show(&holding);
-                    let cause = self.keep(&mut holding).await;
-                    tracing::warn!(lease = %holding.id, %cause, "lease lost");
-                    figures::lease_lost();
-                    self.lose(cause);
-                    // After a fault of etcd's, a whole fleet comes by here at once.
-                    let spread = self.backoff.spread(self.options.regrant_spread);
-                    tokio::time::sleep(spread).await;
-                }
-                Err(error) => {
-                    figures::lease_refused();
-                    self.lose(error.to_string());
-                }
+            let opened = leave.run_until_cancelled(self.gate.opened()).await;
+            if opened.is_none() {
+                return;
             }
-            self.backoff.wait().await;
+            let asked = Clock::now();
+            // Never cut: who leaves has to know of the lease.
+            let granted = self.client.lease_grant(self.options.ttl).await;
+            let granted = granted.map(|granted| {
+                let holding = Holding {
+                    id: granted.id,
+                    ttl: granted.ttl.max(Duration::from_secs(1)),
+                    deadline: asked + granted.ttl,
+                };
+                figures::lease_granted();
+                self.show(&holding);
+                holding
+            });
+            let went_on = leave.run_until_cancelled(self.live(granted)).await;
+            if went_on.is_none() {
+                return;
+            }
         }
+    }
+
+    /// Keeps what was granted until it is lost, and ends when it is time to ask again.
+    async fn live(&mut self, granted: Result<Holding, crate::Error>) {
+        match granted {
+            Ok(mut holding) => {
+                let cause = self.keep(&mut holding).await;
+                tracing::warn!(lease = %holding.id, %cause, "lease lost");
+                figures::lease_lost();
+                self.lose(cause);
+                // After a fault of etcd's, a whole fleet comes by here at once.
+                let over = *self.options.regrant_spread.borrow();
+                tokio::time::sleep(self.backoff.spread(over)).await;
+            }
+            Err(error) => {
+                figures::lease_refused();
+                self.lose(error.to_string());
+                // What the back-off spreads is soon not enough for a large fleet.
+                let over = *self.options.regrant_spread.borrow();
+                let over = over.saturating_sub(self.options.retry_ceiling);
+                tokio::time::sleep(self.backoff.spread(over)).await;
+            }
+        }
+        self.backoff.wait().await;
     }
 
     fn show(&self, holding: &Holding) {

@@ -80,7 +80,8 @@ pub enum MirrorEvent {
         revision: Revision,
     },
     /// etcd or the watch is away: what was given before may be out of date from now on. Given
-    /// once; whatever comes next ends it.
+    /// once, and again where the reason is another one, as when an etcd that was away is back and
+    /// refuses the user; whatever else comes next ends it.
     Stale {
         /// Why.
         cause: String,

@@ -101,7 +101,7 @@ pub enum Command {
     Man(man::Man),
     /// One service of the demo; started by `demo` alone
     #[command(hide = true, name = "demo-service")]
-    DemoService(demo::DemoService),
+    DemoService(Box<demo::DemoService>),
 }
 
 /// Parses and runs; the exit code says how it went.

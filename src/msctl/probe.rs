@@ -20,6 +20,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::settings::file::TlsFiles;
+
 /// What one instance answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -85,6 +87,7 @@ pub struct Prober(Arc<Inner>);
 
 struct Inner {
     options: ProbeOptions,
+    tls: TlsFiles,
     slots: Semaphore,
     kept: Mutex<HashMap<Endpoint, Channel>>,
 }
@@ -93,8 +96,15 @@ impl Prober {
     /// A prober within these bounds. Opens nothing yet.
     #[must_use]
     pub fn new(options: ProbeOptions) -> Self {
+        Self::trusting(options, TlsFiles::default())
+    }
+
+    /// The same, with these files for endpoints that want TLS; they are read for each connection.
+    #[must_use]
+    pub fn trusting(options: ProbeOptions, tls: TlsFiles) -> Self {
         Self(Arc::new(Inner {
             options,
+            tls,
             slots: Semaphore::new(options.concurrency.max(1)),
             kept: Mutex::default(),
         }))
@@ -276,7 +286,12 @@ impl Prober {
         let unreachable = |why: String| Verdict::of(Health::Unreachable, why);
         let limit = self.0.options.connect_timeout;
         let mut target = reflect::Target::new(&*endpoint.address);
-        target.tls = endpoint.secure.then(reflect::Tls::default);
+        if endpoint.secure {
+            let tls = crate::invoke::server::tls_of(self.0.tls.clone()).await;
+            // Ours, and no fault of the instance's.
+            let tls = tls.map_err(|failure| Verdict::of(Health::Unknown, failure.message()));
+            target.tls = Some(tls?);
+        }
         target.connect_timeout = limit;
         // A peer that accepts and then stalls its handshake is hung, not unreachable.
         match tokio::time::timeout(limit + self.0.options.answer_timeout, target.connect()).await {

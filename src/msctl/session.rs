@@ -11,6 +11,8 @@ use fleet::{Entry, Key, Outcome, Plan, Prefix, Prefixes, Revision};
 
 use tokio::sync::mpsc;
 
+use crate::invoke::server::Reach;
+use crate::probe::{ProbeOptions, Prober};
 use crate::report::{Failure, Kind};
 use crate::settings::{Access, Context, host_port};
 
@@ -174,6 +176,23 @@ impl Writer {
     }
 }
 
+impl Session {
+    /// A prober that trusts whom this context trusts.
+    #[must_use]
+    pub fn prober(&self, options: ProbeOptions) -> Prober {
+        Prober::trusting(options, self.context().service_tls.clone())
+    }
+
+    /// The same way to servers, with trust in whom this context trusts where nothing else is said.
+    #[must_use]
+    pub fn trusted(&self, reach: Reach) -> Reach {
+        Reach {
+            service_tls: self.context().service_tls.clone(),
+            ..reach
+        }
+    }
+}
+
 fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
     let mut settings = etcd::Settings::new(context.endpoints.clone());
     settings.request_timeout = context.timeout;
@@ -186,28 +205,11 @@ fn etcd_settings(context: &Context) -> Result<etcd::Settings, Failure> {
         .iter()
         .any(|endpoint| endpoint.starts_with("https://"))
     {
-        let read = |path: &std::path::PathBuf| {
-            std::fs::read(path).map_err(|error| {
-                Failure::usage(format!("{}: {error}", path.display()))
-                    .next("Check the TLS files of the context, or --cacert, --cert and --key.")
-            })
-        };
-        let files = &context.tls;
-        let identity = match (&files.cert, &files.key) {
-            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-            (None, None) => None,
-            _ => {
-                return Err(
-                    Failure::usage("a certificate and its key are given together")
-                        .next("Give both --cert and --key."),
-                );
-            }
-        };
-        settings.tls = Some(etcd::TlsSettings {
-            ca: files.cacert.as_ref().map(read).transpose()?,
-            identity,
-            server_name: files.server_name.clone(),
-        });
+        // What is wrong with them is told now; renewed ones are in use from the next connection on.
+        context.tls.read().map_err(|failure| {
+            failure.next("Check the TLS files of the context, or --cacert, --cert and --key.")
+        })?;
+        settings.tls_files = Some(context.tls.paths()?);
     }
     Ok(settings)
 }

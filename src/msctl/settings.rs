@@ -252,6 +252,8 @@ pub struct Context {
     pub endpoints: Vec<String>,
     /// Files for TLS; used for `https` members.
     pub tls: TlsFiles,
+    /// Files for TLS to services whose endpoints want it.
+    pub service_tls: TlsFiles,
     /// User and password, when etcd wants them.
     pub credentials: Option<Credentials>,
     /// Where the fleet's keys lie.
@@ -327,6 +329,7 @@ impl Context {
         Self {
             name: name.into(),
             tls: TlsFiles::default(),
+            service_tls: TlsFiles::default(),
             credentials: None,
             prefixes: fleet::Prefixes::default(),
             timeout: Duration::from_secs(5),
@@ -386,6 +389,7 @@ impl ContextFile {
         });
         context.name = name.into();
         context.tls = self.tls.clone();
+        context.service_tls = self.service_tls.clone();
         context.prefixes = self.prefixes.resolve(name)?;
         if let Some(timeout) = &self.timeout {
             context.timeout = duration(timeout)

@@ -1,7 +1,7 @@
 //! Who answers for a service: one mirror per service that is used, kept for the process's life,
-//! shared by all its channels, or one of all services for who calls them all. The last good list stays in use while etcd is away and says so;
-//! poison records are counted and hide nobody. Deliberately absent: whether an instance answers
-//! (its channel finds out).
+//! shared by all its channels, or one of all services for who calls them all. The last good list
+//! stays in use while etcd is away and says so; poison records are counted and hide nobody.
+//! Deliberately absent: whether an instance answers (its channel finds out).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use fleet::{Prefix, Revision, ServiceName};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::running::Running;
+use crate::running::supervise;
 use fold::Fold;
 use shown::Shown;
 
@@ -123,13 +123,22 @@ impl Discovery {
             return known.view.clone();
         }
         let prefix = self.services.narrow(&format!("{service}/"));
-        let (mirror, events) = Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         let fold = Fold::new(self.services.clone(), service.clone());
-        let shown = Shown::new(fold.view());
+        let shown = Arc::new(Shown::new(fold.view()));
         let view = shown.view();
-        let running = Running::new(format!("discovery of {service}"));
-        let follower = follow(mirror, events, fold, shown, running);
-        let follower = AbortOnDropHandle::new(tokio::spawn(follower));
+        let doubted = Arc::clone(&shown);
+        let failed = move |cause: &str| doubted.doubt(cause);
+        let (client, services, name) =
+            (self.client.clone(), self.services.clone(), service.clone());
+        let begin = move || {
+            let fold = Fold::new(services.clone(), name.clone());
+            let options = MirrorOptions::default();
+            let (mirror, events) = Mirror::spawn(client.clone(), prefix.clone(), options);
+            follow(mirror, events, fold, Arc::clone(&shown))
+        };
+        let loop_name = format!("discovery of {service}");
+        let task = tokio::spawn(supervise(loop_name, failed, begin));
+        let follower = AbortOnDropHandle::new(task);
         followed.insert(
             service.clone(),
             Followed {
@@ -141,12 +150,19 @@ impl Discovery {
     }
 }
 
+/// A loop that has begun anew and has heard nothing yet knows less than the one before it knew.
+fn known(view: ServiceView, last: &ServiceView) -> ServiceView {
+    match (&view.knowledge, &last.knowledge) {
+        (Knowledge::Waiting { .. }, Knowledge::Stale { .. }) => last.clone(),
+        _ => view,
+    }
+}
+
 async fn follow(
     _mirror: Mirror,
     mut events: mpsc::Receiver<MirrorEvent>,
     mut fold: Fold,
-    shown: Shown,
-    _running: Running,
+    shown: Arc<Shown>,
 ) {
     let mut together = Vec::new();
     loop {
@@ -166,6 +182,6 @@ async fn follow(
         for event in together.drain(..) {
             fold.take(event, Instant::now());
         }
-        shown.show(fold.view());
+        shown.show(known(fold.view(), &shown.last()));
     }
 }

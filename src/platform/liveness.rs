@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Error;
-use crate::running::Running;
+use crate::running::{Running, supervise};
 
 /// How often the runtime shows that it turns, and the checks run.
 const BEAT: Duration = Duration::from_millis(500);
@@ -198,7 +198,10 @@ fn observe(shared: &Weak<Shared>) {
 }
 
 async fn beat(shared: Arc<Shared>) {
-    let _running = Running::new("liveness");
+    supervise("liveness", |_| {}, || beat_on(&shared)).await;
+}
+
+async fn beat_on(shared: &Shared) {
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let turning = async {
@@ -213,7 +216,7 @@ async fn beat(shared: Arc<Shared>) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            run_checks(&shared).await;
+            run_checks(shared).await;
         }
     };
     tokio::join!(turning, checking);

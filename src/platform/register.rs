@@ -14,12 +14,12 @@ use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
     Seen, Write,
 };
-use metrics::{counter, gauge};
+use metrics::{Gauge, counter, gauge};
 use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::running::Running;
+use crate::running::supervise;
 use crate::spread::FleetSize;
 
 /// A fleet whose keys were deleted comes back spread over this at least; a large one over more.
@@ -57,6 +57,7 @@ pub enum RegistrationState {
 #[derive(Debug)]
 pub struct Registration {
     state: watch::Receiver<RegistrationState>,
+    registered: Gauge,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -72,19 +73,34 @@ impl Registration {
         let (publish, state) = watch::channel(RegistrationState::Waiting {
             cause: "no lease yet".into(),
         });
-        let task = Task {
-            client,
-            key,
-            record,
-            fleet,
-            leases: VecDeque::new(),
+        let registered = gauge!("platform_registered", "instance" => record.id.to_string());
+        let said = Said {
+            registered: registered.clone(),
             publish,
-            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
-            drained: false,
+            key,
         };
+        let failing = said.clone();
+        let failed = move |cause: &str| {
+            let cause = format!("the loop that registers ended by a fault: {cause}");
+            failing.tell(RegistrationState::Waiting { cause });
+        };
+        let begin = move || {
+            let task = Task {
+                client: client.clone(),
+                said: said.clone(),
+                record: record.clone(),
+                fleet: fleet.clone(),
+                leases: VecDeque::new(),
+                backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+                drained: false,
+            };
+            task.run(lease.clone())
+        };
+        let task = supervise("registration", failed, begin);
         Registration {
             state,
-            _task: AbortOnDropHandle::new(tokio::spawn(task.run(lease))),
+            registered,
+            _task: AbortOnDropHandle::new(tokio::spawn(task)),
         }
     }
 
@@ -153,14 +169,45 @@ fn decide(
     ))
 }
 
+/// What is said of the registration of a key, to who asks and to operators.
+#[derive(Clone)]
+struct Said {
+    key: Key,
+    publish: watch::Sender<RegistrationState>,
+    registered: Gauge,
+}
+
+impl Said {
+    fn tell(&self, state: RegistrationState) {
+        let registered = matches!(state, RegistrationState::Registered { .. });
+        self.registered.set(if registered { 1.0 } else { 0.0 });
+        self.publish.send_if_modified(|now| {
+            let differs = *now != state;
+            if differs {
+                if let RegistrationState::Refused { cause } = &state {
+                    tracing::error!(key = %self.key, %cause, "not registered");
+                }
+                *now = state;
+            }
+            differs
+        });
+    }
+}
+
+/// With the last of it nothing is registered: the record goes, or is left to its lease.
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registered.set(0.0);
+    }
+}
+
 struct Task {
     client: Client,
-    key: Key,
+    said: Said,
     record: InstanceRecord,
     fleet: FleetSize,
     /// This process's leases, the newest last.
     leases: VecDeque<LeaseId>,
-    publish: watch::Sender<RegistrationState>,
     backoff: Backoff,
     /// An operator has drained it: what is put anew says so too.
     drained: bool,
@@ -175,10 +222,9 @@ enum Next {
 
 impl Task {
     async fn run(mut self, mut lease: watch::Receiver<LeaseState>) {
-        let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
+        let Ok(prefix) = Prefix::new(self.said.key.as_bytes()) else {
             return;
         };
-        let _running = Running::new("registration");
         let (_mirror, mut events) =
             Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
         loop {
@@ -194,7 +240,7 @@ impl Task {
                 }
                 LeaseState::Lost { cause, .. } => {
                     let cause = cause.clone();
-                    self.tell(RegistrationState::Waiting { cause });
+                    self.said.tell(RegistrationState::Waiting { cause });
                     Next::Event
                 }
             };
@@ -208,7 +254,7 @@ impl Task {
         }
     }
 
-    /// Waits for a reason to look again; `None` when the keeper or the mirror has ended.
+    /// Waits for a reason to look again; `None` when the mirror has ended.
     async fn woken(
         &mut self,
         lease: &mut watch::Receiver<LeaseState>,
@@ -225,7 +271,7 @@ impl Task {
         tokio::pin!(timer);
         loop {
             tokio::select! {
-                changed = lease_news(lease, known) => return changed,
+                () = lease_news(lease, known) => return Some(()),
                 event = events.recv() => {
                     if self.concerns(&event?) {
                         tokio::time::sleep(self.fleet.moment(SPREAD)).await;
@@ -243,14 +289,14 @@ impl Task {
             return false;
         };
         let mut concerned = false;
-        let key = self.key.clone();
+        let key = self.said.key.clone();
         for change in changes.iter().filter(|change| *change.key() == key) {
             concerned |= match change {
                 Change::Put(entry) => {
                     entry.lease != self.leases.back().copied() || !self.knows(&entry.value)
                 }
                 Change::Delete { .. } => {
-                    tracing::warn!(key = %self.key, "the registration was deleted; putting it again");
+                    tracing::warn!(key = %self.said.key, "the registration was deleted; putting it again");
                     true
                 }
             };
@@ -264,7 +310,7 @@ impl Task {
         let drained = drain::is_own_drained(&self.record, value);
         if self.drained != drained {
             self.drained = drained;
-            tracing::warn!(key = %self.key, drained, "an operator turned calls away from this instance, or back");
+            tracing::warn!(key = %self.said.key, drained, "an operator turned calls away from this instance, or back");
         }
         drained || self.record.to_json().is_ok_and(|wanted| wanted == value)
     }
@@ -274,8 +320,8 @@ impl Task {
             Ok(next) => next,
             Err(cause) => {
                 counter!("platform_registration_failures_total").increment(1);
-                tracing::warn!(key = %self.key, %cause, "not registered; trying again");
-                self.tell(RegistrationState::Waiting { cause });
+                tracing::warn!(key = %self.said.key, %cause, "not registered; trying again");
+                self.said.tell(RegistrationState::Waiting { cause });
                 Next::After(self.backoff.next_wait())
             }
         }
@@ -284,7 +330,7 @@ impl Task {
     async fn attempt(&mut self, lease: LeaseId) -> Result<Next, String> {
         let (found, _) = self
             .client
-            .get(&self.key)
+            .get(&self.said.key)
             .await
             .map_err(|error| error.to_string())?;
         if let Some(found) = &found
@@ -301,12 +347,13 @@ impl Task {
         let revoke = match step {
             Move::Keep => {
                 let revision = found.map_or(Revision::ZERO, |found| found.mod_revision);
-                self.tell(RegistrationState::Registered { lease, revision });
+                self.said
+                    .tell(RegistrationState::Registered { lease, revision });
                 self.backoff.reset();
                 return Ok(Next::Event);
             }
             Move::Refuse(cause) => {
-                self.tell(RegistrationState::Refused { cause });
+                self.said.tell(RegistrationState::Refused { cause });
                 let half = REFUSED_AGAIN / 2;
                 return Ok(Next::After(
                     half + rand::rng().random_range(Duration::ZERO..half),
@@ -316,7 +363,7 @@ impl Task {
             Move::TakeOver(old) => old,
         };
         let edit = Edit {
-            key: self.key.clone(),
+            key: self.said.key.clone(),
             seen: Seen::from(found),
             write: Write::Put {
                 value: Arc::from(value),
@@ -331,9 +378,10 @@ impl Task {
             .map_err(|error| error.to_string())?
         {
             Outcome::Applied { revision } => {
-                tracing::info!(key = %self.key, %lease, %revision, "registered");
+                tracing::info!(key = %self.said.key, %lease, %revision, "registered");
                 counter!("platform_registrations_total").increment(1);
-                self.tell(RegistrationState::Registered { lease, revision });
+                self.said
+                    .tell(RegistrationState::Registered { lease, revision });
                 self.backoff.reset();
                 if let Some(old) = revoke {
                     // What else the dead process left behind goes with its lease; should this fail,
@@ -356,32 +404,19 @@ impl Task {
             }
         }
     }
-
-    fn tell(&self, state: RegistrationState) {
-        let registered = matches!(state, RegistrationState::Registered { .. });
-        gauge!("platform_registered").set(if registered { 1.0 } else { 0.0 });
-        self.publish.send_if_modified(|now| {
-            let differs = *now != state;
-            if differs {
-                if let RegistrationState::Refused { cause } = &state {
-                    tracing::error!(key = %self.key, %cause, "not registered");
-                }
-                *now = state;
-            }
-            differs
-        });
-    }
 }
 
 /// Ends when another lease is held than is known, or none, or none for another reason: after a loss
-/// comes why no new one is granted. Each keepalive moves the deadline, which is no news. `None` when
-/// the keeper has ended.
-async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState) -> Option<()> {
+/// comes why no new one is granted. Each keepalive moves the deadline, which is no news. Without its
+/// keeper the owner is gone, who ends this as well.
+async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState) {
     let is_news = |state: &LeaseState| match (state, known) {
         (LeaseState::Lost { cause, .. }, LeaseState::Lost { cause: known, .. }) => cause != known,
         _ => state.id() != known.id(),
     };
-    lease.wait_for(is_news).await.ok().map(drop)
+    if lease.wait_for(is_news).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(test)]

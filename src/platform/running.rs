@@ -1,7 +1,59 @@
-//! Says of each background loop of the library whether it runs. A loop that ended by a fault would
-//! else be silent: what it kept just never changes again.
+//! The background loops of the library: each is watched by who started it, says whether it runs, and
+//! begins anew where it ended by a fault. None ends by itself while its owner lives: what such a loop
+//! kept would just never change again. Deliberately absent: mending what made it fail.
 
-use metrics::{Gauge, gauge};
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use etcd::backoff::Backoff;
+use futures::FutureExt as _;
+use metrics::{Gauge, counter, gauge};
+
+/// How long a loop waits, by chance, before it begins anew: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// A loop that ran for so long failed by something new.
+const WELL: Duration = Duration::from_secs(60);
+
+/// Runs a loop for ever, until dropped: `begin` makes it, at first and after each fault, of which
+/// `failed` is told before it is waited. A loop that just returns has failed as well.
+pub(crate) async fn supervise<F: Future<Output = ()>>(
+    name: impl Into<String>,
+    failed: impl Fn(&str),
+    mut begin: impl FnMut() -> F,
+) {
+    let name = name.into();
+    let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
+    loop {
+        let running = Running::new(name.as_str());
+        let begun = Instant::now();
+        let work = begin();
+        #[cfg(test)]
+        let work = fault::exposed(&name, work);
+        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        drop(running);
+        let cause = match ended {
+            Ok(()) => "it ended by itself".to_owned(),
+            Err(panic) => format!("it panicked: {}", words(&*panic)),
+        };
+        counter!("platform_loop_faults_total", "loop" => name.clone()).increment(1);
+        tracing::error!(%name, %cause, "a background loop ended by a fault, which is a bug; it begins anew");
+        failed(&cause);
+        if begun.elapsed() > WELL {
+            backoff.reset();
+        }
+        backoff.wait().await;
+    }
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    let made = || panic.downcast_ref::<String>().map(String::as_str);
+    literal.or_else(made).unwrap_or("no words")
+}
 
 /// Counts a loop as running until it is dropped.
 pub(crate) struct Running {
@@ -27,3 +79,8 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod fault;
+#[cfg(test)]
+mod tests;

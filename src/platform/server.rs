@@ -4,6 +4,7 @@
 
 mod auth;
 mod call;
+mod certificate;
 mod compress;
 mod cors;
 mod deadline;
@@ -53,6 +54,7 @@ use tower::util::BoxCloneSyncService;
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
+    certificate::PeerCertificate,
     cors::Cors,
     deadline::Deadline,
     gate::Gate,
@@ -67,7 +69,7 @@ pub use self::{
 pub(crate) use self::{
     call::{Answered, Outcome},
     dispatch::inner as inner_stack,
-    metrics::Upkeep,
+    metrics::{Recorded, Upkeep, recorder},
     route::{Api, Routing},
 };
 use crate::transcode::Transcoder;

@@ -1,12 +1,13 @@
 //! How long an instance waits before it does what the whole fleet does at the same moment: tell that
-//! it has taken a global change in, register again after etcd lost its data. A small fleet answers
-//! at once; a large one spreads, so that etcd is never asked by all of it together.
+//! it has taken a global change in, get a lease and register again after etcd lost its data. A small
+//! fleet answers at once; a large one spreads, so that etcd is never asked by all of it together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng as _;
+use tokio::sync::watch;
 
 /// So many instances may begin in one second: a fifth of what a small etcd cluster writes.
 const PER_SECOND: u64 = 2_000;
@@ -14,20 +15,46 @@ const PER_SECOND: u64 = 2_000;
 /// The longest window: who watches a rollout of a huge fleet wants an end all the same.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A lost lease is asked for again over this at least: whatever took it is seldom over at once.
+const LEASES: Duration = Duration::from_secs(1);
+
 /// How many instances the fleet has, as far as this one knows. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct FleetSize(Arc<AtomicU64>);
+#[derive(Debug, Clone)]
+pub(crate) struct FleetSize(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    instances: AtomicU64,
+    leases: watch::Sender<Duration>,
+}
+
+impl Default for FleetSize {
+    fn default() -> FleetSize {
+        FleetSize(Arc::new(Known {
+            instances: AtomicU64::new(0),
+            leases: watch::Sender::new(LEASES),
+        }))
+    }
+}
 
 impl FleetSize {
-    /// The fleet was counted.
+    /// The fleet was counted. One that seems to have shrunk may only be on its way back, and those
+    /// that still come must not come at once: it is believed to have lost half of it at most.
     pub(crate) fn set(&self, instances: u64) {
-        self.0.store(instances, Ordering::Relaxed);
+        let instances = instances.max(self.0.instances.load(Ordering::Relaxed) / 2);
+        self.0.instances.store(instances, Ordering::Relaxed);
+        self.0.leases.send_replace(window(instances).max(LEASES));
+    }
+
+    /// Over how long leases that were lost are to be granted anew, live.
+    pub(crate) fn leases(&self) -> watch::Receiver<Duration> {
+        self.0.leases.subscribe()
     }
 
     /// A moment by chance in the window that a fleet of this size needs, or in `least` where that is
     /// longer.
     pub(crate) fn moment(&self, least: Duration) -> Duration {
-        let window = window(self.0.load(Ordering::Relaxed)).max(least);
+        let window = window(self.0.instances.load(Ordering::Relaxed)).max(least);
         if window.is_zero() {
             return window;
         }
@@ -78,8 +105,29 @@ mod tests {
                 "{instances}"
             );
         }
-        fleet.set(0);
+        let fleet = FleetSize::default();
         assert_eq!(fleet.moment(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn leases_are_spread_by_the_size_and_a_fleet_on_its_way_back_is_not_taken_for_a_small_one() {
+        let fleet = FleetSize::default();
+        let leases = fleet.leases();
+        let told = |instances| {
+            fleet.set(instances);
+            leases.borrow().as_secs_f64()
+        };
+        for (counted, seconds) in [
+            (0, 1.0),
+            (1_000, 1.0),
+            (10_000, 5.0),
+            (3, 2.5),
+            (3, 1.25),
+            (3, 1.0),
+            (200_000, 30.0),
+        ] {
+            assert_eq!(told(counted), seconds, "{counted}");
+        }
     }
 
     #[test]
@@ -87,3 +135,6 @@ mod tests {
         assert_eq!(window(u64::MAX), LONGEST);
     }
 }
+
+#[cfg(test)]
+mod stampede;

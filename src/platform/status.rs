@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Standing;
 use crate::liveness::Alive;
 use crate::register::RegistrationState;
-use crate::running::Running;
+use crate::running::supervise;
 use crate::spread::FleetSize;
 
 /// A lone change is told after a wait drawn from this, in a small fleet: a rollout is seen at once.
@@ -42,6 +42,7 @@ const COUNTED: Duration = Duration::from_secs(600);
 type Told = (LeaseId, StatusRecord);
 
 /// What a report is made of, and where it goes.
+#[derive(Clone)]
 pub(crate) struct Reporter {
     pub(crate) client: Client,
     pub(crate) key: Key,
@@ -55,8 +56,11 @@ pub(crate) struct Reporter {
 
 impl Reporter {
     /// Reports until dropped. The record goes with the lease.
-    pub(crate) async fn run(mut self) {
-        let _running = Running::new("status");
+    pub(crate) async fn run(self) {
+        supervise("status", |_| {}, || self.clone().report()).await;
+    }
+
+    async fn report(mut self) {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
@@ -85,9 +89,9 @@ impl Reporter {
                 lease.filter(|lease| told.as_ref().is_none_or(|told| !same(told, *lease, &now)));
             let Some(lease) = news else {
                 let woken = tokio::select! {
-                    changed = self.standing.changed() => changed.ok(),
-                    changed = self.alive.changed() => changed.ok(),
-                    changed = self.registration.changed() => changed.ok(),
+                    () = told_by(&mut self.standing) => Some(()),
+                    () = told_by(&mut self.alive) => Some(()),
+                    () = told_by(&mut self.registration) => Some(()),
                     event = events.recv() => event.map(|event| {
                         if self.is_undone_by(&event, written) {
                             tracing::warn!(key = %self.key, "the status was changed by another; putting it again");
@@ -140,6 +144,13 @@ impl Reporter {
         changes
             .iter()
             .any(|change| *change.key() == self.key && later(change.revision()))
+    }
+}
+
+/// Ends at news. Without its sender the owner is gone, who ends this as well.
+async fn told_by<T>(of: &mut watch::Receiver<T>) {
+    if of.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod codec;
 pub mod connect;
+mod hello;
 mod metadata;
 mod status;
 
@@ -18,6 +19,7 @@ use tonic::client::{Grpc, GrpcService};
 use tonic::codec::{CompressionEncoding, Streaming};
 use tonic::codegen::StdError;
 
+pub use hello::speaks_tls;
 pub use metadata::{Metadata, Value};
 pub use status::{Detail, Status};
 

@@ -76,9 +76,10 @@ impl Orders {
 
     fn holds(&self, way: Way) -> bool {
         match self.mode {
-            Mode::BlackHole => true,
+            // What was held before a refusal must not slip through its beginning.
+            Mode::BlackHole | Mode::Refuse => true,
             Mode::HoldAnswers => way == Way::Back,
-            Mode::Forward | Mode::Delay { .. } | Mode::CutAfter(_) | Mode::Refuse => false,
+            Mode::Forward | Mode::Delay { .. } | Mode::CutAfter(_) => false,
         }
     }
 }
@@ -124,8 +125,8 @@ pub(crate) async fn exchange(
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         tokio::select! {
-            () = pump(from_client, to_server, &orders, Way::There, &listen) => End::Close,
-            () = pump(from_server, to_client, &orders, Way::Back, &|_: &[u8]| ()) => End::Close,
+            () = pump(from_client, to_server, &orders, generation, Way::There, &listen) => End::Close,
+            () = pump(from_server, to_client, &orders, generation, Way::Back, &|_: &[u8]| ()) => End::Close,
             how = &mut ended => how,
         }
     };
@@ -154,6 +155,7 @@ async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
     orders: &watch::Receiver<Orders>,
+    generation: u64,
     way: Way,
     listen: &impl Fn(&[u8]),
 ) {
@@ -165,7 +167,7 @@ async fn pump(
     };
     tokio::select! {
         () = taken => {}
-        _ = give(to, queued, orders.clone(), way) => {}
+        _ = give(to, queued, orders.clone(), generation, way) => {}
     }
 }
 
@@ -194,12 +196,20 @@ async fn give(
     mut to: WriteHalf<'_>,
     mut queued: mpsc::Receiver<(Instant, Vec<u8>)>,
     mut orders: watch::Receiver<Orders>,
+    generation: u64,
     way: Way,
 ) -> Option<()> {
     let mut left: Option<(u64, usize)> = None;
     while let Some((due, piece)) = queued.recv().await {
         tokio::time::sleep_until(due).await;
-        let now = *orders.wait_for(|orders| !orders.holds(way)).await.ok()?;
+        let now = orders
+            .wait_for(|orders| orders.generation != generation || !orders.holds(way))
+            .await;
+        let now = *now.ok()?;
+        if now.generation != generation {
+            // The connection is over, and whoever carries it says how.
+            std::future::pending::<()>().await;
+        }
         let Mode::CutAfter(bytes) = now.mode else {
             to.write_all(&piece).await.ok()?;
             continue;

@@ -26,12 +26,12 @@ use hello::{DESCRIPTORS, Hello};
 use http::Request as HttpRequest;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
-use platform::channel::Hedge;
+use platform::channel::{Connector, Hedge, TlsFiles};
 use platform::config::Size;
 use platform::gateway::{Endpoint, GatewayOptions, Upstreams};
 use platform::server::{
     Allowed, ApiKeys, Auth, Call, Cors, Credential, Deadline, Draining, Gate, Identity,
-    JsonOptions, Jwt, Rate, Serving, Surface, Tls, UnknownFields,
+    JsonOptions, Jwt, PeerCertificate, Rate, Serving, Surface, Tls, UnknownFields,
 };
 use platform::telemetry::Telemetry;
 use platform::{
@@ -539,6 +539,12 @@ async fn a_certificate_that_cannot_be_used_is_refused_before_the_port_is_open() 
     let tls = Tls::files(&certificates, &key).clients(&callers);
     let service = Service::new().tls(tls);
 
+    fn may_greet(request: &Request<GreetRequest>) -> bool {
+        let caller = request.extensions().get::<PeerCertificate>();
+        caller.is_some_and(|caller| caller.dns_names().any(|name| name == "order"))
+    }
+
+    assert!(!may_greet(&Request::new(GreetRequest::default())));
     let error = platform.bind(service).await.unwrap_err().to_string();
     assert!(error.contains("tls.crt"), "{error}");
 }
@@ -558,6 +564,36 @@ async fn a_process_with_signals_of_its_own_drains_when_it_says() -> anyhow::Resu
     assert!(leave.send(()).is_ok());
     tokio::time::timeout(PATIENCE, run).await??;
     assert!(handle.stage().is_draining());
+    Ok(())
+}
+
+#[test]
+fn files_for_calls_over_tls_that_cannot_be_used_are_errors_at_the_start() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [authority, certificate, key] =
+        ["ca.pem", "tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    let asked = || -> Result<ChannelOptions, platform::Error> {
+        let (authority, certificate, key) = (authority.clone(), certificate.clone(), key.clone());
+
+        let files = TlsFiles {
+            ca: Some(authority),
+            identity: Some((certificate, key)),
+            server_name: None,
+        };
+        let options = ChannelOptions {
+            connector: Connector::default().tls_files(files)?,
+            ..ChannelOptions::default()
+        };
+
+        Ok(options)
+    };
+    let error = asked().unwrap_err().to_string();
+    assert!(error.contains("tls.crt"), "{error}");
+    let signed = rcgen::generate_simple_self_signed(["hello".to_owned()])?;
+    fs::write(&authority, signed.cert.pem())?;
+    fs::write(&certificate, signed.cert.pem())?;
+    fs::write(&key, signed.signing_key.serialize_pem())?;
+    asked()?;
     Ok(())
 }
 

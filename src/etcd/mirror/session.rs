@@ -2,6 +2,7 @@
 //!
 //! The position moves with the events given and with listings, never with anything else.
 
+use std::mem::Discriminant;
 use std::time::Duration;
 
 use etcd_client::proto as pb;
@@ -44,8 +45,8 @@ pub(super) struct Session {
     pub(super) listed: bool,
     /// The cluster that was listed.
     pub(super) cluster: u64,
-    /// The reader was told that its data may be out of date.
-    stale: bool,
+    /// The reader was told that its data may be out of date, for such a reason.
+    stale: Option<Reason>,
     /// The next connection has to list, for this reason.
     pub(super) relist: Option<Relist>,
     avoid: Option<usize>,
@@ -58,14 +59,32 @@ pub(super) enum Stop {
     /// Nobody reads any more.
     Unread,
     /// To be tried again, after a wait.
-    Failed(String),
+    Failed(Reason, String),
     /// To be tried again at once, nothing being wrong.
     Again,
 }
 
+/// What kind of loss it is: another kind is news to who was told of one, another wording of the
+/// same is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// etcd is away or silent. Which of its members is, and how, changes with every attempt.
+    Away,
+    /// It is there and refuses.
+    Refused(Discriminant<Error>),
+    /// It cancelled a watch.
+    Cancelled,
+    /// What it says cannot be used.
+    Unusable,
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error.to_string())
+        let reason = match error.is_absence() {
+            true => Reason::Away,
+            false => Reason::Refused(std::mem::discriminant(&error)),
+        };
+        Self::Failed(reason, error.to_string())
     }
 }
 
@@ -98,7 +117,7 @@ impl Session {
             tracks: tracks.collect(),
             listed: false,
             cluster: 0,
-            stale: false,
+            stale: None,
             relist: None,
             avoid: None,
             denied: false,
@@ -118,12 +137,15 @@ impl Session {
             match stop {
                 Stop::Unread => return,
                 Stop::Again => {}
-                Stop::Failed(cause) => {
+                Stop::Failed(reason, cause) => {
                     tracing::debug!(scope = %self.scope(), %cause, "mirror interrupted");
                     self.figures.interrupted();
                     self.figures.stale();
-                    if !self.stale && self.give(MirrorEvent::Stale { cause }).await.is_err() {
-                        return;
+                    if self.stale != Some(reason) {
+                        if self.give(MirrorEvent::Stale { cause }).await.is_err() {
+                            return;
+                        }
+                        self.stale = Some(reason);
                     }
                 }
             }
@@ -149,7 +171,7 @@ impl Session {
     /// Readers take whatever comes for news of an etcd that is there: a loss behind it is told
     /// again, also where no proof has come in between.
     pub(super) async fn give(&mut self, event: MirrorEvent) -> Result<(), Stop> {
-        self.stale = matches!(event, MirrorEvent::Stale { .. });
+        self.stale = None;
         self.events.send(event).await.map_err(|_| Stop::Unread)
     }
 
@@ -260,11 +282,12 @@ impl Session {
     fn silent(&mut self, watching: &Watching) -> Stop {
         watching.suspect();
         self.avoid = Some(watching.member());
-        Stop::Failed(format!(
+        let silent = format!(
             "etcd {}: no proof of progress within {:.1} s",
             watching.endpoint(),
             self.options.progress_timeout.as_secs_f64(),
-        ))
+        );
+        Stop::Failed(Reason::Away, silent)
     }
 
     /// Takes a proof that everything up to this revision has come.
@@ -293,19 +316,19 @@ impl Session {
             Some((place, batches, self.tracks.get(place)?))
         });
         let Some((place, batches, track)) = found else {
-            return Err(Stop::Failed(format!(
-                "etcd {}: events of a watch that was not asked for",
-                stretch.watching.endpoint()
-            )));
+            let endpoint = stretch.watching.endpoint();
+            let unasked = format!("etcd {endpoint}: events of a watch that was not asked for");
+            return Err(Stop::Failed(Reason::Unusable, unasked));
         };
         let whole = batches
             .push(response.events, response.fragment, track.position)
             .map_err(|unknown| {
                 self.relist = Some(Relist::Gap);
-                Stop::Failed(format!(
+                let unknown = format!(
                     "an event of unknown kind {} at revision {}; listing again",
                     unknown.kind, unknown.revision
-                ))
+                );
+                Stop::Failed(Reason::Unusable, unknown)
             })?;
         for batch in whole {
             stretch.merge.push(place, batch);
@@ -401,9 +424,8 @@ impl Session {
             return Ok(());
         }
         self.relist = Some(Relist::Another);
-        Err(Stop::Failed(format!(
-            "another cluster answers: {cluster:x}, it was {known:x}"
-        )))
+        let another = format!("another cluster answers: {cluster:x}, it was {known:x}");
+        Err(Stop::Failed(Reason::Unusable, another))
     }
 
     fn canceled(&mut self, watching: &Watching, response: &pb::PbWatchResponse) -> Stop {
@@ -422,10 +444,11 @@ impl Session {
             .place(response)
             .and_then(|place| self.tracks.get(place))
             .map_or_else(|| self.scope(), |track| track.prefix.to_string());
-        Stop::Failed(format!(
+        let refused = format!(
             "etcd {}: watch of {scope} refused: {}",
             watching.endpoint(),
             response.cancel_reason
-        ))
+        );
+        Stop::Failed(Reason::Cancelled, refused)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use etcd::{Client, Credentials, Error, Settings};
 use fleet::LeaseRule;
+use tests::proxy::{Mode, Proxy};
 use tests::realetcd::RealEtcd;
 
 use crate::observer::Observer;
@@ -100,6 +101,26 @@ async fn a_token_that_etcd_forgot_is_renewed_and_streams_are_reopened() {
     }
     seen.until_fresh().await;
     assert_eq!(seen.batches.len(), 4, "{:?}", seen.batches);
+}
+
+/// An etcd that is back and refuses is another trouble than one that is away, with another remedy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_is_told_when_the_reason_of_a_loss_is_another() {
+    let etcd = RealEtcd::start_with(&["--bcrypt-cost=4"]).await;
+    let proxy = Proxy::start(etcd.address()).await;
+    let nobody = crate::world::client(&[proxy.endpoint()]);
+    let mut seen = Observer::new(&nobody, &prefix("/a/"));
+    seen.until_fresh().await;
+    proxy.set(Mode::Refuse);
+    seen.until("a loss", |seen| !seen.stale.is_empty()).await;
+    etcd.turn_auth_on("secret").await;
+    proxy.set(Mode::Forward);
+    seen.until("the refusal", |seen| seen.stale.len() > 1).await;
+    let why = seen.stale.last().unwrap();
+    assert!(why.contains("not authenticated"), "{:?}", seen.stale);
+    etcd.turn_auth_off("secret").await;
+    seen.until_fresh().await;
+    assert_eq!(seen.stale.len(), 2, "once each: {:?}", seen.stale);
 }
 
 /// A lease is kept under authentication, too, across the loss of the token.

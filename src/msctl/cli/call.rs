@@ -17,7 +17,7 @@ use crate::invoke::find::{Found, Source, find};
 use crate::invoke::headers::add_headers;
 use crate::invoke::kept::Kept;
 use crate::invoke::lookup::Library;
-use crate::invoke::server::{Reach, connect, tls};
+use crate::invoke::server::{Reach, connect, explained, tls};
 use crate::report::{Failure, Format, Kind, Report};
 use crate::session::Session;
 use crate::settings::file::TlsFiles;
@@ -156,6 +156,12 @@ impl ServerArgs {
         self.instance.as_deref()
     }
 
+    /// The failure of a call, or why it could only fail.
+    pub(crate) async fn explained(&self, failure: Failure) -> Failure {
+        let is_plain = self.reach().is_ok_and(|reach| reach.tls.is_none());
+        explained(failure, self.address(), is_plain).await
+    }
+
     pub(crate) fn reach(&self) -> Result<Reach, Failure> {
         let files = TlsFiles {
             cacert: self.cacert.clone(),
@@ -165,6 +171,7 @@ impl ServerArgs {
         };
         let wanted = self.tls || files != TlsFiles::default();
         Ok(Reach {
+            service_tls: TlsFiles::default(),
             tls: if wanted { Some(tls(&files)?) } else { None },
             authority: self.authority.clone(),
             connect_timeout: self.connect_timeout,
@@ -197,6 +204,13 @@ impl Call {
     /// # Errors
     /// What keeps the call from being made, or the status it ended with.
     pub async fn run(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
+        match self.attempt(global, report).await {
+            Err(failure) => Err(self.server.explained(failure).await),
+            done => done,
+        }
+    }
+
+    async fn attempt(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut metadata = Metadata::default();
         add_headers(&mut metadata, &self.headers)?;
@@ -266,6 +280,7 @@ impl Call {
             }
             None => {
                 let session = Session::open(global.resolve()?)?;
+                let reach = session.trusted(reach);
                 let instance = self.server.instance();
                 find(&session, &self.target, instance, &reach, library).await
             }

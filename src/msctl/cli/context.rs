@@ -25,7 +25,8 @@ The settings file, $XDG_CONFIG_HOME/msctl/config.yaml:
       endpoints: [http://127.0.0.1:2379]
     prod:
       endpoints: [https://etcd-1:2379, https://etcd-2:2379]
-      tls: {cacert: ca.pem, cert: me.pem, key: me.key}
+      tls: {cacert: ca.pem, cert: me.pem, key: me.key}            # to etcd
+      service_tls: {cacert: ca.pem, cert: me.pem, key: me.key}    # to grpcs:// and https:// instances
       user: ops
       password_command: [pass, show, etcd]   # or password_file, password_env
       prefixes: {services: /services/, config: /config/}

@@ -5,6 +5,7 @@
 //! it closes, so that not even `kill -9` leaves one behind. Nothing but the demo services is started
 //! and a named etcd is written to by those services alone.
 
+mod certificates;
 mod children;
 mod service;
 
@@ -23,8 +24,12 @@ use crate::report::{Failure, Report};
 use crate::session::Session;
 use crate::settings::{Context, Global};
 use crate::tui::state::Suspension;
+use certificates::Certificates;
 use children::{Children, Plan};
 pub use service::DemoService;
+
+/// Two processes each.
+const SERVICES: [&str; 2] = ["user", "order"];
 
 /// How long the services may take to register.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -45,7 +50,9 @@ Examples:
   msctl demo --headless                            prints addresses and commands to try
   msctl demo --headless --listen 127.0.0.1:0       on a free port
   msctl demo --endpoints 127.0.0.1:2379            over an etcd that runs already
-  msctl demo --token-file token.txt                calls need it, over gRPC and HTTP alike")]
+  msctl demo --token-file token.txt                calls need it, over gRPC and HTTP alike
+  msctl demo --jwks keys.json --token-file me.jwt  calls need a token that one of the keys signed
+  msctl demo --tls                                 over TLS, user for callers with a certificate")]
 pub struct Demo {
     /// Run without the console
     #[arg(long)]
@@ -56,6 +63,14 @@ pub struct Demo {
     /// Let the services demand the token in this file: 'authorization: Bearer TOKEN'
     #[arg(long, value_name = "FILE", value_parser = token_file)]
     token_file: Option<PathBuf>,
+    /// Let the services demand a JWT that a key in this file (JWKS) has signed, with iss and aud of
+    /// 'msctl-demo'; --token-file is then the one that the services show one another
+    #[arg(long, value_name = "FILE", value_parser = a_file, requires = "token_file")]
+    jwks: Option<PathBuf>,
+    /// Let the services speak TLS alone, with certificates made for this demo, and user ask its
+    /// callers for theirs (mutual TLS)
+    #[arg(long)]
+    tls: bool,
     #[command(flatten)]
     look: crate::cli::tui::Look,
 }
@@ -64,6 +79,12 @@ pub struct Demo {
 fn token_file(text: &str) -> Result<PathBuf, String> {
     service::token(Path::new(text))?;
     std::fs::canonicalize(text).map_err(|error| format!("{text}: {error}"))
+}
+
+fn a_file(text: &str) -> Result<PathBuf, String> {
+    let found = std::fs::canonicalize(text);
+    let found = found.and_then(|file| std::fs::File::open(&file).map(|_| file));
+    found.map_err(|error| format!("{text}: {error}"))
 }
 
 impl Demo {
@@ -105,6 +126,14 @@ impl Demo {
             context.name = "demo".into();
             (Some(server), context)
         };
+        let certificates = match self.tls {
+            true => Some(Certificates::make(&SERVICES)?),
+            false => None,
+        };
+        let mut context = context;
+        if let Some(made) = &certificates {
+            context.service_tls = made.onlooker();
+        }
         let session = Session::open(context)?;
         let suspension = match server {
             Some(_) => Suspension::HoldsEtcd,
@@ -112,7 +141,7 @@ impl Demo {
         };
         let mut children = Children::default();
         let result = tokio::select! {
-            result = self.live(&session, &mut children, suspension, global, report) => result,
+            result = self.live(&session, &mut children, certificates.as_ref(), suspension, global, report) => result,
             () = stop.wait() => Ok(()),
         };
         // A second signal does not wait for anybody.
@@ -159,19 +188,23 @@ impl Demo {
         &self,
         session: &Session,
         children: &mut Children,
+        certificates: Option<&Certificates>,
         suspension: Suspension,
         global: &Global,
         report: &mut Report,
     ) -> Result<(), Failure> {
         let context = session.context();
-        let plans = ["user", "user", "order", "order"]
+        let plans = SERVICES
             .into_iter()
+            .flat_map(|service| [service; 2])
             .enumerate()
             .map(|(i, service)| Plan {
                 service,
                 instance: format!("{service}-{}-{}", std::process::id(), i % 2 + 1),
                 zone: if i % 2 == 0 { "a" } else { "b" },
                 token_file: self.token_file.as_deref(),
+                jwks: self.jwks.as_deref(),
+                certificates,
             });
         for plan in plans {
             children.start(&plan, context, global)?;
@@ -185,7 +218,7 @@ impl Demo {
             return crate::cli::tui::open(session.clone(), view, &self.look, color, suspension)
                 .await;
         }
-        announce(session, &addresses, report)?;
+        announce(session, &addresses, certificates, report)?;
         children.watch(report).await;
         Ok(())
     }
@@ -245,7 +278,12 @@ fn addresses(registry: &Registry, children: &Children) -> Vec<Address> {
     found
 }
 
-fn announce(session: &Session, addresses: &[Address], report: &mut Report) -> Result<(), Failure> {
+fn announce(
+    session: &Session,
+    addresses: &[Address],
+    certificates: Option<&Certificates>,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let context = session.context();
     let members = context.members();
     let flag = if members == USUAL.to_string() {
@@ -253,12 +291,23 @@ fn announce(session: &Session, addresses: &[Address], report: &mut Report) -> Re
     } else {
         format!(" --endpoints {members}")
     };
-    let document = json!({
+    let shown = certificates.map(Certificates::onlooker);
+    let shown = shown.and_then(|files| Some([files.cacert?, files.cert?, files.key?]));
+    // curl calls them as we do.
+    let names = ["--cacert", "--cert", "--key"];
+    let files = shown.iter().flatten().zip(names);
+    let files = files.map(|(file, name)| format!(" {name} {}", file.display()));
+    let files = files.collect::<String>();
+    let scheme = if shown.is_some() { "https" } else { "http" };
+    let mut document = json!({
         "etcd": members,
         "instances": addresses.iter().map(|(service, id, address)| {
             json!({ "service": service, "instance": id, "address": address })
         }).collect::<Vec<_>>(),
     });
+    if let Some([authority, certificate, key]) = &shown {
+        document["tls"] = json!({ "cacert": authority, "cert": certificate, "key": key });
+    }
     report.one(&document, |_, _| {
         let mut text = format!("etcd      {members}\n");
         for (service, id, address) in addresses {
@@ -271,9 +320,9 @@ fn announce(session: &Session, addresses: &[Address], report: &mut Report) -> Re
         text.push_str(&format!(
             "\nTry, in another terminal:\n  \
              msctl{flag} services\n  \
-             msctl{flag} call user.Get -d '{{\"id\":\"1\"}}'\n  \
+             msctl{flag} call{files} user.Get -d '{{\"id\":\"1\"}}'\n  \
              msctl{flag} config set order/timeout.write 5s -m \"trying it\"\n\n\
-             The same over HTTP: curl http://{http}/v1/users/1\n\
+             The same over HTTP: curl{files} {scheme}://{http}/v1/users/1\n\
              ctrl-c ends everything.\n"
         ));
         text

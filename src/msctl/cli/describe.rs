@@ -50,6 +50,13 @@ impl Describe {
     /// # Errors
     /// When no server answers, or nothing or too much goes by the name.
     pub async fn run(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
+        match self.attempt(global, report).await {
+            Err(failure) => Err(self.server.explained(failure).await),
+            done => done,
+        }
+    }
+
+    async fn attempt(&self, global: &Global, report: &mut Report) -> Result<(), Failure> {
         let mut headers = reflect::Metadata::default();
         add_headers(&mut headers, &self.headers)?;
         let source = self.server.source(&headers).await?;
@@ -73,6 +80,7 @@ impl Describe {
             );
         }
         let session = Session::open(global.resolve()?)?;
+        let reach = session.trusted(reach);
         match symbol {
             None => all(&session, &reach, &source, report).await,
             Some(text) => {

@@ -17,7 +17,6 @@ use serde_json::json;
 
 use crate::cli::etcd::{listen_address, warn_if_exposed};
 use crate::cli::signal::Stop;
-use crate::invoke::server::tls;
 use crate::report::{Failure, Report, Verbosity};
 use crate::session::Session;
 use crate::settings::file::TlsFiles;
@@ -248,17 +247,9 @@ impl Gateway {
         if files == TlsFiles::default() {
             return Ok(Connector::default());
         }
-        let reflect::Tls {
-            ca,
-            identity,
-            server_name,
-        } = tls(&files)?;
+        // A gateway runs for months: renewed files are in use from the next connection on.
         Connector::default()
-            .tls(&etcd::TlsSettings {
-                ca,
-                identity,
-                server_name,
-            })
+            .tls_files(files.paths()?)
             .map_err(|error| Failure::usage(error.to_string()))
     }
 

@@ -18,11 +18,16 @@ use crate::settings::file::TlsFiles;
 /// How many instances are tried at the same time.
 const AT_ONCE: usize = 3;
 
+/// How long a server has to show whether it speaks TLS.
+const HELLO: Duration = Duration::from_secs(2);
+
 /// How servers are reached.
 #[derive(Debug, Clone)]
 pub struct Reach {
     /// TLS to a server named by its address; instances say themselves whether they want it.
     pub tls: Option<reflect::Tls>,
+    /// For instances that want it, where `tls` is not given.
+    pub service_tls: TlsFiles,
     /// The `:authority` to send instead of the address.
     pub authority: Option<String>,
     /// For name resolution, TCP and TLS together.
@@ -33,6 +38,7 @@ impl Default for Reach {
     fn default() -> Self {
         Self {
             tls: None,
+            service_tls: TlsFiles::default(),
             authority: None,
             connect_timeout: Duration::from_secs(2),
         }
@@ -59,24 +65,21 @@ pub struct Server {
 /// # Errors
 /// When a file cannot be read, or a certificate comes without its key.
 pub fn tls(files: &TlsFiles) -> Result<reflect::Tls, Failure> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-    };
-    let identity = match (&files.cert, &files.key) {
-        (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
-        (None, None) => None,
-        _ => {
-            return Err(
-                Failure::usage("a certificate and its key are given together")
-                    .next("Give both --cert and --key."),
-            );
-        }
-    };
+    let read = files.read()?;
     Ok(reflect::Tls {
-        ca: files.cacert.as_ref().map(read).transpose()?,
-        identity,
-        server_name: files.server_name.clone(),
+        ca: read.ca,
+        identity: read.identity,
+        server_name: read.server_name,
     })
+}
+
+/// The same, beside the runtime: the disk may be slow.
+///
+/// # Errors
+/// As [`tls`].
+pub async fn tls_of(files: TlsFiles) -> Result<reflect::Tls, Failure> {
+    let read = tokio::task::spawn_blocking(move || tls(&files)).await;
+    read.unwrap_or_else(|error| Err(Failure::failed(error.to_string())))
 }
 
 /// Connects to a server by its address.
@@ -122,7 +125,7 @@ pub async fn connect_instance(instance: &Arc<Instance>, reach: &Reach) -> Result
         .ok_or_else(|| Failure::failed(format!("{} has no gRPC endpoint", instance.record.id)))?;
     let mut reach = reach.clone();
     if endpoint.secure && reach.tls.is_none() {
-        reach.tls = Some(reflect::Tls::default());
+        reach.tls = Some(tls_of(reach.service_tls.clone()).await?);
     }
     let mut server = connect(&endpoint.address, &reach).await?;
     server.instance = Some(Arc::clone(instance));
@@ -241,6 +244,24 @@ async fn beside<T>(
         None => also.await,
     };
     (verdict, Some(answer))
+}
+
+/// What a plain call to a server that speaks TLS ends with depends on timing, and none of it says so.
+/// Where that is what was wrong the failure is another one, always the same.
+pub async fn explained(failure: Failure, address: Option<&str>, is_plain: bool) -> Failure {
+    let broken =
+        [Code::Unknown, Code::Internal, Code::Unavailable].map(|code| Kind::Grpc(code as i32));
+    let doubtful = broken.contains(&failure.kind()) || failure.kind() == Kind::Failed;
+    match address {
+        Some(address)
+            if is_plain && doubtful && reflect::call::speaks_tls(address, HELLO).await =>
+        {
+            let code = Code::Unavailable as i32;
+            let cause = "the server speaks TLS: add --tls";
+            unavailable(format!("{address}: {cause}")).with_status(code, cause)
+        }
+        _ => failure,
+    }
 }
 
 pub(crate) fn unavailable(message: String) -> Failure {

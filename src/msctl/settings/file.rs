@@ -85,6 +85,9 @@ pub struct ContextFile {
     /// Files for TLS.
     #[serde(default, skip_serializing_if = "TlsFiles::is_empty")]
     pub tls: TlsFiles,
+    /// Files for TLS to services whose endpoints want it (`grpcs`, `https`).
+    #[serde(default, skip_serializing_if = "TlsFiles::is_empty")]
+    pub service_tls: TlsFiles,
     /// etcd user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -138,6 +141,41 @@ pub struct TlsFiles {
 impl TlsFiles {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What the files hold now.
+    ///
+    /// # Errors
+    /// As [`TlsFiles::paths`], and when one cannot be read.
+    pub fn read(&self) -> Result<etcd::TlsSettings, Failure> {
+        self.paths()?.read().map_err(|error| match error {
+            etcd::Error::Settings(cause) => {
+                Failure::usage(cause.trim_start_matches("TLS: ").to_owned())
+            }
+            other => Failure::usage(other.to_string()),
+        })
+    }
+
+    /// The files by what they are for.
+    ///
+    /// # Errors
+    /// When a certificate comes without its key, or a key without its certificate.
+    pub fn paths(&self) -> Result<etcd::TlsFiles, Failure> {
+        let identity = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (None, None) => None,
+            _ => {
+                return Err(
+                    Failure::usage("a certificate and its key are given together")
+                        .next("Give both --cert and --key."),
+                );
+            }
+        };
+        Ok(etcd::TlsFiles {
+            ca: self.cacert.clone(),
+            identity,
+            server_name: self.server_name.clone(),
+        })
     }
 }
 

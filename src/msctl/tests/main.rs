@@ -25,6 +25,7 @@ mod config_secrets;
 mod config_trees;
 mod console;
 mod demo;
+mod demo_guarded;
 mod doctor;
 mod gateway;
 mod help;

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Config;
 use super::state::{Edit, State};
-use crate::running::Running;
+use crate::running::supervise;
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,8 +33,20 @@ pub(crate) struct ConfigFile {
 type Stamp = (SystemTime, u64, u64);
 
 /// Takes in what is written to the file, until dropped.
-pub(crate) async fn follow(config: Config, mut file: ConfigFile) {
-    let _running = Running::new("config file");
+pub(crate) async fn follow(config: Config, file: ConfigFile) {
+    let path = file.path.clone();
+    let mut known = Some(file);
+    let begin = || {
+        let file = known.take();
+        look_after(
+            &config,
+            file.unwrap_or_else(|| ConfigFile::new(path.clone())),
+        )
+    };
+    supervise("config file", |_| {}, begin).await;
+}
+
+async fn look_after(config: &Config, mut file: ConfigFile) {
     let mut look = interval(EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut said: Option<String> = None;

@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::state::{Edit, Edits};
 use super::{Config, Standing, cache};
 use crate::pace::Pace;
-use crate::running::Running;
+use crate::running::supervise;
 
 /// How long the cache lags behind, so that a burst of changes is written once.
 const CACHE_AFTER: Duration = Duration::from_millis(500);
@@ -25,7 +25,18 @@ const TOGETHER: usize = 1_000;
 
 /// Follows etcd until dropped.
 pub(crate) async fn follow(config: Config, client: Client, prefix: Prefix) {
-    let _running = Ending(config.clone(), Running::new("config"));
+    // What is not followed must not pass for fresh.
+    let failed = |cause: &str| {
+        gauge!("platform_config_stale").set(1.0);
+        let cause = format!("the loop that follows etcd ended by a fault: {cause}");
+        let ended = |standing: &mut Standing| standing.stale = Some(cause);
+        config.0.standing.send_modify(ended);
+    };
+    let begin = || keep(config.clone(), client.clone(), prefix.clone());
+    supervise("config", failed, begin).await;
+}
+
+async fn keep(config: Config, client: Client, prefix: Prefix) {
     let own = Scope::Service(config.0.service.clone()).prefix(&prefix);
     let global = Scope::Global.prefix(&prefix);
     let scope = Prefixes::new(global.clone(), [own.clone()]);
@@ -132,21 +143,5 @@ async fn store(config: &Config) {
     let written = tokio::task::spawn_blocking(move || cache::store(&path, &service, keys)).await;
     if let Ok(Err(error)) = written {
         tracing::warn!(%error, "the config cache cannot be written");
-    }
-}
-
-/// Says that nobody follows any longer, should the loop end by a fault: what is not followed must
-/// not pass for fresh.
-struct Ending(Config, #[expect(dead_code, reason = "held")] Running);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            gauge!("platform_config_stale").set(1.0);
-            let ended = |standing: &mut Standing| {
-                standing.stale = Some("the loop that follows etcd has ended by a fault".into());
-            };
-            self.0.0.standing.send_modify(ended);
-        }
     }
 }

@@ -15,6 +15,7 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 
 use super::Standing;
+use crate::running::supervise;
 
 /// Instances that hear of a new etcd together ask it spread over this.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -31,21 +32,26 @@ pub(crate) async fn publish(
     client: Client,
     key: Key,
     schema: Json,
-    mut standing: watch::Receiver<Standing>,
+    standing: watch::Receiver<Standing>,
 ) {
+    let begin = || keep(&client, &key, &schema, standing.clone());
+    supervise("schema", |_| {}, begin).await;
+}
+
+async fn keep(client: &Client, key: &Key, schema: &Json, mut standing: watch::Receiver<Standing>) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
     let mut over = Over::Different;
     let mut said: Option<String> = None;
     loop {
         let fresh = standing.wait_for(|standing| standing.stale.is_none());
         let Ok(proved) = fresh.await.map(|standing| standing.proved) else {
-            return;
+            return gone().await;
         };
         if over == Over::Nothing {
             let wait = rand::rng().random_range(Duration::ZERO..SPREAD);
             tokio::time::sleep(wait).await;
         }
-        match attempt(&client, &key, &schema, over).await {
+        match attempt(client, key, schema, over).await {
             Ok(()) => {
                 backoff.reset();
                 said = None;
@@ -54,7 +60,7 @@ pub(crate) async fn publish(
                 let doubtful =
                     |standing: &Standing| standing.stale.is_some() || standing.proved < proved;
                 if standing.wait_for(doubtful).await.is_err() {
-                    return;
+                    return gone().await;
                 }
             }
             Err(cause) => {
@@ -67,6 +73,11 @@ pub(crate) async fn publish(
             }
         }
     }
+}
+
+/// The config is gone, and with it whoever ends this.
+async fn gone() {
+    std::future::pending::<()>().await;
 }
 
 async fn attempt(client: &Client, key: &Key, schema: &Json, over: Over) -> Result<(), String> {

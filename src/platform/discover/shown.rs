@@ -2,11 +2,12 @@
 //! the gauges are left at zero when that ends.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use metrics::{Gauge, gauge};
 use tokio::sync::watch;
 
-use super::ServiceView;
+use super::{Knowledge, ServiceView};
 
 /// See the module.
 #[derive(Debug)]
@@ -31,6 +32,26 @@ impl Shown {
 
     pub(super) fn is_viewed(&self) -> bool {
         self.publish.receiver_count() > 0
+    }
+
+    /// What was shown last.
+    pub(super) fn last(&self) -> Arc<ServiceView> {
+        self.publish.borrow().clone()
+    }
+
+    /// What is followed no longer, until the loop has begun anew, is not believed for fresh.
+    pub(super) fn doubt(&self, cause: &str) {
+        let mut view = ServiceView::clone(&self.last());
+        let cause = format!("the loop that follows etcd ended by a fault: {cause}");
+        view.knowledge = match view.knowledge {
+            Knowledge::Waiting { .. } => Knowledge::Waiting { cause: Some(cause) },
+            Knowledge::Stale { since, .. } => Knowledge::Stale { since, cause },
+            Knowledge::Fixed | Knowledge::Fresh { .. } => Knowledge::Stale {
+                since: Instant::now(),
+                cause,
+            },
+        };
+        self.show(view);
     }
 
     /// Shows this one from now on.

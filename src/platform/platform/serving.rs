@@ -66,7 +66,11 @@ impl Serving {
             Some(client) => {
                 let keep = || {
                     let gate = Gate::Watched(inner.liveness.gate());
-                    LeaseKeeper::spawn(client.clone(), LeaseOptions::new(inner.times.lease), gate)
+                    let options = LeaseOptions {
+                        regrant_spread: inner.fleet.leases(),
+                        ..LeaseOptions::new(inner.times.lease)
+                    };
+                    LeaseKeeper::spawn(client.clone(), options, gate)
                 };
                 let lease = inner.lease.share(&id, keep).ok_or_else(|| Error::Serve {
                     service: inner.service.to_string(),

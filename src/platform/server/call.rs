@@ -14,6 +14,7 @@ use tonic::{
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 
+use super::certificate::PeerCertificate;
 use super::port::Peer;
 use crate::transcode::{self, JsonStatus};
 
@@ -47,6 +48,7 @@ pub struct Call {
     method: Arc<str>,
     peer: Option<SocketAddr>,
     certificates: Option<Arc<Vec<CertificateDer<'static>>>>,
+    certificate: Option<PeerCertificate>,
 }
 
 impl Call {
@@ -65,6 +67,7 @@ impl Call {
             certificates: extensions
                 .get::<TlsConnectInfo<TcpConnectInfo>>()
                 .and_then(TlsConnectInfo::peer_certs),
+            certificate: extensions.get::<PeerCertificate>().cloned(),
         }
     }
 
@@ -79,6 +82,11 @@ impl Call {
         self.certificates
             .iter()
             .flat_map(|chain| chain.iter().map(|certificate| &**certificate))
+    }
+
+    /// The caller's own certificate, in words. `None` without mutual TLS.
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
     }
 
     /// How it came.

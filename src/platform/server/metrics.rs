@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -17,10 +17,26 @@ const LATENCY: &[f64] = &[
 /// How often samples of histograms are summed up. Until then each takes memory of its own.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+static RECORDER: OnceLock<Option<Recorded>> = OnceLock::new();
+
+/// What the process has counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    handle: PrometheusHandle,
+    /// When counting began.
+    pub(crate) since: SystemTime,
+}
+
+impl Recorded {
+    /// All of it now, in Prometheus' format.
+    pub(crate) fn text(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
 
 /// The process's recorder; `None` when the process has installed another one, whose business it is then.
-pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
+pub(crate) fn recorder() -> Option<&'static Recorded> {
     RECORDER.get_or_init(install).as_ref()
 }
 
@@ -40,7 +56,7 @@ impl Upkeep {
             let rounds = metrics::counter!("server_metrics_upkeeps_total");
             loop {
                 tokio::time::sleep(UPKEEP).await;
-                recorder.run_upkeep();
+                recorder.handle.run_upkeep();
                 rounds.increment(1);
             }
         });
@@ -50,7 +66,7 @@ impl Upkeep {
     }
 }
 
-fn install() -> Option<PrometheusHandle> {
+fn install() -> Option<Recorded> {
     let built = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCY)
         .map(PrometheusBuilder::build_recorder);
@@ -69,7 +85,10 @@ fn install() -> Option<PrometheusHandle> {
         return None;
     }
     describe(TABLE);
-    Some(handle)
+    Some(Recorded {
+        handle,
+        since: SystemTime::now(),
+    })
 }
 
 /// Every metric with its kind and what it says, as people read it.

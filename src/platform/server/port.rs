@@ -21,6 +21,7 @@ use tower::ServiceExt as _;
 
 use super::{
     Stack,
+    certificate::PeerCertificate,
     observe::InFlight,
     preface::{self, Rewound, Spoken},
     stage::{Life, Stage},
@@ -126,13 +127,17 @@ async fn connection(
         () = life.reaches(|stage| stage.is_draining()) => return,
     }
     let Some(tls) = tls else {
-        return tell_apart(stream, peer, stack, life).await;
+        return tell_apart(stream, peer, None, stack, life).await;
     };
     let shaken = tls.shake(stream);
     // The watch over the files is the port's, not the connection's.
     drop(tls);
     match shaken.await {
-        Ok(stream) => tell_apart(stream, peer, stack, life).await,
+        Ok(stream) => {
+            let shown = stream.get_ref().1.peer_certificates();
+            let shown = shown.and_then(|chain| PeerCertificate::parse(chain.first()?));
+            tell_apart(stream, peer, shown, stack, life).await;
+        }
         Err(cause) => {
             // Anybody can make these; a counter shows them without filling the log.
             metrics::counter!("server_tls_handshake_failures_total").increment(1);
@@ -141,8 +146,13 @@ async fn connection(
     }
 }
 
-async fn tell_apart<S>(stream: S, peer: Peer, stack: Stack, life: Life)
-where
+async fn tell_apart<S>(
+    stream: S,
+    peer: Peer,
+    shown: Option<PeerCertificate>,
+    stack: Stack,
+    life: Life,
+) where
     S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
 {
     // As tonic has it, so that its `remote_addr` and `peer_certs` work in handlers.
@@ -153,7 +163,7 @@ where
         () = life.reaches(|stage| stage.is_draining()) => return,
     };
     match begun {
-        Ok((spoken, stream)) => speak(spoken, stream, connected, peer, stack, life).await,
+        Ok((spoken, stream)) => speak(spoken, stream, (connected, shown), peer, stack, life).await,
         Err(cause) => tracing::debug!(%cause, peer = %peer.0, "a connection asked for nothing"),
     }
 }
@@ -161,7 +171,7 @@ where
 async fn speak<S, C>(
     spoken: Spoken,
     stream: Rewound<S>,
-    connected: C,
+    (connected, shown): (C, Option<PeerCertificate>),
     peer: Peer,
     stack: Stack,
     life: Life,
@@ -174,6 +184,9 @@ async fn speak<S, C>(
         let extensions = request.extensions_mut();
         extensions.insert(peer);
         extensions.insert(connected.clone());
+        if let Some(shown) = &shown {
+            extensions.insert(shown.clone());
+        }
         stack.clone().oneshot(request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -65,14 +65,11 @@ impl Probe {
             Self::Healthz => healthz(uri, health),
             Self::Readyz => state(health.check("")),
             Self::Metrics => match metrics::recorder() {
-                Some(recorder) => {
-                    recorder.run_upkeep();
-                    text(
-                        StatusCode::OK,
-                        "text/plain; version=0.0.4; charset=utf-8",
-                        recorder.render(),
-                    )
-                }
+                Some(recorder) => text(
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4; charset=utf-8",
+                    recorder.text(),
+                ),
                 None => text(
                     StatusCode::NOT_FOUND,
                     "text/plain; charset=utf-8",

@@ -41,7 +41,8 @@ const MOST: u64 = 1 << 20;
 /// # let _ = service;
 /// ```
 ///
-/// Handlers find the caller's certificates by `tonic::Request::peer_certs`.
+/// Handlers find who the caller is in the request's extensions as a [`PeerCertificate`](super::PeerCertificate), and
+/// the bytes of all certificates that it has shown by `tonic::Request::peer_certs`.
 #[derive(Clone, Debug)]
 pub struct Tls {
     certificates: PathBuf,

@@ -34,7 +34,7 @@ pub async fn out_of_reach(
 ) -> Result<(Vec<InstanceId>, Vec<InstanceId>), Failure> {
     let reach = Reach::read(session).await?;
     let all = reach.instances(keys, audience);
-    let doing = doing(&Prober::new(ProbeOptions::default()), all).await;
+    let doing = doing(&session.prober(ProbeOptions::default()), all).await;
     let away = doing.iter().filter(|one| is_away(one.health));
     let away = away.map(|one| one.instance.clone()).collect();
     Ok((away, doing.into_iter().map(|one| one.instance).collect()))
@@ -74,7 +74,7 @@ pub async fn watch(
     unreached: &[InstanceId],
     mut told: impl FnMut(&str),
 ) -> Result<Verdict, Failure> {
-    let prober = Prober::new(ProbeOptions::default());
+    let prober = session.prober(ProbeOptions::default());
     let (mut heard, mut unwell_since) = (Instant::now(), Instant::now());
     let mut well_since: Option<Instant> = None;
     let mut missed: Vec<InstanceId> = Vec::new();

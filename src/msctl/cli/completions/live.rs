@@ -238,6 +238,7 @@ async fn question(wanted: Wanted, matches: &ArgMatches, typed: &str) -> Option<V
     let global = Global::from_arg_matches(matches).ok()?;
     let session = Session::open(global.resolve_unattended().ok()?).ok()?;
     let session = &session;
+    let reach = session.trusted(reach);
     let found = match wanted {
         Wanted::Context => Ok(Vec::new()),
         Wanted::Key => ask::keys(session, typed).await,

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
+use super::certificates::Certificates;
 use crate::report::{Failure, Report};
 use crate::settings::{Context, Global};
 
@@ -30,6 +31,9 @@ pub(super) struct Plan<'a> {
     pub(super) zone: &'static str,
     /// The token that its calls need; the process list shows the file's name alone.
     pub(super) token_file: Option<&'a Path>,
+    /// The keys that tokens are signed with.
+    pub(super) jwks: Option<&'a Path>,
+    pub(super) certificates: Option<&'a Certificates>,
 }
 
 /// All of them. Dropping it kills them.
@@ -92,6 +96,16 @@ impl Children {
         }
         if let Some(file) = plan.token_file {
             command.arg("--token-file").arg(file);
+        }
+        if let Some(file) = plan.jwks {
+            command.arg("--jwks").arg(file);
+        }
+        if let Some(made) = plan.certificates {
+            command
+                .arg("--certificate")
+                .arg(made.certificate(plan.service));
+            command.arg("--key").arg(made.key(plan.service));
+            command.arg("--authority").arg(made.authority());
         }
         if global.verbose {
             command.env("RUST_LOG", "info");

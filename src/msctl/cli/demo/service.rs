@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use demo::{Options, Parent, Token};
+use demo::{Identity, Options, Parent, Token};
 
 use crate::report::Failure;
 use crate::settings::host_port;
@@ -45,6 +45,18 @@ pub struct DemoService {
     /// The file of the token that calls need
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// The file of keys that such tokens are signed with; the token is then a JWT
+    #[arg(long)]
+    jwks: Option<PathBuf>,
+    /// Its certificate: it then speaks TLS alone
+    #[arg(long, requires_all = ["key", "authority"])]
+    certificate: Option<PathBuf>,
+    /// The key of that
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// Who signs all certificates
+    #[arg(long)]
+    authority: Option<PathBuf>,
     /// So many API calls a second for each caller
     #[arg(long, value_name = "CALLS")]
     rate: Option<f64>,
@@ -69,6 +81,14 @@ enum Which {
 }
 
 impl DemoService {
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity {
+            certificate: self.certificate.clone()?,
+            key: self.key.clone()?,
+            authority: self.authority.clone()?,
+        })
+    }
+
     /// Serves until the parent or a signal ends it.
     ///
     /// # Errors
@@ -92,6 +112,8 @@ impl DemoService {
         let token = self.token_file.as_deref().map(token).transpose();
         let options = Options {
             token: token.map_err(Failure::usage)?,
+            jwks: self.jwks.clone(),
+            tls: self.identity(),
             etcd: self
                 .members
                 .iter()

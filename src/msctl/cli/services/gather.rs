@@ -13,7 +13,7 @@ use fleet::{Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 use futures::StreamExt;
 
 use super::When;
-use crate::probe::{ProbeOptions, Prober, Verdict};
+use crate::probe::{ProbeOptions, Verdict};
 use crate::report::{Failure, Report};
 use crate::session::Session;
 
@@ -156,15 +156,16 @@ pub(crate) async fn ask(
     }
     let verdicts = collect(
         probe,
-        Prober::new(ProbeOptions {
-            keep: 0,
-            ..ProbeOptions::default()
-        })
-        .instances(
-            instances[..probed]
-                .iter()
-                .map(|i| (i.key.clone(), Arc::clone(i))),
-        ),
+        session
+            .prober(ProbeOptions {
+                keep: 0,
+                ..ProbeOptions::default()
+            })
+            .instances(
+                instances[..probed]
+                    .iter()
+                    .map(|i| (i.key.clone(), Arc::clone(i))),
+            ),
     );
     let client = session.client();
     let leases = collect(

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{Effect, Keys};
 use crate::change::canary::watch;
 use crate::change::{self, Proposal, history, rollback};
+use crate::invoke::server::Reach;
 use crate::probe::{ProbeOptions, Prober};
 use crate::session::Session;
 use crate::settings::host_port;
@@ -49,11 +50,11 @@ impl Runner {
         let mut tasks = JoinSet::new();
         feed::start(&session, generation, &events, &mut tasks);
         Self {
-            invoker: Arc::new(invoke::Invoker::new()),
-            session,
+            invoker: Arc::new(invoke::Invoker::new(session.trusted(Reach::default()))),
             generation,
             events,
-            prober: Prober::new(ProbeOptions::default()),
+            prober: session.prober(ProbeOptions::default()),
+            session,
             tasks,
             call: None,
             canary: None,

@@ -32,8 +32,8 @@ struct Book {
     state: BTreeMap<Key, (Revision, Arc<[u8]>)>,
     last: Option<Revision>,
     fresh: bool,
-    /// A loss was told, and nothing came since.
-    lost: bool,
+    /// A loss was told, for this reason, and nothing came since.
+    lost: Option<String>,
     /// It was told that another history began.
     another: bool,
     /// At which revisions the number was told.
@@ -108,7 +108,9 @@ async fn keep(_mirror: Mirror, mut events: mpsc::Receiver<MirrorEvent>, book: Ar
 
 impl Book {
     fn take(&mut self, event: MirrorEvent) {
-        self.lost &= matches!(event, MirrorEvent::Stale { .. });
+        if !matches!(event, MirrorEvent::Stale { .. }) {
+            self.lost = None;
+        }
         match event {
             MirrorEvent::Listed { revision, entries } => {
                 if self.last.replace(revision).is_some() {
@@ -152,9 +154,10 @@ impl Book {
             MirrorEvent::Fresh { .. } => self.fresh = true,
             MirrorEvent::Stale { cause } => {
                 self.fresh = false;
-                if std::mem::replace(&mut self.lost, true) {
+                if self.lost.as_ref() == Some(&cause) {
                     self.wrongs.push(format!("stale twice: {cause}"));
                 }
+                self.lost = Some(cause);
             }
         }
     }

@@ -35,9 +35,12 @@ enum Fault {
     BadRecords,
     Burst,
     Wiped,
+    NoSpace,
+    AuthOn,
+    TokensExpired,
 }
 
-const FAULTS: [Fault; 18] = [
+const FAULTS: [Fault; 21] = [
     Fault::Dropped,
     Fault::Reset,
     Fault::Refused,
@@ -56,7 +59,26 @@ const FAULTS: [Fault; 18] = [
     Fault::BadRecords,
     Fault::Burst,
     Fault::Wiped,
+    Fault::NoSpace,
+    Fault::AuthOn,
+    Fault::TokensExpired,
 ];
+
+/// The fleet has it from the start; etcd asks for it now and then.
+const PASSWORD: &str = "secret";
+
+/// Tokens end after a second without use, and a database is full at 32 MiB.
+const MEMBERS: [&str; 3] = [
+    "--bcrypt-cost=4",
+    "--auth-token-ttl=1",
+    "--quota-backend-bytes=33554432",
+];
+
+/// Longer than a token lives without use.
+const IDLE: Duration = Duration::from_millis(2_500);
+
+/// As large as a value may be, nearly: over and over it fills the history.
+const BALLAST: usize = 1_200_000;
 
 /// A cluster with proxies before its members and between them, and a fleet.
 pub(crate) struct Mix {
@@ -70,7 +92,7 @@ pub(crate) struct Mix {
 
 impl Mix {
     pub(crate) async fn start(seed: u64) -> Mix {
-        let cluster = Cluster::start_divisible().await;
+        let cluster = Cluster::start_divisible_with(&MEMBERS).await;
         let mut proxies = Vec::new();
         for member in &cluster.members {
             proxies.push(Proxy::start(member.address()).await);
@@ -78,7 +100,8 @@ impl Mix {
         let ways = Ways {
             fleet: proxies.iter().map(Proxy::endpoint).collect(),
             direct: cluster.endpoints(),
-            ..Ways::default()
+            fleet_password: Some(PASSWORD.to_owned()),
+            direct_password: Some(PASSWORD.to_owned()),
         };
         Mix {
             fleet: Fleet::start(ways).await,
@@ -250,13 +273,7 @@ impl Mix {
                 let key = self.fleet.users[any % 2].key.clone();
                 self.fleet.delete(&[key]).await;
             }
-            Fault::LeaseRevoked => {
-                let state = self.fleet.users[any % 2].serving.registration().unwrap();
-                let state = state.borrow().clone();
-                if let RegistrationState::Registered { lease, .. } = state {
-                    self.fleet.direct.lease_revoke(lease).await.unwrap();
-                }
-            }
+            Fault::LeaseRevoked => self.revoke_lease(any % 2).await,
             Fault::BadRecords => {
                 let keys: Vec<Key> = vec![
                     "/services/user/bad".into(),
@@ -281,9 +298,66 @@ impl Mix {
                 history = History::Broken;
                 since = Instant::now();
             }
+            Fault::NoSpace => {
+                self.fill().await;
+                // A new lease is a write: it has to wait for the room.
+                let state = self.fleet.users[any % 2].serving.registration().unwrap();
+                self.revoke_lease(any % 2).await;
+                crate::fleet::until("the registration says why", || {
+                    matches!(&*state.borrow(), RegistrationState::Waiting { cause } if cause.contains("space"))
+                })
+                .await;
+                since = Instant::now();
+                self.cluster.make_room().await;
+                self.fleet.write(&[("/ballast".into(), Vec::new())]).await;
+            }
+            Fault::AuthOn => {
+                self.cluster.members[any].turn_auth_on(PASSWORD).await;
+                self.proxies.iter().for_each(Proxy::cut);
+                self.fleet.change().await;
+                self.fleet
+                    .converges(Instant::now(), "authentication on")
+                    .await;
+                since = Instant::now();
+                self.cluster.members[any].turn_auth_off(PASSWORD).await;
+            }
+            Fault::TokensExpired => {
+                self.cluster.members[any].turn_auth_on(PASSWORD).await;
+                self.proxies.iter().for_each(Proxy::cut);
+                self.fleet.change().await;
+                self.fleet
+                    .converges(Instant::now(), "authentication on")
+                    .await;
+                // Tokens end for want of use alone: leases use theirs, the writer does not.
+                tokio::time::sleep(IDLE).await;
+                self.fleet.change().await;
+                self.fleet.converges(Instant::now(), "no use").await;
+                since = Instant::now();
+                self.cluster.members[any].turn_auth_off(PASSWORD).await;
+            }
         }
         self.fleet.change().await;
         (since, history)
+    }
+
+    async fn revoke_lease(&self, of: usize) {
+        let state = self.fleet.users[of].serving.registration().unwrap();
+        let state = state.borrow().clone();
+        if let RegistrationState::Registered { lease, .. } = state {
+            self.fleet.direct.lease_revoke(lease).await.unwrap();
+        }
+    }
+
+    /// Writes until the quota is reached.
+    async fn fill(&self) {
+        let mut number = 0;
+        let refused = crate::fleet::eventually("the quota is reached", async || {
+            number += 1;
+            let put = [("/ballast".into(), vec![number; BALLAST])];
+            self.fleet.try_write(&put).await.err()
+        })
+        .await;
+        assert!(refused.contains("space"), "{refused}");
     }
 
     fn accepted(&self) -> usize {

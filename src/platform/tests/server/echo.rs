@@ -15,7 +15,7 @@ use futures::{StreamExt as _, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use platform::server::{Identity, Stack};
+use platform::server::{Identity, PeerCertificate, Stack};
 use prost::Message as _;
 use tokio::sync::Notify;
 use tonic::{
@@ -128,6 +128,10 @@ impl Echo {
         let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
         if let Some(shown) = tls.and_then(TlsConnectInfo::peer_certs) {
             headers.insert("certificates", shown.len().into());
+        }
+        if let Some(shown) = request.extensions().get::<PeerCertificate>() {
+            let names: Vec<&str> = shown.dns_names().chain(shown.uris()).collect();
+            headers.insert("caller-names", names.join(" ").parse().unwrap());
         }
         let items = if ["Both", "UploadParts"].contains(&&*method) {
             both(request.into_body())

@@ -189,6 +189,7 @@ async fn a_handler_sees_whose_certificate_the_caller_has_shown() {
         .await
         .unwrap();
     assert_eq!(answer.header("grpc-metadata-certificates"), Some("1"));
+    assert_eq!(answer.header("grpc-metadata-caller-names"), Some("friend"));
 }
 
 #[tokio::test]
@@ -197,9 +198,12 @@ async fn a_check_knows_callers_by_their_certificate() {
     let tls = authority.tls().clients(authority.path("ca"));
     let (friend, stranger) = (authority.sign("friend"), authority.sign("stranger"));
     let known = CertificateDer::from_pem_slice(friend.0.as_bytes()).unwrap();
-    let check = move |_: Credential<'_>, call: &Call| match call.certificates().next() {
-        Some(shown) if shown == &*known => Ok(platform::server::Identity {
-            subject: "friend".to_owned(),
+    let check = move |_: Credential<'_>, call: &Call| match (
+        call.certificates().next(),
+        call.certificate(),
+    ) {
+        (Some(bytes), Some(shown)) if bytes == &*known => Ok(platform::server::Identity {
+            subject: shown.dns_names().collect(),
             ..Default::default()
         }),
         _ => Err(tonic::Status::permission_denied("friends alone")),

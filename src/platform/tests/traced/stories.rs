@@ -36,7 +36,7 @@ fn sent(trace: &str) -> String {
 }
 
 /// Subscribers and the exporter are the process's: one test at a time.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// `order`: answers every call by asking `user`, within a span of its own.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ fn order(user: &World) -> Service {
         .descriptors(descriptors())
 }
 
-async fn platform(builder: platform::platform::Builder) -> Platform {
+pub async fn platform(builder: platform::platform::Builder) -> Platform {
     let builder = builder.environment([]).no_config_cache();
     builder.start().await.unwrap()
 }

@@ -25,12 +25,14 @@ const UNARY: Duration = Duration::from_secs(30);
 /// Asks and calls. Holds what services told.
 pub(super) struct Invoker {
     schemas: Mutex<HashMap<ServiceName, Schema>>,
+    reach: Reach,
 }
 
 impl Invoker {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(reach: Reach) -> Self {
         Self {
             schemas: Mutex::default(),
+            reach,
         }
     }
 
@@ -41,7 +43,7 @@ impl Invoker {
         instances: &[Arc<Instance>],
     ) -> Result<Vec<Method>, String> {
         let asked = async {
-            let server = server(service, instances).await?;
+            let server = server(service, instances, &self.reach).await?;
             schema(&server, &Source::default()).await
         };
         let schema = match tokio::time::timeout(TELL, asked).await {
@@ -78,7 +80,7 @@ impl Invoker {
         tell: &impl Fn(Progress) -> F,
     ) -> Result<(), Failure> {
         let documents = documents(&call.request)?;
-        let server = server(&call.service, &call.instances).await?;
+        let server = server(&call.service, &call.instances, &self.reach).await?;
         let to = server.instance.as_ref().map_or_else(
             || server.address.clone(),
             |instance| instance.record.id.to_string(),
@@ -162,11 +164,14 @@ fn documents(request: &str) -> Result<Vec<Vec<u8>>, Failure> {
 }
 
 /// The one instance that was chosen, else any that serves.
-async fn server(service: &ServiceName, instances: &[Arc<Instance>]) -> Result<Server, Failure> {
-    let reach = Reach::default();
+async fn server(
+    service: &ServiceName,
+    instances: &[Arc<Instance>],
+    reach: &Reach,
+) -> Result<Server, Failure> {
     match instances {
-        [one] => connect_instance(one, &reach).await,
-        many => connect_any(service, many, &reach).await,
+        [one] => connect_instance(one, reach).await,
+        many => connect_any(service, many, reach).await,
     }
 }
 
