@@ -25,6 +25,8 @@ mod config_secrets;
 mod config_trees;
 mod console;
 mod demo;
+mod demo_calls;
+mod demo_changes;
 mod doctor;
 mod gateway;
 mod help;

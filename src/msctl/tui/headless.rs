@@ -15,7 +15,7 @@ use super::event::{Event, Now};
 use super::key::Key;
 use super::state::State;
 use super::state::calls::{Answer, Methods};
-use super::state::directory::Freshness;
+use super::state::freshness::Freshness;
 use super::update::update;
 use super::view::{self, Look};
 use super::{INBOX, Options, context_of};

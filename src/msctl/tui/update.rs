@@ -61,7 +61,7 @@ pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
 }
 
 fn shows_time(state: &State) -> bool {
-    use super::state::directory::Freshness;
+    use super::state::freshness::Freshness;
     state.shows_gauges()
         || matches!(state.freshness(), Freshness::Stale { .. })
         || (state.view == View::Calls

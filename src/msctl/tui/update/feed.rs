@@ -5,8 +5,8 @@ use fleet::{Change, Entry, Key, LeaseId};
 
 use crate::tui::effect::Effect;
 use crate::tui::event::{Feed, MemberDot, Part, Source};
-use crate::tui::state::directory::Freshness;
 use crate::tui::state::events::{Happened, What};
+use crate::tui::state::freshness::Freshness;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View};
 
