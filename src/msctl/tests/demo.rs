@@ -54,6 +54,11 @@ impl<'w> Demo<'w> {
         self.world.msctl_with(&all, stdin)
     }
 
+    /// Its processes.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        children_of(self.process.child.id())
+    }
+
     pub(crate) fn address(&self, service: &str) -> &str {
         &self
             .instances
@@ -84,7 +89,7 @@ pub(crate) fn alive(pid: u32) -> bool {
 fn a_killed_demo_leaves_no_child_and_a_stopped_one_no_lease() {
     over_both(|world| {
         let mut demo = Demo::start(world);
-        let children = children_of(demo.process.child.id());
+        let children = demo.children();
         assert_eq!(children.len(), 4);
         demo.process.signal("-9");
         demo.process.end();
@@ -97,7 +102,7 @@ fn a_killed_demo_leaves_no_child_and_a_stopped_one_no_lease() {
 
         for signal in ["-INT", "-TERM", "-HUP"] {
             let mut demo = Demo::start(world);
-            let children = children_of(demo.process.child.id());
+            let children = demo.children();
             demo.process.signal(signal);
             assert_eq!(demo.process.end(), 0);
             assert!(!children.iter().any(|pid| alive(*pid)), "{signal}");
@@ -155,7 +160,7 @@ fn a_child_that_is_killed_is_told_and_falls_out_after_its_lease() {
                 .ok()
                 .json()
         };
-        let child = children_of(demo.process.child.id())[0];
+        let child = demo.children()[0];
         let arguments = fs::read(format!("/proc/{child}/cmdline")).unwrap();
         let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
         let at = arguments
@@ -204,7 +209,7 @@ fn a_demo_over_an_etcd_of_others_leaves_there_what_its_services_publish_and_noth
     over_both(|world| {
         world.etcdctl(&["put", "/mine", "stays"]);
         let mut demo = Demo::start(world);
-        let children = children_of(demo.process.child.id());
+        let children = demo.children();
         let keys = || world.etcdctl(&["get", "--prefix", "/", "--keys-only"]);
         until("they have said how they are", || {
             keys().matches("/status/").count() == 4

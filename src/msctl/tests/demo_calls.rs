@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::demo::{Demo, children_of};
+use crate::demo::Demo;
 use crate::main_job::http;
 use crate::world::{Running, World, over_both, until};
 
@@ -274,7 +274,7 @@ fn with_a_token_both_protocols_want_it_and_answer_the_same_with_it() {
             let mut rows = rows.as_array().unwrap().iter();
             rows.all(|row| row["health"]["status"] == "serving")
         });
-        let children = children_of(demo.process.child.id());
+        let children = demo.children();
         for child in children {
             let words = fs::read(format!("/proc/{child}/cmdline")).unwrap();
             assert!(!String::from_utf8_lossy(&words).contains("s3cret"));

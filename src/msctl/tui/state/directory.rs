@@ -2,19 +2,21 @@
 //! leases since. Each observation carries the time it was made, and nothing here guesses: what was
 //! not asked is unknown. Times are since the console started.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::config::Scope;
-use fleet::finding::{self, Finding, Observed, Ttl};
+use fleet::finding::{self, Comings, Finding, Observed, Ttl};
 use fleet::status::StatusRecord;
 use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 
+mod count;
 mod running;
 mod seen;
 mod summary;
 
+use count::{Counted, Sums};
 pub use seen::{HealthSeen, LeaseSeen};
 pub use summary::{Summary, rank};
 
@@ -28,15 +30,38 @@ pub struct Directory {
     leases: HashMap<LeaseId, LeaseSeen>,
     /// Keyed by `<service>/<id>` below the status prefix.
     status: HashMap<Box<[u8]>, Arc<StatusRecord>>,
-    summaries: BTreeMap<ServiceName, Summary>,
-    dirty: HashSet<ServiceName>,
-    /// How many records below a service's name are none.
-    poisoned: BTreeMap<ServiceName, usize>,
     /// The newest revision that wrote config of a scope.
     configured: BTreeMap<Scope, Revision>,
-    /// Services whose records changed since shared addresses were looked for.
-    recorded: HashSet<ServiceName>,
-    shared: HashMap<Key, Vec<Finding>>,
+    /// How many records below a service's name are none.
+    poisoned: BTreeMap<ServiceName, usize>,
+    /// Who came back lately.
+    comings: Comings,
+    counted: HashMap<Key, Counted>,
+    sums: BTreeMap<ServiceName, Sums>,
+    summaries: BTreeMap<ServiceName, Summary>,
+    behind: Behind,
+}
+
+/// What a refresh found changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Records were written or deleted.
+    Records,
+    /// Only what is known of them: health, leases, what they say they run.
+    Observations,
+}
+
+/// What changed since it was counted.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Instances of which something changed.
+    instances: HashSet<Key>,
+    /// Whether a record was written or deleted.
+    records: bool,
+    /// Scopes whose config was written: all their instances are to be counted anew.
+    scopes: BTreeSet<Scope>,
+    /// Services of which something changed that is no instance's.
+    services: BTreeSet<ServiceName>,
 }
 
 impl Directory {
@@ -48,31 +73,64 @@ impl Directory {
             health: HashMap::new(),
             leases: HashMap::new(),
             status: HashMap::new(),
-            summaries: BTreeMap::new(),
-            dirty: HashSet::new(),
-            poisoned: BTreeMap::new(),
             configured: BTreeMap::new(),
-            recorded: HashSet::new(),
-            shared: HashMap::new(),
+            poisoned: BTreeMap::new(),
+            comings: Comings::default(),
+            counted: HashMap::new(),
+            sums: BTreeMap::new(),
+            summaries: BTreeMap::new(),
+            behind: Behind::default(),
         }
     }
 
     /// Takes in a change below the services prefix. Returns the lease the instance had.
     pub fn apply(&mut self, change: &Change) -> Option<LeaseId> {
-        let lease = self
-            .registry
-            .instance(change.key())
-            .and_then(|instance| instance.lease);
-        let touched = self.registry.apply(change);
+        let key = change.key();
+        let before = self.registry.instance(key);
+        let lease = before.and_then(|instance| instance.lease);
+        let bad = self.registry.is_quarantined(key);
+        self.registry.apply(change);
         if let Change::Delete { key, .. } = change {
             self.health.remove(key);
         }
-        self.dirty.extend(touched.into_iter().flatten());
-        // A record that is none, or no longer, is told beside the good ones.
-        let service = self.service_of(change.key());
-        self.recorded.extend(service.clone());
-        self.dirty.extend(service);
+        self.behind.instances.insert(key.clone());
+        self.behind.records = true;
+        if bad != self.registry.is_quarantined(key) {
+            self.poison(key);
+        }
         lease
+    }
+
+    /// A record became none, or one again: that is told beside the good ones.
+    fn poison(&mut self, key: &Key) {
+        let Some(service) = self.service_of(key) else {
+            return;
+        };
+        let count = self.poisoned.entry(service.clone()).or_default();
+        if self.registry.is_quarantined(key) {
+            *count += 1;
+        } else {
+            *count = count.saturating_sub(1);
+        }
+        if *count == 0 {
+            self.poisoned.remove(&service);
+        }
+        self.behind.services.insert(service);
+    }
+
+    /// Something was written at a key that held no instance a moment ago.
+    pub fn came(&mut self, key: &Key, now: Duration) {
+        if self.registry.instance(key).is_none() {
+            return;
+        }
+        self.behind.instances.extend(self.comings.forget(now));
+        self.comings.came(key, now);
+        self.behind.instances.insert(key.clone());
+    }
+
+    /// When a finding may end by time alone; `None` while none does.
+    pub fn calm_at(&self) -> Option<Duration> {
+        self.comings.due()
     }
 
     /// The service a key below the services prefix is named under.
@@ -99,30 +157,49 @@ impl Directory {
                     left: seconds(lease.ttl?),
                 })
             }),
-            flaps: None,
+            flaps: self.comings.of(&instance.key),
             status: self.said(instance),
             config: Some(self.newest_config(&instance.record.service)),
         }
     }
 
-    /// What is wrong with the address of an instance: another one names it too.
-    pub fn shared(&self, key: &Key) -> impl Iterator<Item = &Finding> {
-        self.shared.get(key).into_iter().flatten()
+    /// Everything that is wrong with an instance, and since when.
+    pub fn findings(&self, instance: &Instance, now: Duration) -> Vec<Finding> {
+        let seen = self.health(&instance.key);
+        let observed = Observed {
+            since: seen.map(|seen| now.saturating_sub(seen.since)),
+            ..self.observed(instance, now)
+        };
+        let mut found = finding::of_instance(instance, &observed);
+        if let Some(sums) = self.sums.get(&instance.record.service) {
+            found.extend(sums.addresses.findings(instance));
+        }
+        found
+    }
+
+    /// The instances that may have findings, by service and key. Most of a fleet has none.
+    pub fn suspected(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.sums.values().flat_map(|sums| {
+            let sharing = sums.addresses.sharing().map(|instance| &instance.key);
+            let keys: BTreeSet<&Key> = sums.troubled.iter().chain(sharing).collect();
+            keys.into_iter()
+                .filter_map(|key| self.registry.instance(key))
+        })
     }
 
     /// Takes in what an instance answered. An answer about one that left meanwhile is dropped.
     /// Returns whether anything differs from before that a person would call news.
     pub fn observe(&mut self, key: &Key, mut seen: HealthSeen) -> bool {
-        let Some(instance) = self.registry.instance(key) else {
+        if self.registry.instance(key).is_none() {
             return false;
-        };
+        }
         let before = self.health.get(key);
         let same = before.is_some_and(|before| before.health == seen.health);
         if let Some(before) = before.filter(|_| same) {
             seen.since = before.since;
         }
         if !same {
-            self.dirty.insert(instance.record.service.clone());
+            self.behind.instances.insert(key.clone());
         }
         self.health.insert(key.clone(), seen);
         !same
@@ -141,9 +218,9 @@ impl Directory {
         before.is_some_and(|before| before.runs_out()) != runs_out
     }
 
-    /// Has the summary of a service made anew.
-    pub fn touch(&mut self, service: ServiceName) {
-        self.dirty.insert(service);
+    /// Has an instance counted anew.
+    pub fn touch(&mut self, key: Key) {
+        self.behind.instances.insert(key);
     }
 
     /// How many leases are known.
@@ -183,27 +260,46 @@ impl Directory {
         self.summaries.iter()
     }
 
-    /// Whether summaries are behind the registry.
+    /// Whether summaries are behind what is known.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        let behind = &self.behind;
+        !(behind.instances.is_empty() && behind.scopes.is_empty() && behind.services.is_empty())
     }
 
-    /// Brings the summaries of changed services up to date.
-    pub fn refresh(&mut self, now: Duration) {
-        self.poisoned.clear();
-        for (key, _) in self.registry.quarantined() {
-            if let Some(service) = self.service_of(key) {
-                *self.poisoned.entry(service).or_default() += 1;
+    /// Notes who flaps no longer, where it is time.
+    pub fn forget(&mut self, now: Duration) {
+        if self.comings.due().is_some_and(|due| now >= due) {
+            self.behind.instances.extend(self.comings.forget(now));
+        }
+    }
+
+    /// Brings the summaries of changed services up to date. Returns what changed.
+    pub fn refresh(&mut self, now: Duration) -> Refreshed {
+        let Behind {
+            mut instances,
+            records,
+            scopes,
+            mut services,
+        } = std::mem::take(&mut self.behind);
+        for (name, service) in self.registry.services() {
+            let reads = scopes.iter().any(|scope| match scope {
+                Scope::Global => true,
+                Scope::Service(of) => of == name,
+            });
+            if reads {
+                instances.extend(service.instances().map(|instance| instance.key.clone()));
             }
         }
-        for name in std::mem::take(&mut self.recorded) {
-            self.share(&name);
+        for key in instances {
+            self.count(&key, now, &mut services);
         }
-        for name in std::mem::take(&mut self.dirty) {
-            match self.summarize(&name, now) {
-                Some(summary) => self.summaries.insert(name, summary),
-                None => self.summaries.remove(&name),
-            };
+        for name in services {
+            self.summarize(name);
+        }
+        if records {
+            Refreshed::Records
+        } else {
+            Refreshed::Observations
         }
     }
 
@@ -218,26 +314,12 @@ impl Directory {
             .filter_map(|instance| self.leases.get(&instance.lease?)?.left(now))
             .min_by(f64::total_cmp)
     }
-
-    /// Looks for addresses that several instances of a service name.
-    fn share(&mut self, name: &ServiceName) {
-        let prefix = format!("{name}/");
-        let own = |key: &Key| {
-            let rest = self.prefixes.services.strip(key);
-            rest.is_some_and(|rest| rest.starts_with(prefix.as_bytes()))
-        };
-        self.shared.retain(|key, _| !own(key));
-        if let Some(service) = self.registry.service(name.as_str()) {
-            for (key, found) in finding::shared_addresses(service) {
-                self.shared.entry(key).or_default().push(found);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use fleet::Entry;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -259,6 +341,81 @@ mod tests {
             latency: None,
             at: Duration::from_secs(at),
             since: Duration::from_secs(at),
+        }
+    }
+
+    /// What happens to a fleet of two services with three names each.
+    fn step(directory: &mut Directory, kind: u8, at: u8, value: u8) {
+        let (service, id) = (["order", "user"][usize::from(at % 2)], at / 2 % 3);
+        let key = format!("/services/{service}/{id}");
+        let revision = i64::from(value);
+        match kind {
+            0 => {
+                let lease = value % 2 == 0;
+                let record = format!(
+                    r#"{{"service":"{service}","id":"{id}","version":"{}","endpoints":["grpc://h:{}"]}}"#,
+                    value % 3,
+                    value % 4
+                );
+                let Change::Put(entry) = put(&key, &record) else {
+                    return;
+                };
+                directory.apply(&Change::Put(Entry {
+                    lease: entry.lease.filter(|_| lease),
+                    create_revision: Revision(revision),
+                    ..entry
+                }));
+            }
+            1 => drop(directory.apply(&Change::Delete {
+                key: key.as_str().into(),
+                revision: Revision(1),
+            })),
+            2 => drop(directory.apply(&put(&key, "{"))),
+            3 => {
+                let health = Health::ALL[usize::from(value) % 5];
+                directory.observe(&key.as_str().into(), seen(health, 1));
+            }
+            4 => {
+                let status = format!(
+                    r#"{{"revision":{revision},"rejected":[],"liveness":{{"alive":{}}},
+                        "watch":{{"revision":1}},"written_at":"2026-11-23T13:00:00Z"}}"#,
+                    value % 3 > 0
+                );
+                directory.apply_status(&put(&format!("/status/{service}/{id}"), &status));
+            }
+            5 => directory.configure(Scope::parse(service).unwrap(), Revision(revision)),
+            6 => directory.configure(Scope::Global, Revision(revision)),
+            _ => drop(directory.refresh(Duration::from_secs(1))),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_counted_bit_by_bit_is_what_is_counted_at_once(
+            steps in prop::collection::vec((0u8..8, any::<u8>(), 0u8..9), 0..40),
+        ) {
+            let mut stepwise = Directory::new(Prefixes::default());
+            let mut at_once = Directory::new(Prefixes::default());
+            let now = Duration::from_secs(1);
+            for (kind, at, value) in steps {
+                step(&mut stepwise, kind, at, value);
+                if kind < 7 {
+                    step(&mut at_once, kind, at, value);
+                }
+            }
+            stepwise.refresh(now);
+            at_once.refresh(now);
+            prop_assert!(!stepwise.is_dirty());
+            prop_assert_eq!(&stepwise.summaries, &at_once.summaries);
+            let told = |directory: &Directory| -> Vec<_> {
+                let suspected = directory.suspected();
+                suspected.map(|one| (one.key.clone(), directory.findings(one, now))).collect()
+            };
+            prop_assert_eq!(told(&stepwise), told(&at_once));
+            // Who is suspected of nothing has no finding.
+            let all = stepwise.registry.services().flat_map(|(_, service)| service.instances());
+            let found = all.filter(|one| !stepwise.findings(one, now).is_empty()).count();
+            prop_assert_eq!(found, told(&stepwise).len());
         }
     }
 

@@ -1,12 +1,14 @@
 //! What each action does to state. The list of actions, with their keys and words, is `action`'s.
 
-use arrange::{Sorting, keep_filter, sort, start_filter};
+use fleet::drain::Turn;
+
+use arrange::{keep_filter, start_filter};
 use leave::{interrupt, quit};
 use look::{config_of_service, events_of_this, raw};
 use prompt::{accept_prompt, prompt};
 use values::{choose, edit_outside, fold, resolve, unset};
 
-use super::{palette, past, save, set_filter, show, write};
+use super::{palette, past, save, set_filter, show, turn, write};
 use crate::change::rollback::Target;
 use crate::tui::action::Action;
 use crate::tui::effect::Effect;
@@ -29,6 +31,7 @@ mod prompt;
 mod values;
 mod yank;
 
+pub(super) use arrange::{Sorting, sort};
 pub(super) use calls::ask_methods;
 pub(super) use go::{go, go_to_service, open};
 pub(super) use prompt::read;
@@ -50,6 +53,8 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 "asking the health and the leases of what shows",
             );
         }
+        A::Drain => turn::ask(state, Turn::Out),
+        A::Undrain => turn::ask(state, Turn::Back),
         A::Deregister => write::deregister(state),
         A::RawRecord => return raw(state),
         A::Save => save::review(state),

@@ -25,7 +25,11 @@ pub(super) fn feed(state: &mut State, feed: Feed) -> Vec<Effect> {
         Feed::Changed(source, revision, changes) => {
             let shown = concerns(state.view, source);
             for change in changes {
+                let known = state.directory.registry.instance(change.key()).is_some();
                 let before = fold(state, source, &change);
+                if source == Source::Services && !known {
+                    state.directory.came(change.key(), state.now.mono);
+                }
                 note(state, source, &change, &before);
             }
             let known = state.feed_mut(source);

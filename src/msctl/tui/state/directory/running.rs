@@ -22,13 +22,7 @@ impl Directory {
 
     /// A config key of a scope was written.
     pub fn configure(&mut self, scope: Scope, revision: Revision) {
-        match &scope {
-            Scope::Service(service) => drop(self.dirty.insert(service.clone())),
-            Scope::Global => {
-                let all = self.registry.services().map(|(name, _)| name.clone());
-                self.dirty.extend(all);
-            }
-        }
+        self.behind.scopes.insert(scope.clone());
         let newest = self.configured.entry(scope).or_default();
         *newest = (*newest).max(revision);
     }
@@ -46,8 +40,11 @@ impl Directory {
             Some(record) => self.status.insert(name.into(), Arc::new(record)),
             None => self.status.remove(name),
         };
-        if let Some((service, _)) = self.prefixes.of_status(change.key()) {
-            self.dirty.insert(service);
+        // Who says how it is stands below the services prefix under the same name.
+        if let Ok(name) = std::str::from_utf8(name) {
+            self.behind
+                .instances
+                .insert(self.prefixes.services.join(name));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::tui::state::editor::{Editor, Shape};
 use crate::tui::state::services::{self, Pane};
 use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
-use crate::tui::state::{keys, leases};
+use crate::tui::state::{events, keys, leases};
 use crate::tui::update::filter_text;
 
 /// What was found stays under the cursor, also when the filter goes.
@@ -24,19 +24,24 @@ pub(super) fn start_filter(state: &mut State) {
 
 /// What becomes of the order.
 #[derive(Clone, Copy)]
-pub(super) enum Sorting {
+pub(in crate::tui::update) enum Sorting {
     /// By the next column.
     Next,
     /// The other way round.
     Reverse,
+    /// By this column; the second time downwards.
+    By(usize),
 }
 
-pub(super) fn sort(state: &mut State, sorting: Sorting) {
+pub(in crate::tui::update) fn sort(state: &mut State, sorting: Sorting) {
     macro_rules! on {
         ($list:expr, $columns:expr) => {
             match sorting {
                 Sorting::Next => $list.sort_next($columns),
                 Sorting::Reverse => $list.reverse(),
+                Sorting::By(column) if column < $columns => $list.sort_by(column),
+                // What only tells has no order.
+                Sorting::By(_) => {}
             }
         };
     }
@@ -54,6 +59,7 @@ pub(super) fn sort(state: &mut State, sorting: Sorting) {
         (View::Leases, _) => {
             on!(state.leases.list, leases::COLUMNS.len());
         }
+        (View::Events, _) => on!(state.events.list, events::COLUMNS.len()),
         _ => {}
     }
 }
