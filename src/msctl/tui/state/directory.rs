@@ -351,7 +351,7 @@ mod tests {
         let revision = i64::from(value);
         match kind {
             0 => {
-                let lease = value % 2 == 0;
+                let lease = value.is_multiple_of(2);
                 let record = format!(
                     r#"{{"service":"{service}","id":"{id}","version":"{}","endpoints":["grpc://h:{}"]}}"#,
                     value % 3,
@@ -379,7 +379,7 @@ mod tests {
                 let status = format!(
                     r#"{{"revision":{revision},"rejected":[],"liveness":{{"alive":{}}},
                         "watch":{{"revision":1}},"written_at":"2026-11-23T13:00:00Z"}}"#,
-                    value % 3 > 0
+                    !value.is_multiple_of(3)
                 );
                 directory.apply_status(&put(&format!("/status/{service}/{id}"), &status));
             }
