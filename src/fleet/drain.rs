@@ -7,9 +7,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::kv::Entry;
+use crate::kv::{Entry, Key};
 use crate::plan::{Edit, Seen};
-use crate::service::InstanceRecord;
+use crate::registry::Service;
+use crate::service::{Format, Instance, InstanceRecord};
 
 /// The entry of a record's metadata that keeps the weight from before.
 pub const KEPT: &str = "drained.weight";
@@ -27,6 +28,38 @@ pub enum Turn {
 #[must_use]
 pub fn is_drained(record: &InstanceRecord) -> bool {
     record.weight == 0
+}
+
+/// Whether an instance can be drained by its record.
+///
+/// # Errors
+/// When the record is another framework's, whose clients know no drain by weight.
+pub fn drainable(instance: &Instance) -> Result<(), Foreign> {
+    match instance.format {
+        Format::Native => Ok(()),
+        format => Err(Foreign {
+            instance: format!("{}/{}", instance.record.service, instance.record.id),
+            format,
+        }),
+    }
+}
+
+/// A record of another framework.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{instance} is a record of {format}: its clients know no drain by weight")]
+pub struct Foreign {
+    /// `service/id`.
+    pub instance: String,
+    /// Whose record it is.
+    pub format: Format,
+}
+
+/// Whether a service is left without an undrained instance when these leave: calls go to drained
+/// ones all the same then.
+#[must_use]
+pub fn takes_the_last(service: &Service, leave: impl Fn(&Key) -> bool) -> bool {
+    let mut all = service.instances();
+    !all.any(|instance| !is_drained(&instance.record) && !leave(&instance.key))
 }
 
 /// The edit that turns the instance which an entry holds; it keeps the lease and everything that

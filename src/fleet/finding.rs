@@ -2,7 +2,9 @@
 //! for table, JSON, TUI and doctor alike. A finding rests on what was observed; where nothing was
 //! asked, nothing is found.
 
+mod address;
 mod cluster;
+mod comings;
 mod instance;
 mod registry;
 
@@ -11,9 +13,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use address::{Addresses, shared_addresses};
 pub use cluster::{Alarm, Cluster, Member, Standing, of_cluster};
+pub use comings::Comings;
 pub use instance::{Flaps, Observed, Ttl, of_instance};
-pub use registry::{of_poison, shared_addresses};
+pub use registry::of_poison;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -169,6 +169,12 @@ impl Registry {
         self.quarantined.iter()
     }
 
+    /// Whether a key holds no readable instance.
+    #[must_use]
+    pub fn is_quarantined(&self, key: &Key) -> bool {
+        self.quarantined.contains_key(key)
+    }
+
     fn place(&mut self, instance: Instance) -> [Option<ServiceName>; 2] {
         let key = instance.key.clone();
         let name = instance.record.service.clone();

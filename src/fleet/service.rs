@@ -10,7 +10,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::kv::{Key, LeaseId, Revision};
+use crate::kv::{Entry, Key, LeaseId, Revision};
+use crate::plan::Seen;
 use crate::safe::escape;
 
 /// The longest name: keys stay readable and a hostile one cannot fill a screen.
@@ -397,6 +398,21 @@ pub struct Instance {
     pub create_revision: Revision,
     /// Who wrote it.
     pub format: Format,
+}
+
+impl Instance {
+    /// What was seen of its record: its revision is the guard of a write; the value is not kept.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        Seen::At(Entry {
+            key: self.key.clone(),
+            value: Arc::from(&[][..]),
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            version: 1,
+            lease: self.lease,
+        })
+    }
 }
 
 #[cfg(test)]

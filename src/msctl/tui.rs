@@ -91,10 +91,9 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
         Failure::failed(format!("the console needs a terminal: {error}"))
             .next("Without one, use the commands: msctl services, msctl config list.")
     })?;
-    let ended = Console::new(session, options, screen)
-        .map_err(|error| lost(&error))?
-        .run()
-        .await;
+    let console = Console::new(session, options, screen).map_err(|error| lost(&error))?;
+    // Its state is large, and nobody who waits for it wants that on the stack.
+    let ended = Box::pin(console.run()).await;
     ended.map_err(|error| lost(&error))
 }
 
@@ -126,6 +125,8 @@ struct Console {
     keys: Input,
     started: Instant,
     drawn: Option<Instant>,
+    /// Where the titles of columns were drawn.
+    titles: view::Titles,
     signals: [Signal; 3],
 }
 
@@ -163,6 +164,7 @@ impl Console {
             keys: Input::start(),
             started: Instant::now(),
             drawn: None,
+            titles: view::Titles::default(),
             signals: [
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::hangup())?,
@@ -224,7 +226,9 @@ impl Console {
         let due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
         if self.state.changed && due {
             let (state, look) = (&self.state, &self.look);
-            self.screen.draw(|buffer| view::draw(state, look, buffer))?;
+            let titles = &mut self.titles;
+            self.screen
+                .draw(|buffer| *titles = view::draw(state, look, buffer))?;
             self.state.changed = false;
             self.drawn = Some(Instant::now());
         }
@@ -253,8 +257,20 @@ impl Console {
             self.state.changed |= self.screen.resize(width, height)?;
         }
         let now = self.now();
+        let event = self.titled(event);
         let effects = update(&mut self.state, now, event);
         self.perform(effects).await
+    }
+
+    /// A press on the title of a column, as it was drawn last, says which.
+    fn titled(&self, event: Event) -> Event {
+        let Event::Mouse(mouse) = event else {
+            return event;
+        };
+        match self.titles.at(mouse.column, mouse.row) {
+            Some(column) if mouse.kind == key::MouseKind::Press => Event::Title(mouse, column),
+            _ => event,
+        }
     }
 
     async fn perform(&mut self, effects: Vec<Effect>) -> std::io::Result<Flow> {

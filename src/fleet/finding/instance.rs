@@ -11,7 +11,7 @@ use crate::service::Instance;
 use crate::status::{StatusRecord, Taken};
 
 /// So many registrations within a minute are no restart any longer.
-const FLAPPING: u32 = 3;
+pub(super) const FLAPPING: u32 = 3;
 
 /// The time a lease has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::cluster;
-use super::services::{When, gather};
+use super::services::{Asking, When, gather};
 use crate::report::{Failure, Format, Kind, Palette, Report, Tone};
 use crate::session::Session;
 
@@ -27,26 +27,8 @@ Examples:
   msctl doctor -o json | jq '.findings[] | select(.severity == \"error\")'
   msctl doctor --probe never                 without asking the instances themselves")]
 pub struct Doctor {
-    /// Whether to ask each instance for its health; auto asks up to 1,000
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        num_args = 0..=1,
-        default_value = "auto",
-        default_missing_value = "always"
-    )]
-    probe: When,
-    /// Whether to ask for the time each lease has left; auto asks for up to 1,000
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHEN",
-        num_args = 0..=1,
-        default_value = "auto",
-        default_missing_value = "always"
-    )]
-    ttl: When,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 /// One finding with what it is about.
@@ -93,9 +75,9 @@ impl Doctor {
         let revision = listing.revision;
         let mut registry = Registry::new(prefix.clone());
         registry.replace(listing.entries);
-        let asked = gather::ask(session, &registry, None, self.probe, self.ttl, report);
+        let asked = gather::ask(session, &registry, None, self.asking, report);
         let (mut asked, cluster) = tokio::join!(asked, cluster::examine(session));
-        if self.probe == When::Never {
+        if self.asking.probe == When::Never {
             asked
                 .left_out
                 .push("no instance was asked for its health".into());

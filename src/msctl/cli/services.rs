@@ -38,6 +38,13 @@ pub struct Services {
     /// Follow: write one JSON document for each change
     #[arg(long)]
     watch: bool,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// What is asked beyond what the registry says.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Asking {
     /// Whether to ask each instance for its health; auto asks up to 1,000
     #[arg(
         long,
@@ -47,7 +54,7 @@ pub struct Services {
         default_value = "auto",
         default_missing_value = "always"
     )]
-    probe: When,
+    pub(crate) probe: When,
     /// Whether to ask for the time each lease has left; auto asks for up to 1,000
     #[arg(
         long,
@@ -57,7 +64,7 @@ pub struct Services {
         default_value = "auto",
         default_missing_value = "always"
     )]
-    ttl: When,
+    pub(crate) ttl: When,
 }
 
 /// Whether to ask for what costs a request for each instance.
@@ -93,21 +100,17 @@ impl Services {
             return watch::run(session, name.as_ref(), report).await;
         }
         let streams = matches!(report.format(), Format::Json | Format::Ndjson);
-        if streams && self.probe == When::Never && self.ttl == When::Never && name.is_none() {
+        if streams
+            && self.asking.probe == When::Never
+            && self.asking.ttl == When::Never
+            && name.is_none()
+        {
             return self.stream(session, report).await;
         }
         let prefix = &session.prefixes().services;
         let registry = self.registry(session, name.as_ref()).await?;
         warn_of_poison(&registry, report);
-        let asked = gather::ask(
-            session,
-            &registry,
-            name.as_ref(),
-            self.probe,
-            self.ttl,
-            report,
-        )
-        .await;
+        let asked = gather::ask(session, &registry, name.as_ref(), self.asking, report).await;
         let rows = rows(&registry, prefix, &asked);
         match (report.format(), &name) {
             (Format::Table, None) if registry.services().len() == 0 => {

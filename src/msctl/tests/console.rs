@@ -71,6 +71,7 @@ fn tour(world: World) -> Duration {
     edit_outside(&mut screen);
     call(&mut screen);
     look_at_leases_and_events(&mut screen);
+    drain_and_undrain(&demo, &mut screen);
     hang_and_kill(&demo, &mut screen);
     screen.keys("q");
     assert_eq!(screen.wait_for_end(), 0);
@@ -184,6 +185,41 @@ fn look_at_leases_and_events(screen: &mut Terminal) {
     screen.wait_for_texts(&["LEASE", "GRANTED", "/services/order/", "/services/user/"]);
     screen.keys("5");
     screen.wait_for_texts(&["order/timeout.write", "7s → 9s", "8s → 9s"]);
+}
+
+/// A drain and its undoing, as etcd has them.
+fn drain_and_undrain(demo: &Demo, screen: &mut Terminal) {
+    let (_, id, _) = &demo
+        .instances
+        .iter()
+        .find(|(name, ..)| name == "user")
+        .unwrap();
+    let weight = || {
+        let key = format!("/services/user/{id}");
+        let value = demo.world.etcdctl(&["get", "--print-value-only", &key]);
+        let record: serde_json::Value = serde_json::from_str(value.trim()).unwrap();
+        record["weight"].as_u64().unwrap()
+    };
+    screen.keys("1/user\r\r");
+    screen.keys(&format!("/{id}\rd"));
+    screen.wait_for_texts(&[&format!("Drain {id} in"), "the process goes on"]);
+    assert_eq!(weight(), 100);
+    screen.keys("y");
+    screen.wait_for_texts(&["drained, revision", "its weight is 0"]);
+    assert_eq!(weight(), 0);
+    screen.keys("u");
+    screen.wait_for_texts(&["back in"]);
+    screen.keys("y");
+    screen.wait_for_texts(&["undrained, revision"]);
+    screen.wait_for("no finding", |text| !text.contains("its weight is 0"));
+    assert_eq!(weight(), 100);
+    screen.keys(&format!("/{CTRL_U}\r"));
+    screen.keys(ESC);
+    screen.wait_for("the services", |text| {
+        let path = text.lines().next().unwrap_or_default();
+        !path.contains("user")
+    });
+    screen.keys(&format!("/{CTRL_U}\r"));
 }
 
 fn hang_and_kill(demo: &Demo, screen: &mut Terminal) {

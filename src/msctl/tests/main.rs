@@ -25,6 +25,8 @@ mod config_secrets;
 mod config_trees;
 mod console;
 mod demo;
+mod demo_calls;
+mod demo_changes;
 mod demo_guarded;
 mod doctor;
 mod gateway;

@@ -114,6 +114,8 @@ actions! {
     ConfigOfService = "config-of-service", "config", 11, [Services], ["e"], "Open the config of this service.";
     EventsOfThis = "events-of-this", "events", 12, [Services], ["o"], "Open the journal of this service or instance.";
     ProbeNow = "probe-now", "probe", 14, [Services], ["p"], "Ask the health and the lease of what is shown, now.";
+    Drain = "drain", "drain", 12, [Instances], ["d"], "Take this instance, or the marked ones, out of the calls, after asking; the process goes on.";
+    Undrain = "undrain", "undrain", NEVER, [Instances], ["u"], "Give this drained instance, or the marked ones, its calls back, after asking.";
     Deregister = "deregister", "deregister", 13, [Instances], ["x"], "Delete the record of this instance, or of the marked ones, after asking.";
     RawRecord = "raw-record", "raw", 15, [Instances, Leases], ["v"], "Show the record as it stands in etcd.";
     Save = "save", "save", 2, [ConfigKeys], ["ctrl-s"], "Read all pending changes, then save them in one guarded transaction.";
@@ -167,8 +169,8 @@ actions! {
     Copy = "copy", "copy", 21, [List, Reader], ["y"], "Copy the row to the clipboard (OSC 52).";
     NextPane = "next-pane", "pane", 22, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["tab"], "Go to the next pane.";
     PreviousPane = "previous-pane", "pane back", NEVER, [Services, ConfigScopes, ConfigKeys, Methods, Response], ["shift-tab"], "Go to the pane before.";
-    SortNext = "sort", "sort", 23, [Services, ConfigKeys, Leases, Keys], ["S"], "Sort by the next column.";
-    SortReverse = "sort-reverse", "reverse", NEVER, [Services, ConfigKeys, Leases, Keys], ["R"], "Turn the order round.";
+    SortNext = "sort", "sort", 23, [Services, ConfigKeys, Leases, Events, Keys], ["S"], "Sort by the next column.";
+    SortReverse = "sort-reverse", "reverse", NEVER, [Services, ConfigKeys, Leases, Events, Keys], ["R"], "Turn the order round.";
     StartFilter = "filter", "filter", 95, [List], ["/"], "Narrow the list: words, !words, ttl<10s, version=1.4.2.";
     OpenPalette = "palette", "palette", 96, [Global], [":"], "Run any action by its name.";
     Help = "help", "help", 97, [Global], ["?", "f1"], "Show the keys that work here.";

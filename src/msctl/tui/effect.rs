@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleet::config::canary::Standing;
 use fleet::config::{ConfigKey, Scope};
+use fleet::drain::Turn;
 use fleet::release::Action;
 use fleet::{Instance, InstanceId, Key, LeaseId, Plan, Revision, ServiceName};
 
@@ -98,6 +99,15 @@ pub enum Effect {
         plan: Plan,
         /// What for.
         deed: Deed,
+    },
+    /// Take instances out of the calls, or give them back, as long as their records stand as shown.
+    Turn {
+        /// As they were shown.
+        instances: Vec<Arc<Instance>>,
+        /// Which way.
+        turn: Turn,
+        /// How they are called.
+        what: String,
     },
     /// Revoke a lease.
     Revoke(LeaseId),

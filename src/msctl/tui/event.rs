@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleet::config::canary::Standing;
 use fleet::config::{ConfigKey, Scope};
+use fleet::drain::Turn;
 use fleet::release::Recorded;
 use fleet::release::timeline::Happening;
 use fleet::rollout::Verdict;
@@ -34,6 +35,8 @@ pub enum Event {
     Paste(String),
     /// The mouse did something.
     Mouse(Mouse),
+    /// The title of this column was clicked, as it was drawn last.
+    Title(Mouse, usize),
     /// The terminal has this many columns and rows now.
     Resize(u16, u16),
     /// The console has the terminal again.
@@ -189,6 +192,8 @@ pub enum Deed {
     SaveConfig(u64),
     /// Records of instances were deleted.
     Deregister(String),
+    /// Instances were drained, or given their calls back.
+    Turn(Turn, String),
 }
 
 /// The answer to an effect.

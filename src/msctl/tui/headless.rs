@@ -15,7 +15,7 @@ use super::event::{Event, Now};
 use super::key::Key;
 use super::state::State;
 use super::state::calls::{Answer, Methods};
-use super::state::directory::Freshness;
+use super::state::freshness::Freshness;
 use super::update::update;
 use super::view::{self, Look};
 use super::{INBOX, Options, context_of};
@@ -90,7 +90,10 @@ fn take(state: &mut State, runner: &mut Runner, now: Now, event: Event) {
     // What concerns a terminal has none here; what writes is not for a picture.
     for effect in effects {
         match effect {
-            Effect::Save { .. } | Effect::Commit { .. } | Effect::Revoke(_) => {}
+            Effect::Save { .. }
+            | Effect::Commit { .. }
+            | Effect::Turn { .. }
+            | Effect::Revoke(_) => {}
             other => runner.run(other),
         }
     }

@@ -60,6 +60,8 @@ pub enum KeymapError {
 const K9S: &[(&str, &[&str])] = &[
     ("call-service", &["c", "s"]),
     ("events-of-this", &["o", "l"]),
+    // There `d` describes: who presses it by habit must not be asked for a drain.
+    ("drain", &["D"]),
     ("raw-record", &["v", "d"]),
     ("services", &["1", "ctrl-a"]),
     ("explain", &["w", "d"]),

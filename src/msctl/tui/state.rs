@@ -20,6 +20,7 @@ pub mod directory;
 pub mod editor;
 pub mod events;
 pub mod findings;
+pub mod freshness;
 pub mod keys;
 pub mod layout;
 pub mod leases;
@@ -31,10 +32,11 @@ pub mod toast;
 
 use calls::CallsPage;
 use config::ConfigPage;
-use directory::{Directory, Feed, Freshness};
+use directory::Directory;
 use editor::Editor;
 use events::EventsPage;
 use findings::DoctorPage;
+use freshness::{Feed, Freshness};
 use keys::KeysPage;
 use leases::LeasesPage;
 use overlay::Overlay;
@@ -410,10 +412,11 @@ impl State {
         let now = self.now.mono;
         let size = u32::try_from(self.directory.registry.instance_count() / 1_000);
         let rest = Duration::from_millis(1).saturating_mul(size.unwrap_or(u32::MAX));
+        self.directory.forget(now);
         if self.directory.is_dirty() && (rest.is_zero() || now >= self.directory_refreshed + rest) {
-            self.directory.refresh(now);
+            let what = self.directory.refresh(now);
             self.directory_refreshed = now;
-            self.services.outdate();
+            self.services.outdate(what);
             self.leases.list.outdate();
             self.doctor.list.outdate();
             self.config.scopes.outdate();
@@ -463,6 +466,7 @@ impl State {
             wakes.push(Some(next_second));
         }
         wakes.push(crate::tui::update::poll::due(self));
+        wakes.push(self.directory.calm_at());
         if self.directory.is_dirty() {
             wakes.push(Some(now + Duration::from_millis(100)));
         }

@@ -19,6 +19,7 @@ mod past;
 pub mod poll;
 mod reply;
 mod save;
+mod turn;
 mod write;
 
 /// Takes an event in.
@@ -32,6 +33,7 @@ pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
         Event::Key(key) => press(state, key),
         Event::Paste(text) => paste(state, &text),
         Event::Mouse(mouse) => mouse::mouse(state, mouse),
+        Event::Title(mouse, column) => mouse::title(state, mouse, column),
         Event::Resize(width, height) => {
             let size = known_size((width, height));
             state.changed |= size != state.size;
@@ -61,7 +63,7 @@ pub fn update(state: &mut State, now: Now, event: Event) -> Vec<Effect> {
 }
 
 fn shows_time(state: &State) -> bool {
-    use super::state::directory::Freshness;
+    use super::state::freshness::Freshness;
     state.shows_gauges()
         || matches!(state.freshness(), Freshness::Stale { .. })
         || (state.view == View::Calls

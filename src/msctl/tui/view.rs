@@ -39,8 +39,21 @@ pub struct Look {
     pub zone: TimeZone,
 }
 
-/// Draws everything.
-pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
+/// Where the titles of columns were drawn: which of them a click hits depends on how wide the rows
+/// in sight are.
+#[derive(Clone, Debug, Default)]
+pub struct Titles(Vec<(Area, usize)>);
+
+impl Titles {
+    /// The column whose title stands at a cell.
+    pub fn at(&self, column: u16, row: u16) -> Option<usize> {
+        let hit = self.0.iter().find(|(area, _)| area.contains(column, row));
+        hit.map(|(_, index)| *index)
+    }
+}
+
+/// Draws everything. Returns where the titles of columns stand.
+pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) -> Titles {
     let area = Area {
         x: 0,
         y: 0,
@@ -52,7 +65,7 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
         let (columns, rows) = MINIMUM;
         let line = format!("too small: {columns}x{rows} min");
         paint.text(area.x, area.y, area.width, &line, Role::Warn);
-        return;
+        return Titles::default();
     }
     let frame = layout::frame(state);
     header::header(&mut paint, frame.header, state);
@@ -71,6 +84,7 @@ pub fn draw(state: &State, look: &Look, buffer: &mut Buffer) {
     }
     toast(&mut paint, frame.body, state);
     footer(&mut paint, frame.footer, state);
+    paint.into_titles()
 }
 
 fn page(paint: &mut Paint<'_>, body: Area, state: &State) {
@@ -89,7 +103,12 @@ fn page(paint: &mut Paint<'_>, body: Area, state: &State) {
 
 /// What the console just said: on the last row of the page, until it goes.
 fn toast(paint: &mut Paint<'_>, body: Area, state: &State) {
-    if state.view == View::Messages {
+    // What is asked stands where messages do, and its last line is the answers.
+    let asked = matches!(
+        state.overlay,
+        Some(Overlay::Question(_) | Overlay::Prompt(_))
+    );
+    if state.view == View::Messages || asked {
         return;
     }
     let Some(message) = state.messages.toast(state.now.mono) else {

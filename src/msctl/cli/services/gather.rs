@@ -12,7 +12,7 @@ use fleet::status::{StatusRecord, Taken};
 use fleet::{Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 use futures::StreamExt;
 
-use super::When;
+use super::{Asking, When};
 use crate::probe::{ProbeOptions, Verdict};
 use crate::report::{Failure, Report};
 use crate::session::Session;
@@ -122,10 +122,10 @@ pub(crate) async fn ask(
     session: &Session,
     registry: &Registry,
     name: Option<&ServiceName>,
-    probe: When,
-    ttl: When,
+    asking: Asking,
     report: &Report,
 ) -> Asked {
+    let Asking { probe, ttl } = asking;
     let instances: Vec<&Arc<Instance>> = registry
         .services()
         .flat_map(|(_, service)| service.instances())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::drain::{self, is_drained};
-use fleet::{Edit, Entry, Format, Instance, Outcome, Plan, Registry, Seen};
+use fleet::{Edit, Entry, Instance, Key, Outcome, Plan, Registry, Seen};
 use serde_json::json;
 
 use crate::change::plan_failure;
@@ -177,14 +177,9 @@ fn edit(verb: Verb, instance: &Instance, entry: &Entry) -> Result<Edit, Failure>
         Verb::Drain => drain::Turn::Out,
         Verb::Undrain => drain::Turn::Back,
     };
-    if instance.format != Format::Native {
-        return Err(Failure::refused(format!(
-            "{} is a record of {}: its clients know no drain by weight",
-            name(instance),
-            instance.format
-        ))
-        .next("Drain it by that framework's own means."));
-    }
+    drain::drainable(instance).map_err(|foreign| {
+        Failure::refused(foreign.to_string()).next("Drain it by that framework's own means.")
+    })?;
     drain::edit(entry, turn)
         .map_err(|cause| Failure::failed(format!("{}: {cause}", name(instance))))
 }
@@ -193,10 +188,8 @@ fn edit(verb: Verb, instance: &Instance, entry: &Entry) -> Result<Edit, Failure>
 fn warn_of_the_last(registry: &Registry, named: &[Arc<Instance>], report: &Report) {
     for (service, all) in registry.services() {
         let touched = named.iter().any(|i| i.record.service == *service);
-        let left = all.instances().any(|instance| {
-            !is_drained(&instance.record) && !named.iter().any(|n| n.key == instance.key)
-        });
-        if touched && !left {
+        let leave = |key: &Key| named.iter().any(|instance| instance.key == *key);
+        if touched && drain::takes_the_last(all, leave) {
             report.warn(&format!(
                 "{service} has no other instance: calls go to the drained ones all the same"
             ));

@@ -1,12 +1,11 @@
 //! `services --watch`: the registry as a stream of changes. What stands there at first is told as
 //! `present`, so that a reader needs no listing of its own and misses nothing in between.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd::MirrorEvent;
-use fleet::finding::Flaps;
+use fleet::finding::{Comings, Flaps};
 use fleet::{Change, Instance, Key, Registry, Revision, ServiceName};
 use serde::Serialize;
 
@@ -53,6 +52,7 @@ pub(super) async fn run(
     let mut registry = Registry::new(all.clone());
     let mut stale = false;
     let mut comings = Comings::default();
+    let began = Instant::now();
     while let Some(event) = events.recv().await {
         match event {
             MirrorEvent::Listed { revision, entries } => {
@@ -78,6 +78,7 @@ pub(super) async fn run(
                         change,
                         revision,
                         &mut comings,
+                        began.elapsed(),
                         report,
                     )?;
                 }
@@ -108,12 +109,14 @@ fn tell(
     change: &Change,
     revision: Revision,
     comings: &mut Comings,
+    at: Duration,
     report: &mut Report,
 ) -> Result<(), Failure> {
     match (before, registry.instance(change.key())) {
         (None, Some(now)) => {
-            let flaps = comings.came(&now.key, Instant::now());
-            report.event(&told("registered", revision, now, flaps))
+            comings.forget(at);
+            let flaps = comings.came(&now.key, at);
+            report.event(&told("registered", revision, now, Some(flaps)))
         }
         (Some(_), Some(now)) => report.event(&told("updated", revision, now, None)),
         (Some(before), None) => report.event(&told("deregistered", revision, before, None)),
@@ -149,32 +152,6 @@ fn unreadable<'a>(key: &Key, cause: &'a str, revision: Revision) -> Told<'a> {
         key: Some(shown(key)),
         cause: Some(cause),
         ..Told::new("unreadable", revision)
-    }
-}
-
-/// How often each key came back lately.
-#[derive(Default)]
-struct Comings(HashMap<Key, VecDeque<Instant>>);
-
-impl Comings {
-    /// Further back nobody is remembered.
-    const WITHIN: Duration = Duration::from_secs(60);
-    /// More than this says nothing more.
-    const COUNTED: usize = 100;
-
-    fn came(&mut self, key: &Key, now: Instant) -> Option<Flaps> {
-        let recent = |time: &Instant| now.saturating_duration_since(*time) <= Self::WITHIN;
-        self.0.retain(|_, times| times.back().is_some_and(recent));
-        let times = self.0.entry(key.clone()).or_default();
-        times.retain(recent);
-        if times.len() == Self::COUNTED {
-            times.pop_front();
-        }
-        times.push_back(now);
-        Some(Flaps {
-            times: u32::try_from(times.len()).unwrap_or(u32::MAX),
-            within: Self::WITHIN,
-        })
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use etcd::LeaseKeys;
 use fleet::config::Scope;
+use fleet::drain::{self, Turn};
 use fleet::release::{Action, Recorded};
-use fleet::{Instance, LeaseId, Outcome, Plan, Revision};
+use fleet::{Conflict, Instance, LeaseId, Outcome, Plan, Revision};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -28,6 +29,9 @@ mod invoke;
 
 /// How many leases are asked at once.
 const LEASES_AT_ONCE: usize = 16;
+
+/// How many records are read at once.
+const RECORDS_AT_ONCE: usize = 16;
 
 /// At most so many raw keys are listed.
 const KEYS_LISTED: usize = 50_000;
@@ -167,6 +171,17 @@ impl Runner {
                 self.tasks.spawn(async move {
                     let outcome = commit(&session, &plan).await;
                     to.send(Reply::Written(deed, outcome)).await;
+                });
+            }
+            Effect::Turn {
+                instances,
+                turn,
+                what,
+            } => {
+                self.tasks.spawn(async move {
+                    let outcome = turned(&session, instances, turn).await;
+                    to.send(Reply::Written(Deed::Turn(turn, what), outcome))
+                        .await;
                 });
             }
             Effect::Revoke(id) => {
@@ -387,6 +402,39 @@ async fn save(
 async fn commit(session: &Session, plan: &Plan) -> Result<Outcome, String> {
     let writer = session.writer().map_err(|why| why.to_string())?;
     writer.commit(plan).await.map_err(|why| why.to_string())
+}
+
+/// Turns instances whose records stand as they were shown; where one does not, nothing is written.
+async fn turned(
+    session: &Session,
+    instances: Vec<Arc<Instance>>,
+    turn: Turn,
+) -> Result<Outcome, String> {
+    let read = instances.into_iter().map(|instance| async move {
+        let read = session.get(&instance.key).await;
+        read.map(|(entry, _)| (instance, entry))
+    });
+    let mut read = futures::stream::iter(read).buffered(RECORDS_AT_ONCE);
+    let (mut edits, mut conflicts) = (Vec::new(), Vec::new());
+    while let Some(found) = read.next().await {
+        let (instance, entry) = found.map_err(|why| why.to_string())?;
+        match entry {
+            Some(entry) if entry.mod_revision == instance.mod_revision => {
+                let edit = drain::edit(&entry, turn);
+                edits.push(edit.map_err(|why| format!("{}: {why}", instance.key))?);
+            }
+            current => conflicts.push(Conflict {
+                key: instance.key.clone(),
+                seen: instance.seen(),
+                current,
+            }),
+        }
+    }
+    if !conflicts.is_empty() {
+        return Ok(Outcome::Refused { conflicts });
+    }
+    let plan = Plan::new(edits).map_err(|why| why.to_string())?;
+    commit(session, &plan).await
 }
 
 async fn revoke(session: &Session, id: LeaseId) -> Result<(), String> {

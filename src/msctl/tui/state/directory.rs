@@ -2,117 +2,23 @@
 //! leases since. Each observation carries the time it was made, and nothing here guesses: what was
 //! not asked is unknown. Times are since the console started.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::config::{ConfigKey, Scope};
-use fleet::finding::{self, Code, Finding, Observed, Severity, Ttl};
-use fleet::rollout::tally::Tally;
-use fleet::rollout::{self, Rollout};
-use fleet::status::{StatusRecord, Taken};
-use fleet::{
-    Change, Health, Instance, InstanceId, Key, LeaseId, Prefixes, Registry, Revision, ServiceName,
-};
+use fleet::config::Scope;
+use fleet::finding::{self, Comings, Finding, Observed, Ttl};
+use fleet::status::StatusRecord;
+use fleet::{Change, Health, Instance, Key, LeaseId, Prefixes, Registry, Revision, ServiceName};
 
-/// What an instance answered when it was asked for its health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthSeen {
-    /// The answer.
-    pub health: Health,
-    /// What was said beside it, or why there was no answer.
-    pub detail: String,
-    /// How long the answer took.
-    pub latency: Option<Duration>,
-    /// When it was asked last.
-    pub at: Duration,
-    /// Since when the answer has been the same.
-    pub since: Duration,
-}
+mod count;
+mod running;
+mod seen;
+mod summary;
 
-/// For so long a lease's time is counted down from etcd's last answer. Its holder keeps it alive all
-/// the while, so a number counted further would show a lease as ending that is not.
-const TRUSTED: Duration = Duration::from_secs(6);
-
-/// What etcd said of a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseSeen {
-    /// Seconds it was granted for.
-    pub granted: i64,
-    /// Seconds left when etcd was asked; `None`: there is no such lease any longer.
-    pub ttl: Option<i64>,
-    /// When it was asked.
-    pub at: Duration,
-    /// The keys it takes with it, where they were asked for.
-    pub keys: Option<Vec<Key>>,
-}
-
-impl LeaseSeen {
-    /// Whether less than a quarter of it was left: it was not renewed when it should have been.
-    fn runs_out(&self) -> bool {
-        self.ttl.is_some_and(|ttl| ttl * 4 < self.granted)
-    }
-
-    /// Seconds left now, if nobody has kept it alive since it was asked. `None` where that was too
-    /// long ago to tell, or there is no such lease.
-    pub fn left(&self, now: Duration) -> Option<f64> {
-        let ttl = self.ttl?;
-        let since = now.saturating_sub(self.at);
-        (since <= TRUSTED).then(|| (ttl as f64 - since.as_secs_f64()).max(0.0))
-    }
-}
-
-/// What is true of a service as a whole; made once per change, not per draw.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
-    /// How many instances are registered.
-    pub instances: usize,
-    /// How many there are of each [`Health::ALL`].
-    pub by_health: [usize; 5],
-    /// Versions with their number of instances, the commonest first.
-    pub versions: Vec<(String, usize)>,
-    /// The newest revision of the config it reads, and how many instances say that they have not
-    /// taken it in; absent where etcd holds none, or no instance says what it runs.
-    pub config: Option<(i64, usize)>,
-    /// How many findings there are that hurt, and that will.
-    pub errors: usize,
-    /// See [`Summary::errors`].
-    pub warnings: usize,
-    /// Findings in a few words, the worst first.
-    pub findings: Vec<String>,
-    /// Another number once other processes or versions are registered.
-    pub deployed: u64,
-}
-
-impl Summary {
-    /// How many are in this state.
-    pub fn count(&self, health: Health) -> usize {
-        self.by_health[rank(health)]
-    }
-
-    /// The worst state any instance is in; unknown counts as good news.
-    pub fn worst(&self) -> Health {
-        [
-            Health::Unreachable,
-            Health::Hung,
-            Health::NotServing,
-            Health::Serving,
-        ]
-        .into_iter()
-        .find(|health| self.count(*health) > 0)
-        .unwrap_or(Health::Unknown)
-    }
-}
-
-/// The place of a state in [`Health::ALL`].
-pub fn rank(health: Health) -> usize {
-    Health::ALL
-        .iter()
-        .position(|known| *known == health)
-        .unwrap_or(4)
-}
+use count::{Counted, Sums};
+pub use seen::{HealthSeen, LeaseSeen};
+pub use summary::{Summary, rank};
 
 /// The fleet as far as it is known.
 #[derive(Debug)]
@@ -124,15 +30,38 @@ pub struct Directory {
     leases: HashMap<LeaseId, LeaseSeen>,
     /// Keyed by `<service>/<id>` below the status prefix.
     status: HashMap<Box<[u8]>, Arc<StatusRecord>>,
-    summaries: BTreeMap<ServiceName, Summary>,
-    dirty: HashSet<ServiceName>,
-    /// How many records below a service's name are none.
-    poisoned: BTreeMap<ServiceName, usize>,
     /// The newest revision that wrote config of a scope.
     configured: BTreeMap<Scope, Revision>,
-    /// Services whose records changed since shared addresses were looked for.
-    recorded: HashSet<ServiceName>,
-    shared: HashMap<Key, Vec<Finding>>,
+    /// How many records below a service's name are none.
+    poisoned: BTreeMap<ServiceName, usize>,
+    /// Who came back lately.
+    comings: Comings,
+    counted: HashMap<Key, Counted>,
+    sums: BTreeMap<ServiceName, Sums>,
+    summaries: BTreeMap<ServiceName, Summary>,
+    behind: Behind,
+}
+
+/// What a refresh found changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Records were written or deleted.
+    Records,
+    /// Only what is known of them: health, leases, what they say they run.
+    Observations,
+}
+
+/// What changed since it was counted.
+#[derive(Debug, Default)]
+struct Behind {
+    /// Instances of which something changed.
+    instances: HashSet<Key>,
+    /// Whether a record was written or deleted.
+    records: bool,
+    /// Scopes whose config was written: all their instances are to be counted anew.
+    scopes: BTreeSet<Scope>,
+    /// Services of which something changed that is no instance's.
+    services: BTreeSet<ServiceName>,
 }
 
 impl Directory {
@@ -144,31 +73,64 @@ impl Directory {
             health: HashMap::new(),
             leases: HashMap::new(),
             status: HashMap::new(),
-            summaries: BTreeMap::new(),
-            dirty: HashSet::new(),
-            poisoned: BTreeMap::new(),
             configured: BTreeMap::new(),
-            recorded: HashSet::new(),
-            shared: HashMap::new(),
+            poisoned: BTreeMap::new(),
+            comings: Comings::default(),
+            counted: HashMap::new(),
+            sums: BTreeMap::new(),
+            summaries: BTreeMap::new(),
+            behind: Behind::default(),
         }
     }
 
     /// Takes in a change below the services prefix. Returns the lease the instance had.
     pub fn apply(&mut self, change: &Change) -> Option<LeaseId> {
-        let lease = self
-            .registry
-            .instance(change.key())
-            .and_then(|instance| instance.lease);
-        let touched = self.registry.apply(change);
+        let key = change.key();
+        let before = self.registry.instance(key);
+        let lease = before.and_then(|instance| instance.lease);
+        let bad = self.registry.is_quarantined(key);
+        self.registry.apply(change);
         if let Change::Delete { key, .. } = change {
             self.health.remove(key);
         }
-        self.dirty.extend(touched.into_iter().flatten());
-        // A record that is none, or no longer, is told beside the good ones.
-        let service = self.service_of(change.key());
-        self.recorded.extend(service.clone());
-        self.dirty.extend(service);
+        self.behind.instances.insert(key.clone());
+        self.behind.records = true;
+        if bad != self.registry.is_quarantined(key) {
+            self.poison(key);
+        }
         lease
+    }
+
+    /// A record became none, or one again: that is told beside the good ones.
+    fn poison(&mut self, key: &Key) {
+        let Some(service) = self.service_of(key) else {
+            return;
+        };
+        let count = self.poisoned.entry(service.clone()).or_default();
+        if self.registry.is_quarantined(key) {
+            *count += 1;
+        } else {
+            *count = count.saturating_sub(1);
+        }
+        if *count == 0 {
+            self.poisoned.remove(&service);
+        }
+        self.behind.services.insert(service);
+    }
+
+    /// Something was written at a key that held no instance a moment ago.
+    pub fn came(&mut self, key: &Key, now: Duration) {
+        if self.registry.instance(key).is_none() {
+            return;
+        }
+        self.behind.instances.extend(self.comings.forget(now));
+        self.comings.came(key, now);
+        self.behind.instances.insert(key.clone());
+    }
+
+    /// When a finding may end by time alone; `None` while none does.
+    pub fn calm_at(&self) -> Option<Duration> {
+        self.comings.due()
     }
 
     /// The service a key below the services prefix is named under.
@@ -195,70 +157,49 @@ impl Directory {
                     left: seconds(lease.ttl?),
                 })
             }),
-            flaps: None,
+            flaps: self.comings.of(&instance.key),
             status: self.said(instance),
             config: Some(self.newest_config(&instance.record.service)),
         }
     }
 
-    /// The newest config keys that a service reads.
-    pub fn newest_config(&self, service: &ServiceName) -> Taken {
-        let of = |scope: &Scope| self.configured.get(scope).map_or(0, |revision| revision.0);
-        Taken {
-            service: of(&Scope::Service(service.clone())),
-            global: of(&Scope::Global),
+    /// Everything that is wrong with an instance, and since when.
+    pub fn findings(&self, instance: &Instance, now: Duration) -> Vec<Finding> {
+        let seen = self.health(&instance.key);
+        let observed = Observed {
+            since: seen.map(|seen| now.saturating_sub(seen.since)),
+            ..self.observed(instance, now)
+        };
+        let mut found = finding::of_instance(instance, &observed);
+        if let Some(sums) = self.sums.get(&instance.record.service) {
+            found.extend(sums.addresses.findings(instance));
         }
+        found
     }
 
-    /// A config key of a scope was written.
-    pub fn configure(&mut self, scope: Scope, revision: Revision) {
-        match &scope {
-            Scope::Service(service) => drop(self.dirty.insert(service.clone())),
-            Scope::Global => {
-                let all = self.registry.services().map(|(name, _)| name.clone());
-                self.dirty.extend(all);
-            }
-        }
-        let newest = self.configured.entry(scope).or_default();
-        *newest = (*newest).max(revision);
-    }
-
-    /// What is wrong with the address of an instance: another one names it too.
-    pub fn shared(&self, key: &Key) -> impl Iterator<Item = &Finding> {
-        self.shared.get(key).into_iter().flatten()
-    }
-
-    /// Takes in a change below the status prefix. A record that cannot be read counts as none.
-    pub fn apply_status(&mut self, change: &Change) {
-        let Some(name) = self.prefixes.status.strip(change.key()) else {
-            return;
-        };
-        let record = match change {
-            Change::Put(entry) => StatusRecord::from_json(&entry.value).ok(),
-            Change::Delete { .. } => None,
-        };
-        match record {
-            Some(record) => self.status.insert(name.into(), Arc::new(record)),
-            None => self.status.remove(name),
-        };
-        if let Some((service, _)) = self.prefixes.of_status(change.key()) {
-            self.dirty.insert(service);
-        }
+    /// The instances that may have findings, by service and key. Most of a fleet has none.
+    pub fn suspected(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.sums.values().flat_map(|sums| {
+            let sharing = sums.addresses.sharing().map(|instance| &instance.key);
+            let keys: BTreeSet<&Key> = sums.troubled.iter().chain(sharing).collect();
+            keys.into_iter()
+                .filter_map(|key| self.registry.instance(key))
+        })
     }
 
     /// Takes in what an instance answered. An answer about one that left meanwhile is dropped.
     /// Returns whether anything differs from before that a person would call news.
     pub fn observe(&mut self, key: &Key, mut seen: HealthSeen) -> bool {
-        let Some(instance) = self.registry.instance(key) else {
+        if self.registry.instance(key).is_none() {
             return false;
-        };
+        }
         let before = self.health.get(key);
         let same = before.is_some_and(|before| before.health == seen.health);
         if let Some(before) = before.filter(|_| same) {
             seen.since = before.since;
         }
         if !same {
-            self.dirty.insert(instance.record.service.clone());
+            self.behind.instances.insert(key.clone());
         }
         self.health.insert(key.clone(), seen);
         !same
@@ -277,9 +218,9 @@ impl Directory {
         before.is_some_and(|before| before.runs_out()) != runs_out
     }
 
-    /// Has the summary of a service made anew.
-    pub fn touch(&mut self, service: ServiceName) {
-        self.dirty.insert(service);
+    /// Has an instance counted anew.
+    pub fn touch(&mut self, key: Key) {
+        self.behind.instances.insert(key);
     }
 
     /// How many leases are known.
@@ -309,55 +250,6 @@ impl Directory {
         self.leases.get(&id)
     }
 
-    /// What an instance says of itself.
-    pub fn status(&self, instance: &Instance) -> Option<&Arc<StatusRecord>> {
-        let record = &instance.record;
-        let name = format!("{}/{}", record.service, record.id);
-        self.status.get(name.as_bytes())
-    }
-
-    /// The instances that read a scope's config.
-    fn readers(&self, scope: &Scope) -> impl Iterator<Item = &Instance> {
-        let services = self.registry.services().filter(|(name, _)| match scope {
-            Scope::Global => true,
-            Scope::Service(service) => service == *name,
-        });
-        services.flat_map(|(_, service)| service.instances().map(|instance| &**instance))
-    }
-
-    /// Who of a scope runs what, for all its keys.
-    pub fn tally(&self, scope: &Scope) -> Tally {
-        Tally::of(self.readers(scope), |instance| self.said(instance))
-    }
-
-    /// The running instances of a service that have these names.
-    pub fn instances_named<'a>(
-        &'a self,
-        service: &ServiceName,
-        names: &'a [InstanceId],
-    ) -> impl Iterator<Item = &'a Arc<Instance>> {
-        let service = self.registry.service(service.as_str());
-        let all = service.into_iter().flat_map(|service| service.instances());
-        all.filter(|instance| names.contains(&instance.record.id))
-    }
-
-    /// How far a change of these keys of a scope has come, with all its instances or with some.
-    pub fn rollout(
-        &self,
-        scope: &Scope,
-        changes: &[(ConfigKey, Revision)],
-        only: Option<&[InstanceId]>,
-    ) -> Rollout {
-        let reached =
-            |instance: &&Instance| only.is_none_or(|names| names.contains(&instance.record.id));
-        let readers = self.readers(scope).filter(reached);
-        rollout::rollout(changes, readers, |instance| self.said(instance))
-    }
-
-    fn said(&self, instance: &Instance) -> Option<&StatusRecord> {
-        self.status(instance).map(|status| &**status)
-    }
-
     /// A service's summary; made by [`Directory::refresh`].
     pub fn summary(&self, service: &ServiceName) -> Option<&Summary> {
         self.summaries.get(service)
@@ -368,27 +260,46 @@ impl Directory {
         self.summaries.iter()
     }
 
-    /// Whether summaries are behind the registry.
+    /// Whether summaries are behind what is known.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        let behind = &self.behind;
+        !(behind.instances.is_empty() && behind.scopes.is_empty() && behind.services.is_empty())
     }
 
-    /// Brings the summaries of changed services up to date.
-    pub fn refresh(&mut self, now: Duration) {
-        self.poisoned.clear();
-        for (key, _) in self.registry.quarantined() {
-            if let Some(service) = self.service_of(key) {
-                *self.poisoned.entry(service).or_default() += 1;
+    /// Notes who flaps no longer, where it is time.
+    pub fn forget(&mut self, now: Duration) {
+        if self.comings.due().is_some_and(|due| now >= due) {
+            self.behind.instances.extend(self.comings.forget(now));
+        }
+    }
+
+    /// Brings the summaries of changed services up to date. Returns what changed.
+    pub fn refresh(&mut self, now: Duration) -> Refreshed {
+        let Behind {
+            mut instances,
+            records,
+            scopes,
+            mut services,
+        } = std::mem::take(&mut self.behind);
+        for (name, service) in self.registry.services() {
+            let reads = scopes.iter().any(|scope| match scope {
+                Scope::Global => true,
+                Scope::Service(of) => of == name,
+            });
+            if reads {
+                instances.extend(service.instances().map(|instance| instance.key.clone()));
             }
         }
-        for name in std::mem::take(&mut self.recorded) {
-            self.share(&name);
+        for key in instances {
+            self.count(&key, now, &mut services);
         }
-        for name in std::mem::take(&mut self.dirty) {
-            match self.summarize(&name, now) {
-                Some(summary) => self.summaries.insert(name, summary),
-                None => self.summaries.remove(&name),
-            };
+        for name in services {
+            self.summarize(name);
+        }
+        if records {
+            Refreshed::Records
+        } else {
+            Refreshed::Observations
         }
     }
 
@@ -403,124 +314,12 @@ impl Directory {
             .filter_map(|instance| self.leases.get(&instance.lease?)?.left(now))
             .min_by(f64::total_cmp)
     }
-
-    /// Looks for addresses that several instances of a service name.
-    fn share(&mut self, name: &ServiceName) {
-        let prefix = format!("{name}/");
-        let own = |key: &Key| {
-            let rest = self.prefixes.services.strip(key);
-            rest.is_some_and(|rest| rest.starts_with(prefix.as_bytes()))
-        };
-        self.shared.retain(|key, _| !own(key));
-        if let Some(service) = self.registry.service(name.as_str()) {
-            for (key, found) in finding::shared_addresses(service) {
-                self.shared.entry(key).or_default().push(found);
-            }
-        }
-    }
-
-    fn summarize(&self, name: &ServiceName, now: Duration) -> Option<Summary> {
-        let service = self.registry.service(name.as_str())?;
-        let mut summary = Summary {
-            instances: service.len(),
-            ..Summary::default()
-        };
-        let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
-        let newest = self.newest_config(name);
-        let mut behind = 0;
-        let mut told: Option<i64> = None;
-        let mut deployed = DefaultHasher::new();
-        let mut codes: BTreeMap<(Reverse<Severity>, Code), usize> = BTreeMap::new();
-        if let Some(poisoned) = self.poisoned.get(name) {
-            codes.insert((Reverse(Severity::Warning), Code::PoisonRecord), *poisoned);
-        }
-        for instance in service.instances() {
-            instance.create_revision.0.hash(&mut deployed);
-            instance.record.version.hash(&mut deployed);
-            summary.by_health[rank(self.state_of(&instance.key))] += 1;
-            *versions.entry(&instance.record.version).or_default() += 1;
-            let status = self.status(instance);
-            for found in finding::of_instance(instance, &self.observed(instance, now)) {
-                *codes
-                    .entry((Reverse(found.severity), found.code))
-                    .or_default() += 1;
-            }
-            if let Some(status) = status {
-                told = told.max(Some(status.revision));
-                behind += usize::from(status.behind(&newest).is_some());
-            }
-        }
-        // An unset leaves no key behind: who took it in is beyond the newest key.
-        let newest = newest.service.max(newest.global);
-        summary.config = told
-            .filter(|_| newest > 0)
-            .map(|told| (told.max(newest), behind));
-        summary.versions = versions
-            .into_iter()
-            .map(|(v, n)| (v.to_owned(), n))
-            .collect();
-        summary
-            .versions
-            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| b.0.cmp(&a.0)));
-        let count = |severity| {
-            codes
-                .iter()
-                .filter(move |((Reverse(of), _), _)| *of == severity)
-                .map(|(_, count)| count)
-                .sum()
-        };
-        summary.errors = count(Severity::Error);
-        summary.warnings = count(Severity::Warning);
-        let counted = codes.iter().map(|((_, code), count)| code.counted(*count));
-        summary.findings = counted.collect();
-        let others: usize = summary
-            .versions
-            .iter()
-            .skip(1)
-            .map(|(_, count)| count)
-            .sum();
-        if others > 0 {
-            summary
-                .findings
-                .push(format!("{others} on another version"));
-        }
-        summary.deployed = deployed.finish();
-        Some(summary)
-    }
-}
-
-/// How far etcd's word reaches.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Freshness {
-    /// The first list has not come.
-    #[default]
-    Loading,
-    /// Proved to be the truth.
-    Fresh {
-        /// When it was proved last.
-        at: Duration,
-    },
-    /// Held from before, perhaps no longer true.
-    Stale {
-        /// Since when.
-        since: Duration,
-        /// Why.
-        cause: String,
-    },
-}
-
-/// One mirrored prefix: how fresh it is and up to which revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Feed {
-    /// How fresh.
-    pub freshness: Freshness,
-    /// The newest revision seen.
-    pub revision: Revision,
 }
 
 #[cfg(test)]
 mod tests {
     use fleet::Entry;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -545,6 +344,81 @@ mod tests {
         }
     }
 
+    /// What happens to a fleet of two services with three names each.
+    fn step(directory: &mut Directory, kind: u8, at: u8, value: u8) {
+        let (service, id) = (["order", "user"][usize::from(at % 2)], at / 2 % 3);
+        let key = format!("/services/{service}/{id}");
+        let revision = i64::from(value);
+        match kind {
+            0 => {
+                let lease = value.is_multiple_of(2);
+                let record = format!(
+                    r#"{{"service":"{service}","id":"{id}","version":"{}","endpoints":["grpc://h:{}"]}}"#,
+                    value % 3,
+                    value % 4
+                );
+                let Change::Put(entry) = put(&key, &record) else {
+                    return;
+                };
+                directory.apply(&Change::Put(Entry {
+                    lease: entry.lease.filter(|_| lease),
+                    create_revision: Revision(revision),
+                    ..entry
+                }));
+            }
+            1 => drop(directory.apply(&Change::Delete {
+                key: key.as_str().into(),
+                revision: Revision(1),
+            })),
+            2 => drop(directory.apply(&put(&key, "{"))),
+            3 => {
+                let health = Health::ALL[usize::from(value) % 5];
+                directory.observe(&key.as_str().into(), seen(health, 1));
+            }
+            4 => {
+                let status = format!(
+                    r#"{{"revision":{revision},"rejected":[],"liveness":{{"alive":{}}},
+                        "watch":{{"revision":1}},"written_at":"2026-11-23T13:00:00Z"}}"#,
+                    !value.is_multiple_of(3)
+                );
+                directory.apply_status(&put(&format!("/status/{service}/{id}"), &status));
+            }
+            5 => directory.configure(Scope::parse(service).unwrap(), Revision(revision)),
+            6 => directory.configure(Scope::Global, Revision(revision)),
+            _ => drop(directory.refresh(Duration::from_secs(1))),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_counted_bit_by_bit_is_what_is_counted_at_once(
+            steps in prop::collection::vec((0u8..8, any::<u8>(), 0u8..9), 0..40),
+        ) {
+            let mut stepwise = Directory::new(Prefixes::default());
+            let mut at_once = Directory::new(Prefixes::default());
+            let now = Duration::from_secs(1);
+            for (kind, at, value) in steps {
+                step(&mut stepwise, kind, at, value);
+                if kind < 7 {
+                    step(&mut at_once, kind, at, value);
+                }
+            }
+            stepwise.refresh(now);
+            at_once.refresh(now);
+            prop_assert!(!stepwise.is_dirty());
+            prop_assert_eq!(&stepwise.summaries, &at_once.summaries);
+            let told = |directory: &Directory| -> Vec<_> {
+                let suspected = directory.suspected();
+                suspected.map(|one| (one.key.clone(), directory.findings(one, now))).collect()
+            };
+            prop_assert_eq!(told(&stepwise), told(&at_once));
+            // Who is suspected of nothing has no finding.
+            let all = stepwise.registry.services().flat_map(|(_, service)| service.instances());
+            let found = all.filter(|one| !stepwise.findings(one, now).is_empty()).count();
+            prop_assert_eq!(found, told(&stepwise).len());
+        }
+    }
+
     #[test]
     fn a_state_lasts_since_it_began_and_not_since_it_was_asked() {
         let mut directory = Directory::new(Prefixes::default());
@@ -564,26 +438,5 @@ mod tests {
         let (_, summary) = directory.summaries().next().unwrap();
         assert_eq!(summary.worst(), Health::Hung);
         assert_eq!(summary.findings, ["1 hung", "1 without endpoint"]);
-    }
-
-    #[test]
-    fn a_lease_runs_down_between_two_answers_and_is_not_guessed_for_long() {
-        let lease = LeaseSeen {
-            granted: 10,
-            ttl: Some(7),
-            at: Duration::from_secs(100),
-            keys: None,
-        };
-        assert_eq!(lease.left(Duration::from_secs(102)), Some(5.0));
-        let short = LeaseSeen {
-            ttl: Some(1),
-            ..lease.clone()
-        };
-        assert_eq!(short.left(Duration::from_secs(104)), Some(0.0));
-        assert_eq!(lease.left(Duration::from_secs(200)), None);
-        assert_eq!(
-            LeaseSeen { ttl: None, ..lease }.left(Duration::from_secs(100)),
-            None
-        );
     }
 }

@@ -10,6 +10,10 @@ use fleet::{Key, LeaseId, Revision};
 use jiff::Timestamp;
 
 use super::list::List;
+use super::table::Sort;
+
+/// The columns, in the order of sorting.
+pub const COLUMNS: [&str; 4] = ["TIME", "REVISION", "WHAT", "SUBJECT"];
 
 /// How many events are kept.
 pub const KEPT: usize = 10_000;
@@ -155,22 +159,39 @@ impl EventsPage {
         told
     }
 
+    /// Whether the cursor is on the newest of the events that pass the filter, wherever it stands.
+    pub fn at_newest(&self) -> bool {
+        self.list.rows().iter().max() == self.list.current()
+    }
+
     /// Makes the rows anew where it is time.
     pub fn rebuild(&mut self, now: Duration) -> bool {
         if !self.list.wants_build(now) {
             return false;
         }
         let filter = self.list.filter();
-        let rows: Vec<u64> = self
+        let mut rows: Vec<&Happened> = self
             .ring
             .iter()
             .filter(|happened| filter.is_empty() || filter.matches(*happened))
-            .map(|happened| happened.number)
             .collect();
-        self.list.fill(now, rows, self.ring.len(), |number| *number);
-        if self.following {
-            self.list.go(super::table::Motion::Bottom, |number| *number);
+        let newest = rows.last().map(|happened| happened.number);
+        // They happened in this order, and the sorts are stable.
+        let Sort { column, descending } = self.list.table.sort;
+        match column {
+            1 => rows.sort_by_key(|happened| happened.revision),
+            2 => rows.sort_by_key(|happened| happened.what.word()),
+            3 => rows.sort_by(|a, b| a.subject.cmp(&b.subject)),
+            _ => {}
         }
+        if descending {
+            rows.reverse();
+        }
+        let rows = rows.into_iter().map(|happened| happened.number).collect();
+        if let Some(newest) = newest.filter(|_| self.following) {
+            self.list.table.select_key(newest);
+        }
+        self.list.fill(now, rows, self.ring.len(), |number| *number);
         true
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use fleet::Key;
 use fleet::filter::{Field, Row};
-use fleet::finding::{self, Finding, Observed, Severity};
-use fleet::{Instance, Key};
+use fleet::finding::{self, Finding, Severity};
 
 use super::directory::Directory;
 use super::list::List;
@@ -37,18 +37,6 @@ pub struct DoctorPage {
     pub list: List<(About, finding::Code, usize), (usize, FindingRow)>,
     /// Why nothing, or not all, is known of the cluster.
     pub unknown: Option<String>,
-}
-
-/// What is known of an instance, as findings want it.
-pub fn of_instance(directory: &Directory, instance: &Instance, now: Duration) -> Vec<Finding> {
-    let seen = directory.health(&instance.key);
-    let observed = Observed {
-        since: seen.map(|seen| now.saturating_sub(seen.since)),
-        ..directory.observed(instance, now)
-    };
-    let mut found = finding::of_instance(instance, &observed);
-    found.extend(directory.shared(&instance.key).cloned());
-    found
 }
 
 /// What is wrong with etcd itself, by the same rules as `msctl doctor`.
@@ -99,18 +87,13 @@ impl DoctorPage {
                 finding: finding::of_poison(key, poison),
             });
         rows.extend(poison);
-        for (_, service) in directory.registry.services() {
-            for instance in service.instances() {
-                rows.extend(
-                    of_instance(directory, instance, now)
-                        .into_iter()
-                        .map(|finding| FindingRow {
-                            about: About::Key(instance.key.clone()),
-                            subject: instance.record.id.to_string(),
-                            finding,
-                        }),
-                );
-            }
+        for instance in directory.suspected() {
+            let found = directory.findings(instance, now).into_iter();
+            rows.extend(found.map(|finding| FindingRow {
+                about: About::Key(instance.key.clone()),
+                subject: instance.record.id.to_string(),
+                finding,
+            }));
         }
         let total = rows.len();
         rows.retain(|row| self.list.filter().matches(row));

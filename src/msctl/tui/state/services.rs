@@ -8,7 +8,7 @@ use fleet::filter::{Field, Row};
 use fleet::{Health, Instance, Key, ServiceName};
 use jiff::Timestamp;
 
-use super::directory::{Directory, Summary};
+use super::directory::{Directory, Refreshed, Summary};
 use super::list::List;
 use super::table::Sort;
 
@@ -80,9 +80,13 @@ impl ServicesPage {
     }
 
     /// Says that the fleet changed.
-    pub fn outdate(&mut self) {
+    pub fn outdate(&mut self, what: Refreshed) {
         self.services.outdate();
-        self.instances.outdate();
+        // A health that is asked now and then reorders nothing that is in the order of its records.
+        let observed = matches!(self.instances.table.sort.column, 2..=4);
+        if what == Refreshed::Records || observed || !self.instances.filter().is_empty() {
+            self.instances.outdate();
+        }
     }
 
     /// Makes the rows anew where it is time.

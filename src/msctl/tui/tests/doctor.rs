@@ -18,6 +18,34 @@ fn told(state: &mut State, cluster: Result<ClusterView, String>) {
     state.settle();
 }
 
+#[test]
+fn a_lease_that_flaps_is_told_until_it_is_calm_for_a_minute() {
+    let mut state = console();
+    let key = "/services/audit/audit-9";
+    let record = r#"{"service":"audit","id":"audit-9","endpoints":["grpc://10.0.0.99:1"]}"#;
+    for time in 0..3 {
+        let put = entry(key, record, 18_300 + 2 * time, 99);
+        let gone = Change::Delete {
+            key: key.into(),
+            revision: Revision(18_301 + 2 * time),
+        };
+        assert!(!screen(&state, "dark").contains("lost and back"));
+        changed(&mut state, Source::Services, Change::Put(put.clone()));
+        if time < 2 {
+            changed(&mut state, Source::Services, gone);
+        }
+        state.settle();
+    }
+    let shown = screen(&state, "dark");
+    assert!(shown.contains("lost and back 3 times in"), "{shown}");
+    let calm = state.wake_at().unwrap();
+    assert!(calm < Duration::from_secs(200));
+    update(&mut state, at(103), Event::Tick);
+    state.settle();
+    let shown = screen(&state, "dark");
+    assert!(!shown.contains("lost and back"), "{shown}");
+}
+
 /// Three members: one full, one that knows no leader, one that does not answer.
 fn broken() -> ClusterView {
     let member = |name: &str, standing| Member {

@@ -1,5 +1,6 @@
 //! (state, keys, state): what keys do, through the real update.
 
+use fleet::drain::Turn;
 use fleet::{Change, Outcome, Revision};
 
 use super::*;
@@ -156,6 +157,101 @@ fn deregistering_asks_and_is_guarded_by_what_was_seen() {
 }
 
 #[test]
+fn a_drain_names_the_instance_and_the_context_and_is_guarded_by_what_was_shown() {
+    let mut state = console();
+    assert!(press(&mut state, "enter j u").is_empty());
+    let said = &state.messages.newest().next().unwrap().text;
+    assert_eq!(said, "order-7f3a-2: not drained");
+    assert!(press(&mut state, "d").is_empty());
+    let asked = screen(&state, "dark");
+    for words in ["Drain order-7f3a-2 in demo?", "the process goes on"] {
+        assert!(asked.contains(words), "{words}:\n{asked}");
+    }
+    assert!(!asked.contains("no other instance"), "{asked}");
+    assert!(press(&mut state, "enter").is_empty(), "enter is no yes");
+    let effects = press(&mut state, "d y");
+    let [
+        Effect::Turn {
+            instances,
+            what,
+            turn,
+        },
+    ] = effects.as_slice()
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((what.as_str(), *turn), ("order-7f3a-2", Turn::Out));
+    assert_eq!(instances[0].mod_revision, Revision(712));
+    let deed = Deed::Turn(*turn, what.clone());
+    let revision = Revision(18_301);
+    let reply = Reply::Written(deed, Ok(Outcome::Applied { revision }));
+    update(&mut state, at(42), Event::Reply(0, reply));
+    let said = &state.messages.newest().next().unwrap().text;
+    assert_eq!(
+        said,
+        "order-7f3a-2 drained, revision 18301; u takes it back"
+    );
+    // What was said does not lie over what is asked next.
+    press(&mut state, "d");
+    let asked = screen(&state, "dark");
+    assert!(asked.contains("y yes   N no"), "{asked}");
+}
+
+#[test]
+fn in_a_narrow_terminal_the_time_a_lease_has_is_legible() {
+    let mut state = blank(80, 24);
+    fleet(&mut state);
+    press(&mut state, "4");
+    let shown = screen(&state, "dark");
+    let times = shown.lines().filter(|line| line.contains("/10s"));
+    assert_eq!(times.count(), 10, "{shown}");
+}
+
+#[test]
+fn without_glyphs_the_overview_has_none_either_and_news_are_no_warnings() {
+    let mut state = blank(120, 40);
+    let record = r#"{"service":"order","id":"order-of-a-name-that-is-far-too-long-for-it","weight":0,
+        "endpoints":["grpc://10.0.0.77:1"],"metadata":{"drained.weight":"100"}}"#;
+    let key = "/services/order/order-of-a-name-that-is-far-too-long-for-it";
+    let put = entry(key, record, 18_300, 11);
+    changed(&mut state, Source::Services, Change::Put(put));
+    press(&mut state, "0");
+    let shown = screen(&state, "ascii");
+    assert!(shown.is_ascii(), "{shown}");
+    let drained = shown.lines().find(|line| line.contains("drained:"));
+    assert!(!drained.unwrap().contains('!'), "{shown}");
+}
+
+#[test]
+fn draining_the_last_of_a_service_says_that_calls_go_on() {
+    let mut state = console();
+    press(&mut state, "/ a u d i t enter enter d");
+    let asked = screen(&state, "dark");
+    assert!(asked.contains("audit has no other instance"), "{asked}");
+}
+
+#[test]
+fn of_the_marked_only_those_are_drained_that_are_not_yet() {
+    let mut state = console();
+    let record = r#"{"service":"order","id":"order-7f3a-1","weight":0,
+        "metadata":{"drained.weight":"100"}}"#;
+    let put = entry("/services/order/order-7f3a-1", record, 18_300, 11);
+    changed(&mut state, Source::Services, Change::Put(put));
+    state.settle();
+    let effects = press(&mut state, "enter space space d y");
+    let [Effect::Turn { instances, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(instances.len(), 1);
+    assert_eq!(instances[0].record.id.as_str(), "order-7f3a-2");
+    let effects = press(&mut state, "u y");
+    let [Effect::Turn { instances, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(instances[0].record.id.as_str(), "order-7f3a-1");
+}
+
+#[test]
 fn marked_instances_are_deregistered_together() {
     let mut state = console();
     let effects = press(&mut state, "enter space space x y");
@@ -169,6 +265,8 @@ fn marked_instances_are_deregistered_together() {
 fn a_read_only_context_refuses_before_it_asks() {
     for keys in [
         "enter x",
+        "enter d",
+        "enter u",
         "2 j j enter enter",
         "2 j j enter x",
         "2 j j enter ctrl-s",
@@ -446,4 +544,80 @@ fn the_palette_finds_what_works_elsewhere_and_says_where() {
     assert!(press(&mut state, "enter").is_empty());
     let said = &state.messages.newest().next().unwrap().text;
     assert!(said.contains("works in: leases"), "{said}");
+}
+
+#[test]
+fn a_click_on_a_column_title_orders_by_it_and_again_turns_it_round() {
+    use crate::tui::key::{Mouse, MouseKind};
+    let click = |state: &mut State, title: &str| {
+        let mut buffer = cells(state, "dark");
+        let drawn = text_of(&buffer);
+        let find = |(row, line): (usize, &str)| {
+            let at = line.find(title)?;
+            Some((line[..at].chars().count(), row))
+        };
+        let (column, row) = drawn.lines().enumerate().find_map(find).unwrap();
+        let (column, row) = (u16::try_from(column).unwrap(), u16::try_from(row).unwrap());
+        let titles = crate::tui::view::draw(state, &look("dark"), &mut buffer);
+        let index = titles.at(column, row).unwrap();
+        let mouse = Mouse {
+            kind: MouseKind::Press,
+            column,
+            row,
+        };
+        update(state, at(41), Event::Title(mouse, index));
+        state.settle();
+    };
+    let mut state = console();
+    press(&mut state, "2 j j enter");
+    let order = |state: &State| state.config.keys.table.sort;
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, false));
+    click(&mut state, "SINCE");
+    assert_eq!((order(&state).column, order(&state).descending), (3, true));
+    press(&mut state, "1");
+    assert_eq!(state.view, View::Services);
+    click(&mut state, "VERSION");
+    assert_eq!(state.services.services.table.sort.column, 2);
+    click(&mut state, "INSTANCE ");
+    let sort = state.services.instances.table.sort;
+    assert_eq!((sort.column, sort.descending), (0, true));
+    press(&mut state, "5");
+    click(&mut state, "SUBJECT");
+    assert_eq!(state.events.list.table.sort.column, 3);
+    // A title without an order stays what it is.
+    press(&mut state, "4");
+    click(&mut state, "KEYS");
+    assert_eq!(state.leases.list.table.sort.column, 0);
+}
+
+#[test]
+fn events_are_ordered_and_the_newest_is_followed_wherever_it_stands() {
+    let mut state = console();
+    press(&mut state, "5");
+    for (at, key) in [(0, "m"), (1, "z"), (2, "a")] {
+        let put = entry(&format!("/config/order/{key}"), "1", 18_300 + at, 0);
+        changed(&mut state, Source::Config, Change::Put(put));
+    }
+    state.settle();
+    let shown = |state: &State| -> Vec<String> {
+        let rows = state.events.list.rows().iter();
+        let shown = rows.filter_map(|number| state.events.get(*number));
+        let keys = shown.filter(|one| one.subject.starts_with("order/") && one.subject.len() == 7);
+        keys.map(|one| one.subject[6..].to_owned()).collect()
+    };
+    let current = |state: &State| {
+        let number = state.events.list.current().unwrap();
+        state.events.get(*number).unwrap().subject.clone()
+    };
+    assert_eq!(shown(&state), ["m", "z", "a"]);
+    assert_eq!(current(&state), "order/a");
+    press(&mut state, "R");
+    assert_eq!(shown(&state), ["a", "z", "m"]);
+    assert_eq!(current(&state), "order/a");
+    press(&mut state, "S S S");
+    assert_eq!(shown(&state), ["a", "m", "z"]);
+    assert!(state.events.following);
+    press(&mut state, "j");
+    assert!(!state.events.following);
 }

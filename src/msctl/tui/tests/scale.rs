@@ -13,14 +13,18 @@ fn large(services: usize, each: usize) -> State {
         let entries: Vec<Entry> = (0..each)
             .map(|index| {
                 lease += 1;
-                instance(
+                let plain = instance(
                     &format!("service-{service:03}"),
                     &format!("service-{service:03}-{index:06}"),
                     if index % 7 == 0 { "1.4.1" } else { "1.4.2" },
                     4,
                     "a",
                     lease,
-                )
+                );
+                let value = String::from_utf8_lossy(&plain.value);
+                let host = format!("10.{}.{}.", index / 250, index % 250);
+                let value = value.replace("10.0.0.", &host).into_bytes().into();
+                Entry { value, ..plain }
             })
             .collect();
         let part = if service + 1 == services {
@@ -64,7 +68,7 @@ fn a_hundred_thousand_instances_draw_as_fast_as_a_hundred() {
         let mut state = large(services, each);
         let look = look("dark");
         let mut buffer = Buffer::empty(Rect::new(0, 0, 180, 50));
-        let draw = median(|| view::draw(&state, &look, &mut buffer));
+        let draw = median(|| drop(view::draw(&state, &look, &mut buffer)));
         press(&mut state, "enter /");
         let mut turn = false;
         let filter = median(|| {
@@ -74,6 +78,26 @@ fn a_hundred_thousand_instances_draw_as_fast_as_a_hundred() {
         });
         assert_eq!(state.services.instances.total(), each);
         assert!(state.services.instances.visible().count() < 50);
-        eprintln!("{services} x {each} instances: draw {draw:?}, filter keystroke {filter:?}");
+        press(&mut state, "esc esc esc");
+        let mut revision = 100;
+        let change = median(|| {
+            revision += 1;
+            let put = instance("service-000", "service-000-000001", "1.4.3", 4, "a", 2);
+            let put = Change::Put(Entry {
+                mod_revision: Revision(revision),
+                ..put
+            });
+            changed(&mut state, Source::Services, put);
+            state.directory.refresh(at(2).mono);
+        });
+        press(&mut state, "7");
+        let doctor = median(|| {
+            state.doctor.list.outdate_now();
+            state.settle();
+        });
+        eprintln!(
+            "{services} x {each} instances: draw {draw:?}, filter keystroke {filter:?}, \
+             a change {change:?}, the doctor's page {doctor:?}"
+        );
     }
 }

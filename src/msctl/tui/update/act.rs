@@ -1,31 +1,40 @@
 //! What each action does to state. The list of actions, with their keys and words, is `action`'s.
 
-use fleet::Seen;
-use fleet::config::{ConfigKey, Scope as ConfigScope};
+use fleet::drain::Turn;
 
-use super::{palette, past, save, set_filter, show, write};
+use arrange::{keep_filter, start_filter};
+use leave::{interrupt, quit};
+use look::{config_of_service, events_of_this, raw};
+use prompt::{accept_prompt, prompt};
+use values::{choose, edit_outside, fold, resolve, unset};
+
+use super::{palette, past, save, set_filter, show, turn, write};
 use crate::change::rollback::Target;
 use crate::tui::action::Action;
 use crate::tui::effect::Effect;
 use crate::tui::state::calls::Pane as CallPane;
-use crate::tui::state::config::tree::Arrangement;
-use crate::tui::state::config::{self, Choice, Wanted};
-use crate::tui::state::editor::{Editor, Shape};
-use crate::tui::state::overlay::{Overlay, Prompt, Purpose, Reader};
-use crate::tui::state::services::Pane;
+use crate::tui::state::config::{self, Choice};
+use crate::tui::state::overlay::{Overlay, Purpose};
 use crate::tui::state::table::Motion;
 use crate::tui::state::toast::Tone;
-use crate::tui::state::{State, Suspension, View, services};
+use crate::tui::state::{State, Suspension, View};
 
+mod arrange;
 mod calls;
 mod complete;
 mod explain;
 mod go;
 mod help;
+mod leave;
+mod look;
+mod prompt;
+mod values;
 mod yank;
 
+pub(super) use arrange::{Sorting, sort};
 pub(super) use calls::ask_methods;
 pub(super) use go::{go, go_to_service, open};
+pub(super) use prompt::read;
 
 /// Runs an action where the focus is.
 pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
@@ -44,6 +53,8 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
                 "asking the health and the leases of what shows",
             );
         }
+        A::Drain => turn::ask(state, Turn::Out),
+        A::Undrain => turn::ask(state, Turn::Back),
         A::Deregister => write::deregister(state),
         A::RawRecord => return raw(state),
         A::Save => save::review(state),
@@ -179,251 +190,4 @@ pub(super) fn act(state: &mut State, action: Action) -> Vec<Effect> {
         A::PromptAccept => return accept_prompt(state),
     }
     Vec::new()
-}
-
-fn quit(state: &mut State) -> Vec<Effect> {
-    if state.config.drafts.is_empty() {
-        return vec![Effect::Quit];
-    }
-    // Losing a draft is asked in any context, and never takes a typed name.
-    let count = state.config.drafts.len();
-    state.overlay = Some(Overlay::Question(crate::tui::state::overlay::Question {
-        text: format!("{count} changes are not saved. Leave and lose them?"),
-        lines: state
-            .config
-            .drafts
-            .keys()
-            .take(10)
-            .map(ToString::to_string)
-            .collect(),
-        typed: None,
-        then: Effect::Quit,
-    }));
-    Vec::new()
-}
-
-fn interrupt(state: &mut State) -> Vec<Effect> {
-    if state.overlay.take().is_some() {
-        return Vec::new();
-    }
-    if state.filtering.is_some() {
-        return act(state, Action::DropFilter);
-    }
-    match state.view {
-        View::Config if state.config.pane == config::Pane::Review => {
-            act(state, Action::LeaveReview)
-        }
-        View::Config => act(state, Action::LeaveValue),
-        View::Calls => act(state, Action::LeaveRequest),
-        _ => Vec::new(),
-    }
-}
-
-fn prompt(state: &mut State, purpose: Purpose, text: &str) {
-    let editor = Editor::new(Shape::Line, text);
-    state.overlay = Some(Overlay::Prompt(Prompt {
-        purpose,
-        editor,
-        error: None,
-    }));
-}
-
-fn accept_prompt(state: &mut State) -> Vec<Effect> {
-    match state.overlay.take() {
-        Some(Overlay::Question(question)) => {
-            let name_given = question
-                .typed
-                .as_ref()
-                .is_some_and(|(name, typed)| *name == typed.text().trim());
-            if name_given {
-                return write::agreed(state, question.then);
-            }
-            let name = question.typed.as_ref().map_or("", |(name, _)| name);
-            let text = format!("not done: that is not the name of the context, '{name}'");
-            state.say(Tone::Warn, text);
-        }
-        Some(Overlay::Prompt(prompt)) => match prompt.purpose {
-            Purpose::Message => state.save_message = prompt.editor.text().trim().to_owned(),
-            Purpose::NewKey => new_key(state, prompt),
-            Purpose::Canary => return save::try_on(state, prompt),
-            Purpose::Instance => calls::take_instance(state, prompt),
-        },
-        other => state.overlay = other,
-    }
-    Vec::new()
-}
-
-fn new_key(state: &mut State, mut prompt: Prompt) {
-    let Some(scope) = state.config.scope.clone() else {
-        return;
-    };
-    match ConfigKey::new(scope, prompt.editor.text().trim()) {
-        Ok(key) => {
-            state.config.unfold_to(key.path());
-            state.config.keys.table.select_key(key.path().into());
-            state.config.edit(key);
-        }
-        Err(error) => {
-            prompt.error = Some(error.to_string());
-            state.overlay = Some(Overlay::Prompt(prompt));
-        }
-    }
-}
-
-fn fold(state: &mut State) {
-    let page = &mut state.config;
-    let why = if page.arrangement == Arrangement::Flat {
-        "the list is flat; t lays it out as a tree"
-    } else if !page.keys.filter_text().is_empty() {
-        "a filter shows all that passes it; esc drops it"
-    } else if page.toggle_fold() {
-        return;
-    } else {
-        "this stands in no folder"
-    };
-    state.say(Tone::Plain, why);
-}
-
-fn unset(state: &mut State) {
-    if !write::allowed(state) {
-        return;
-    }
-    let Some(key) = state.config.current() else {
-        return;
-    };
-    let drafted = state
-        .config
-        .drafts
-        .get(&key)
-        .map(|draft| draft.seen.clone());
-    let seen = drafted.unwrap_or_else(|| Seen::from(state.config.entry(&key).cloned()));
-    if seen == Seen::Absent {
-        let text = format!("{key} has no value of its own; there is nothing to unset");
-        state.config.discard(&key);
-        return state.say(Tone::Plain, text);
-    }
-    state.config.want(key, seen, Wanted::Unset, None);
-}
-
-fn choose(state: &mut State, choice: Choice) {
-    if !state.config.choose(choice) {
-        let text = "both changed the same; take theirs or mine";
-        state.say(Tone::Plain, text);
-    }
-}
-
-fn resolve(state: &mut State) {
-    if !state.config.resolve() {
-        state.say(Tone::Warn, "choose for each key first: t theirs, m mine");
-    } else if state.config.drafts.is_empty() {
-        state.say(
-            Tone::Good,
-            "theirs is kept everywhere; nothing is left to save",
-        );
-    } else {
-        save::review(state);
-    }
-}
-
-fn edit_outside(state: &mut State) -> Vec<Effect> {
-    if state.view == View::Config && state.config.pane == config::Pane::Keys {
-        open(state);
-    }
-    let (text, suffix) = match state.view {
-        View::Config => (
-            state.config.editing.as_ref().map(|e| e.editor.text()),
-            ".yaml",
-        ),
-        _ => (state.calls.request().map(Editor::text), ".json"),
-    };
-    text.map(|text| Effect::EditOutside { text, suffix })
-        .into_iter()
-        .collect()
-}
-
-fn config_of_service(state: &mut State) {
-    let Some(service) = state.services.of().cloned() else {
-        return;
-    };
-    show(state, View::Config);
-    state.config.open(ConfigScope::Service(service));
-}
-
-fn events_of_this(state: &mut State) {
-    let filter = match state.services.pane {
-        Pane::Services => state.services.of().map(ToString::to_string),
-        _ => state
-            .services
-            .instance()
-            .map(|instance| instance.record.id.to_string()),
-    };
-    show(state, View::Events);
-    state.events.list.set_filter(&filter.unwrap_or_default());
-}
-
-fn raw(state: &mut State) -> Vec<Effect> {
-    let key = match state.view {
-        View::Services => state
-            .services
-            .instance()
-            .map(|instance| instance.key.clone()),
-        View::Leases => {
-            let row = state.leases.list.current();
-            row.and_then(|row| row.instance.as_ref())
-                .map(|instance| instance.key.clone())
-        }
-        _ => None,
-    };
-    key.map(Effect::Read).into_iter().collect()
-}
-
-/// What was found stays under the cursor, also when the filter goes.
-fn keep_filter(state: &mut State) {
-    state.filtering = None;
-    go(state, Motion::Rows(0));
-}
-
-fn start_filter(state: &mut State) {
-    if let Some(text) = super::filter_text(state) {
-        let text = text.to_owned();
-        state.filtering = Some((Editor::new(Shape::Line, &text), text));
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Sorting {
-    Next,
-    Reverse,
-}
-
-fn sort(state: &mut State, sorting: Sorting) {
-    macro_rules! on {
-        ($list:expr, $columns:expr) => {
-            match sorting {
-                Sorting::Next => $list.sort_next($columns),
-                Sorting::Reverse => $list.reverse(),
-            }
-        };
-    }
-    match (state.view, state.services.pane) {
-        (View::Services, Pane::Services) => {
-            on!(state.services.services, services::SERVICE_COLUMNS.len());
-        }
-        (View::Services, _) => on!(state.services.instances, services::INSTANCE_COLUMNS.len()),
-        (View::Config, _) if state.config.arrangement == Arrangement::Tree => {
-            let text = "a tree is in the order of its names; t shows the flat list";
-            state.say(Tone::Plain, text);
-        }
-        (View::Config, _) => on!(state.config.keys, config::rows::COLUMNS),
-        (View::Keys, _) => on!(state.keys.list, crate::tui::state::keys::COLUMNS),
-        (View::Leases, _) => {
-            on!(state.leases.list, crate::tui::state::leases::COLUMNS.len());
-        }
-        _ => {}
-    }
-}
-
-/// Opens a text in full.
-pub(super) fn read(state: &mut State, title: impl Into<String>, lines: Vec<String>) {
-    state.overlay = Some(Overlay::Reader(Reader::new(title, lines)));
 }

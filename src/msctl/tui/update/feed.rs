@@ -5,8 +5,8 @@ use fleet::{Change, Entry, Key, LeaseId};
 
 use crate::tui::effect::Effect;
 use crate::tui::event::{Feed, MemberDot, Part, Source};
-use crate::tui::state::directory::Freshness;
 use crate::tui::state::events::{Happened, What};
+use crate::tui::state::freshness::Freshness;
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View};
 
@@ -25,7 +25,11 @@ pub(super) fn feed(state: &mut State, feed: Feed) -> Vec<Effect> {
         Feed::Changed(source, revision, changes) => {
             let shown = concerns(state.view, source);
             for change in changes {
+                let known = state.directory.registry.instance(change.key()).is_some();
                 let before = fold(state, source, &change);
+                if source == Source::Services && !known {
+                    state.directory.came(change.key(), state.now.mono);
+                }
                 note(state, source, &change, &before);
             }
             let known = state.feed_mut(source);

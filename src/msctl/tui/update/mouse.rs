@@ -1,7 +1,7 @@
-//! The mouse: the wheel moves what it is over, a click selects, a second click opens, tabs are
-//! clicked as they are drawn.
+//! The mouse: the wheel moves what it is over, a click selects, a second click opens, tabs and
+//! column titles are clicked as they are drawn. Where a title stands only the view knows: it tells.
 
-use super::act::{go, open};
+use super::act::{Sorting, go, open, sort};
 use super::show;
 use crate::tui::effect::Effect;
 use crate::tui::key::{Mouse, MouseKind};
@@ -64,6 +64,24 @@ fn press(state: &mut State, mouse: Mouse) -> Vec<Effect> {
     } else {
         Vec::new()
     }
+}
+
+/// Orders a list by the column whose title was clicked; clicked again, the other way round.
+pub(super) fn title(state: &mut State, mouse: Mouse, column: usize) -> Vec<Effect> {
+    if state.overlay.is_some() {
+        return Vec::new();
+    }
+    state.changed = true;
+    if state.view == View::Services {
+        let panes = layout::services(state);
+        state.services.pane = if panes.services.contains(mouse.column, mouse.row) {
+            Pane::Services
+        } else {
+            Pane::Instances
+        };
+    }
+    sort(state, Sorting::By(column));
+    Vec::new()
 }
 
 /// The page whose tab stands at a column. Tabs are drawn from column 1: ` 1 Services  2 Config …`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet::{Instance, LeaseId, ServiceName};
 
 use crate::tui::effect::{Effect, Keys};
-use crate::tui::state::directory::Freshness;
+use crate::tui::state::freshness::Freshness;
 use crate::tui::state::services::{Pane, TTL_ASKED_UP_TO};
 use crate::tui::state::{Beat, State, View};
 use crate::tui::update::act::ask_methods;

@@ -1,11 +1,12 @@
 //! Answers to effects become state. An answer about something that is gone changes nothing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use fleet::config::diff::Secrets;
-use fleet::{Instance, LeaseId, Outcome, Seen, ServiceName};
+use fleet::{Instance, Key, LeaseId, Outcome, Seen};
 
-use super::{past, save};
+use super::{past, save, turn};
 use crate::tui::effect::Effect;
 use crate::tui::event::{Deed, HealthAnswer, LeaseAnswer, Reply};
 use crate::tui::state::calls::{Methods, Progress};
@@ -157,8 +158,8 @@ fn leases(state: &mut State, answers: Vec<LeaseAnswer>) {
             news.insert(id);
         }
     }
-    for service in holders(state, &news) {
-        state.directory.touch(service);
+    for key in holders(state, &news) {
+        state.directory.touch(key);
     }
     state.changed |= matches!(state.view, View::Services | View::Leases);
     // Leases nobody names any longer are forgotten now and then, so that the table stays bounded.
@@ -171,30 +172,27 @@ fn leases(state: &mut State, answers: Vec<LeaseAnswer>) {
     }
 }
 
-/// The services in sight with an instance that holds one of these leases.
-fn holders(state: &State, leases: &HashSet<LeaseId>) -> Vec<ServiceName> {
+/// The instances that hold one of these leases, among those whose leases are asked for.
+fn holders(state: &State, leases: &HashSet<LeaseId>) -> Vec<Key> {
     if leases.is_empty() {
         return Vec::new();
     }
     let page = &state.services;
-    let holds = |instance: &Instance| instance.lease.is_some_and(|id| leases.contains(&id));
-    let shown = page.instances.visible();
-    let shown = shown.filter(|(_, instance)| holds(instance));
-    let mut holders: Vec<_> = shown
-        .map(|(_, instance)| instance.record.service.clone())
-        .take(1)
-        .collect();
+    let mut seen: Vec<&Arc<Instance>> = page.instances.visible().map(|(_, one)| one).collect();
+    seen.extend(page.instance());
     for (_, name) in page.services.visible() {
         let service = state.directory.registry.service(name.as_str());
         let small = service.filter(|service| service.len() <= TTL_ASKED_UP_TO);
-        if small.is_some_and(|service| service.instances().any(|instance| holds(instance))) {
-            holders.push(name.clone());
-        }
+        seen.extend(small.into_iter().flat_map(|service| service.instances()));
     }
-    holders
+    let listed = state.leases.list.visible();
+    seen.extend(listed.filter_map(|(_, row)| row.instance.as_ref()));
+    let holds = |instance: &&Arc<Instance>| instance.lease.is_some_and(|id| leases.contains(&id));
+    let holders = seen.into_iter().filter(holds);
+    holders.map(|instance| instance.key.clone()).collect()
 }
 
-fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, String>) {
+fn raw(state: &mut State, key: &Key, entry: Result<Option<fleet::Entry>, String>) {
     match entry {
         Err(why) => state.say(Tone::Bad, why),
         Ok(None) => state.say(Tone::Warn, format!("{key} is gone")),
@@ -223,7 +221,7 @@ fn raw(state: &mut State, key: &fleet::Key, entry: Result<Option<fleet::Entry>, 
 }
 
 /// A value as lines: JSON indented, other text as it is, bytes escaped; secrets masked.
-fn pretty(key: &fleet::Key, state: &State, value: &[u8]) -> Vec<String> {
+fn pretty(key: &Key, state: &State, value: &[u8]) -> Vec<String> {
     let masked = match state.config.secrets() {
         Secrets::Masked => state.config.mask(key, value),
         Secrets::Revealed => None,
@@ -277,6 +275,7 @@ fn written(state: &mut State, deed: Deed, outcome: Result<Outcome, String>) {
             state.config.unwritten(id);
             state.say(Tone::Bad, format!("not saved: {why}. The draft is kept"));
         }
+        (Deed::Turn(way, what), outcome) => turn::told(state, way, &what, outcome),
         (Deed::Deregister(what), Ok(Outcome::Applied { revision })) => {
             state.services.instances.table.clear_marks();
             state.say(

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fleet::{Edit, Instance, LeaseId, Plan, Seen};
+use fleet::{Edit, Instance, LeaseId, Plan};
 
 use crate::settings::{Access, Stage};
 use crate::tui::effect::Effect;
@@ -51,11 +51,8 @@ pub(super) fn agreed(state: &mut State, then: Effect) -> Vec<Effect> {
     vec![then]
 }
 
-/// Asks before records of instances are deleted: the marked ones, or the one under the cursor.
-pub(super) fn deregister(state: &mut State) {
-    if !allowed(state) {
-        return;
-    }
+/// The instances an action is for: the marked ones, or the one under the cursor.
+pub(super) fn chosen(state: &State) -> Vec<Arc<Instance>> {
     let page = &state.services;
     let marked: Vec<Arc<Instance>> = page
         .instances
@@ -64,31 +61,47 @@ pub(super) fn deregister(state: &mut State) {
         .filter(|instance| page.instances.table.is_marked(&instance.key))
         .cloned()
         .collect();
-    let chosen = if marked.is_empty() || page.pane == Pane::Detail {
+    if marked.is_empty() || page.pane == Pane::Detail {
         page.instance().cloned().into_iter().collect()
     } else {
         marked
-    };
+    }
+}
+
+/// How several instances are called in a question.
+pub(super) fn called(instances: &[Arc<Instance>]) -> String {
+    match instances {
+        [one] => one.record.id.to_string(),
+        many => format!("{} instances", many.len()),
+    }
+}
+
+/// The keys of instances, as many as a question has room for.
+pub(super) fn keys(instances: &[Arc<Instance>]) -> Vec<String> {
+    let shown = instances.iter().take(10);
+    let mut lines: Vec<String> = shown.map(|instance| instance.key.to_string()).collect();
+    if instances.len() > 10 {
+        lines.push(format!("and {} more", instances.len() - 10));
+    }
+    lines
+}
+
+/// Asks before records of instances are deleted.
+pub(super) fn deregister(state: &mut State) {
+    if !allowed(state) {
+        return;
+    }
+    let chosen = chosen(state);
     let edits = chosen
         .iter()
-        .map(|instance| Edit::delete(instance.key.clone(), seen(instance)));
+        .map(|instance| Edit::delete(instance.key.clone(), instance.seen()));
     let plan = match Plan::new(edits) {
         Ok(plan) if plan.is_empty() => return,
         Ok(plan) => plan,
         Err(error) => return state.say(Tone::Bad, error.to_string()),
     };
-    let what = match chosen.as_slice() {
-        [one] => one.record.id.to_string(),
-        many => format!("{} instances", many.len()),
-    };
-    let mut lines: Vec<String> = chosen
-        .iter()
-        .take(10)
-        .map(|instance| instance.key.to_string())
-        .collect();
-    if chosen.len() > 10 {
-        lines.push(format!("and {} more", chosen.len() - 10));
-    }
+    let what = called(&chosen);
+    let mut lines = keys(&chosen);
     lines.push("A process that lives registers itself anew.".into());
     let text = format!("Deregister {what} in {}?", state.context.name);
     ask(
@@ -100,18 +113,6 @@ pub(super) fn deregister(state: &mut State) {
             deed: Deed::Deregister(what),
         },
     );
-}
-
-/// What is known of the record: its revision is the guard; the value is not kept and not needed.
-fn seen(instance: &Instance) -> Seen {
-    Seen::At(fleet::Entry {
-        key: instance.key.clone(),
-        value: Arc::from(&[][..]),
-        create_revision: instance.create_revision,
-        mod_revision: instance.mod_revision,
-        version: 1,
-        lease: instance.lease,
-    })
 }
 
 /// Asks before a lease is revoked.

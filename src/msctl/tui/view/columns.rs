@@ -114,6 +114,15 @@ impl Grid<'_> {
                 Span::new(column.title, Role::Title),
             ];
             let at = area.x + x;
+            if self.sort.is_some() {
+                let title = Area {
+                    x: at,
+                    y: area.y,
+                    width: cells,
+                    height: 1,
+                };
+                paint.title(title, index);
+            }
             // The arrow stands in the gap, so that titles do not move when the order does.
             let (at, cells) = if arrow.is_empty() {
                 (at, cells)

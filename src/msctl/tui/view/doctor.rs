@@ -15,6 +15,15 @@ const COLUMNS: [Column; 3] = [
     Column::left("FINDING", 20, 160, 0),
 ];
 
+/// How bad a finding is, as a glyph.
+pub(super) fn mark(paint: &Paint<'_>, severity: Severity) -> (&'static str, Role) {
+    match severity {
+        Severity::Error => (paint.marks().unreachable, Role::Bad),
+        Severity::Warning => ("!", Role::Warn),
+        Severity::Info => (paint.marks().dot, Role::Dim),
+    }
+}
+
 /// Draws the page.
 pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &state.doctor.list;
@@ -22,11 +31,7 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let rows = list
         .visible()
         .map(|(_, (_, row))| {
-            let (mark, role) = match row.finding.severity {
-                Severity::Error => (paint.marks().unreachable, Role::Bad),
-                Severity::Warning => ("!", Role::Warn),
-                Severity::Info => (paint.marks().dot, Role::Dim),
-            };
+            let (mark, role) = mark(paint, row.finding.severity);
             vec![
                 vec![Span::new(mark, role)],
                 vec![Span::plain(text::fit_id(

@@ -4,15 +4,15 @@ use super::columns::{Column, Grid};
 use super::paint::{Focus, Paint, Span};
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
-use crate::tui::state::events::{Happened, What};
+use crate::tui::state::events::{self, Happened, What};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
 const COLUMNS: [Column; 5] = [
-    Column::left("TIME", 8, 8, 1),
-    Column::right("REVISION", 8, 12, 4),
-    Column::left("WHAT", 8, 16, 2),
-    Column::left("SUBJECT", 12, 44, 0),
+    Column::left(events::COLUMNS[0], 8, 8, 1),
+    Column::right(events::COLUMNS[1], 8, 12, 4),
+    Column::left(events::COLUMNS[2], 8, 16, 2),
+    Column::left(events::COLUMNS[3], 12, 44, 0),
     Column::left("", 8, 120, 3),
 ];
 
@@ -57,7 +57,7 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             .cursor()
             .checked_sub(list.table.visible(list.rows().len()).start),
         marked: Vec::new(),
-        sort: None,
+        sort: Some(list.table.sort),
         focus: Focus::Here,
     };
     grid.draw(paint, area);

@@ -4,7 +4,7 @@ use super::paint::{Focus, Paint, Span, width};
 use crate::settings::{Access, Stage};
 use crate::tui::state::area::Area;
 use crate::tui::state::config;
-use crate::tui::state::directory::Freshness;
+use crate::tui::state::freshness::Freshness;
 use crate::tui::state::services::Pane;
 use crate::tui::state::{State, View};
 use crate::tui::text;

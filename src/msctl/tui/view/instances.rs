@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::drain::is_drained;
 use fleet::finding::{Code, Severity, age};
 use fleet::status::Taken;
 use fleet::{Health, Instance};
@@ -10,10 +11,10 @@ use fleet::{Health, Instance};
 use super::columns::{Column, Grid, Row};
 use super::paint::{Focus, Paint, Span, glyph, role};
 use crate::tui::action::Action;
+use crate::tui::state::State;
 use crate::tui::state::area::Area;
 use crate::tui::state::directory::HealthSeen;
 use crate::tui::state::services::Pane;
-use crate::tui::state::{State, findings};
 use crate::tui::text;
 use crate::tui::theme::Role;
 
@@ -69,7 +70,7 @@ pub(super) fn pane(paint: &mut Paint<'_>, area: Area, state: &State) {
             .filter(|(_, instance)| list.table.is_marked(&instance.key))
             .map(|(index, _)| index - first)
             .collect(),
-        sort: (list.table.sort != Default::default()).then_some(list.table.sort),
+        sort: Some(list.table.sort),
         focus: Focus::from(here),
     };
     grid.draw(paint, rest);
@@ -225,7 +226,7 @@ pub(super) fn why(paint: &mut Paint<'_>, area: Area, state: &State) {
         return;
     }
     let (rule, rest) = area.top(1);
-    let found = findings::of_instance(&state.directory, instance, state.now.mono);
+    let found = state.directory.findings(instance, state.now.mono);
     paint.rule(
         rule,
         if found.is_empty() { "state" } else { "why" },
@@ -356,11 +357,21 @@ fn others(state: &State) -> Option<String> {
 
 fn next_keys(state: &State) -> Vec<Span<'static>> {
     let mut spans = vec![Span::dim("Next: ")];
+    let drained = state
+        .services
+        .instance()
+        .is_some_and(|one| is_drained(&one.record));
+    let turn = if drained {
+        (Action::Undrain, "give it its calls back")
+    } else {
+        (Action::Drain, "drain it")
+    };
     let actions = [
+        turn,
         (Action::Deregister, "deregister it"),
-        (Action::CallService, "call a method on it"),
-        (Action::EventsOfThis, "open its events"),
-        (Action::RawRecord, "see its record"),
+        (Action::CallService, "call it"),
+        (Action::EventsOfThis, "its events"),
+        (Action::RawRecord, "its record"),
     ];
     let mut first = true;
     for (action, words) in actions {
@@ -448,7 +459,7 @@ fn detail_lines(paint: &Paint<'_>, state: &State, instance: &Instance) -> Vec<Li
         ));
     }
     lines.push(pair("weight", plain(record.weight.to_string())));
-    let found = findings::of_instance(&state.directory, instance, state.now.mono);
+    let found = state.directory.findings(instance, state.now.mono);
     lines.push(Line::Rule("why"));
     for (text, role) in sentences(paint, state, instance) {
         lines.push(Line::Text(text, role));

@@ -13,16 +13,18 @@ const COLUMNS: [Column; 6] = [
     Column::left("SERVICE", 8, 32, 2),
     Column::left("INSTANCE", 10, 40, 3),
     Column::right("GRANTED", 7, 8, 5),
-    Column::left("LEFT", 12, 34, 1),
+    Column::left("LEFT", 18, 34, 1),
     Column::left("KEYS", 8, 60, 4),
 ];
 
-/// Cells of a gauge.
+/// Cells of a gauge, where there is room and where there is little: the number behind it says more.
 const GAUGE: usize = 16;
+const SHORT_GAUGE: usize = 8;
 
 /// Draws the page.
 pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
     let list = &state.leases.list;
+    let cells = if area.width < 120 { SHORT_GAUGE } else { GAUGE };
     let rows = list
         .visible()
         .map(|(_, row)| {
@@ -53,7 +55,7 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
                     },
                 )],
                 vec![granted],
-                gauge(paint, state, row.id, GAUGE),
+                gauge(paint, state, row.id, cells),
                 keys,
             ]
         })

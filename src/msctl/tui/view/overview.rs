@@ -67,17 +67,11 @@ pub(super) fn page(paint: &mut Paint<'_>, area: Area, state: &State) {
             .iter()
             .zip(rest.y..rest.y + rest.height);
         for ((_, row), y) in rows {
-            let error = row.finding.severity == fleet::finding::Severity::Error;
+            let (mark, role) = super::doctor::mark(paint, row.finding.severity);
+            let subject = text::fit_id(&row.subject, 24, paint.marks().ellipsis);
             let spans = [
-                Span::new(
-                    if error {
-                        paint.marks().unreachable
-                    } else {
-                        "!"
-                    },
-                    if error { Role::Bad } else { Role::Warn },
-                ),
-                Span::plain(format!(" {:<24} ", text::fit_id(&row.subject, 24, "…"))),
+                Span::new(mark, role),
+                Span::plain(format!(" {subject:<24} ")),
                 Span::plain(row.finding.message.as_str()),
             ];
             paint.spans(rest.x + 3, y, rest.width.saturating_sub(4), &spans);

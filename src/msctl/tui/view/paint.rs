@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::Look;
+use super::{Look, Titles};
 use crate::tui::state::area::Area;
 use crate::tui::state::editor::Editor;
 use crate::tui::text;
@@ -48,11 +48,25 @@ pub(super) fn width(spans: &[Span<'_>]) -> usize {
 pub(super) struct Paint<'a> {
     buffer: &'a mut Buffer,
     look: &'a Look,
+    titles: Titles,
 }
 
 impl<'a> Paint<'a> {
     pub(super) fn new(buffer: &'a mut Buffer, look: &'a Look) -> Self {
-        Self { buffer, look }
+        Self {
+            buffer,
+            look,
+            titles: Titles::default(),
+        }
+    }
+
+    /// Notes where the title of a column stands.
+    pub(super) fn title(&mut self, area: Area, column: usize) {
+        self.titles.0.push((area, column));
+    }
+
+    pub(super) fn into_titles(self) -> Titles {
+        self.titles
     }
 
     pub(super) fn theme(&self) -> Theme {

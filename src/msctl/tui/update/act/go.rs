@@ -82,7 +82,7 @@ pub(in crate::tui::update) fn go(state: &mut State, motion: Motion) {
         View::Events => {
             let page = &mut state.events;
             page.list.go(motion, |number| *number);
-            page.following = page.list.table.cursor() + 1 >= page.list.rows().len();
+            page.following = page.at_newest();
         }
         View::Keys => state.keys.list.go(motion, |row| row.key.clone()),
         View::Doctor => {
