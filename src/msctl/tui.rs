@@ -91,10 +91,9 @@ pub async fn run(session: Session, options: Options) -> Result<(), Failure> {
         Failure::failed(format!("the console needs a terminal: {error}"))
             .next("Without one, use the commands: msctl services, msctl config list.")
     })?;
-    let ended = Console::new(session, options, screen)
-        .map_err(|error| lost(&error))?
-        .run()
-        .await;
+    let console = Console::new(session, options, screen).map_err(|error| lost(&error))?;
+    // It holds all that shows, which is much for a stack.
+    let ended = Box::pin(console.run()).await;
     ended.map_err(|error| lost(&error))
 }
 
