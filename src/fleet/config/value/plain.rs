@@ -161,9 +161,11 @@ fn scalar(word: &str) -> Option<Value> {
         return plain.then(|| word.parse::<f64>().ok().map(Value::from))?;
     }
     // `5s`, `1m30s`, `10MiB`; `1e3` is a number, and so is `0x10`.
-    let unit = digits != "0"
-        && rest.starts_with(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'))
-        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_unit = |c: char| {
+        let based = digits == "0" && matches!(c, 'x' | 'X' | 'o' | 'O' | 'b' | 'B');
+        c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E') && !based
+    };
+    let unit = rest.starts_with(is_unit) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
     unit.then(|| word.into())
 }
 
@@ -180,6 +182,7 @@ mod tests {
     fn what_config_mostly_has_is_read_without_a_parser() {
         for text in [
             "5s",
+            "0ms",
             "1m30s",
             "10MiB",
             "0",
