@@ -39,6 +39,10 @@ needs protoc protobuf-compiler
 if [ "$task" = test ]; then
   needs etcd etcd-server
   needs etcdctl etcd-client
+  # The shells whose completion is tested.
+  needs bash bash
+  needs zsh zsh
+  needs fish fish
   # The servers that nobody here wrote, against which the calls are tested.
   needs pip3 python3-pip
   needs node nodejs

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub mod mask;
 pub mod retention;
 pub mod rollback;
 pub mod timeline;
@@ -164,6 +165,8 @@ pub struct Recording<'a> {
     pub known: &'a Published,
     /// Records that are too old to keep: see [`retention::expired`].
     pub expired: &'a [Entry],
+    /// Older records that must not say any more what they say: see [`mask::masked`].
+    pub masked: &'a [Edit],
 }
 
 /// Who changes config, when, and why.
@@ -213,13 +216,15 @@ pub fn record(
         nonce,
         known: &Published::default(),
         expired: &[],
+        masked: &[],
     }
     .of(plan)
 }
 
 impl Recording<'_> {
-    /// Adds to a plan the record of each service it touches, and takes out expired records as far
-    /// as the transaction has room. A plan that writes nothing is recorded nowhere.
+    /// Adds to a plan the record of each service it touches; as far as the transaction has room it
+    /// masks older records and takes out expired ones. A plan that writes nothing is recorded
+    /// nowhere.
     ///
     /// # Errors
     /// [`ReleaseError`].
@@ -244,18 +249,25 @@ impl Recording<'_> {
         }
         // Old records may wait: a change never fails for the sake of tidiness.
         let room = MAX_OPERATIONS.saturating_sub(plan.edits().len() + by_scope.len());
-        let expired = &self.expired[..self.expired.len().min(room)];
-        let with = |plan: Plan, expired: &[Entry]| {
+        let mut bytes = 0;
+        let masked = self.masked.iter().take(room).take_while(|edit| {
+            bytes += edit.bytes();
+            bytes <= mask::MAX_BYTES
+        });
+        let masked: Vec<Edit> = masked.cloned().collect();
+        let expired = &self.expired[..self.expired.len().min(room - masked.len())];
+        let with = |plan: Plan, masked: &[Edit], expired: &[Entry]| {
             let records = by_scope
                 .iter()
                 .map(|(scope, changes)| self.edit(scope, changes.clone(), expired));
             let gone = expired
                 .iter()
                 .map(|entry| Edit::delete(entry.key.clone(), Seen::At(entry.clone())));
-            plan.with_records(records.chain(gone))
+            plan.with_records(records.chain(masked.iter().cloned()).chain(gone))
         };
-        match with(plan.clone(), expired) {
-            Err(_) if !expired.is_empty() => Ok(with(plan, &[])?),
+        let tidies = !(masked.is_empty() && expired.is_empty());
+        match with(plan.clone(), &masked, expired) {
+            Err(_) if tidies => Ok(with(plan, &[], &[])?),
             recorded => Ok(recorded?),
         }
     }

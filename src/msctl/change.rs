@@ -12,6 +12,9 @@ pub mod history;
 pub mod reach;
 pub mod rollback;
 pub mod schemas;
+pub mod series;
+
+use std::sync::Arc;
 
 use fleet::config::conflict::{self, Take, ThreeWay};
 use fleet::config::schema::{Violation, Weight};
@@ -34,7 +37,7 @@ pub struct Proposal {
     /// The store's revision when the edits were made.
     pub revision: Revision,
     /// What the touched services say of their config.
-    pub schemas: Published,
+    pub schemas: Arc<Published>,
     /// What the schemas say against it.
     pub faults: Vec<Fault>,
     /// Where the plan only writes or ends a canary: what that does, and to whom.
@@ -96,8 +99,9 @@ impl Proposal {
         plan: Plan,
         revision: Revision,
         action: Action,
-        schemas: Published,
+        schemas: impl Into<Arc<Published>>,
     ) -> Self {
+        let schemas = schemas.into();
         let faults = faults(&plan, &session.prefixes().config, &schemas);
         Self {
             plan,

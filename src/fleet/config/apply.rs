@@ -61,19 +61,30 @@ pub fn difference(
             .iter()
             .any(|(key, leaf)| key.scope == *scope && meant(leaf))
             .then(|| effective(&own));
-        for (key, leaf) in tree.leaves.iter().filter(|(key, _)| key.scope == *scope) {
-            for (key, leaf) in taken_apart(key, leaf, &own, tree) {
-                let entry = standing.get(&key).copied();
-                let there = effective.as_ref().and_then(|all| all.get(key.path()));
-                let there = there.map(|found| found.value);
+        let mut want = |key: &ConfigKey, leaf: &Leaf| -> Result<(), TreeError> {
+            let entry = standing.get(key).copied();
+            let there = effective.as_ref().and_then(|all| all.get(key.path()));
+            let there = there.map(|found| found.value);
+            if entry.is_some() {
                 wanted.insert(key.clone());
-                if stands(&leaf, entry, there.as_ref()) {
-                    found.unchanged += 1;
-                    continue;
+            }
+            if stands(leaf, entry, there.as_ref()) {
+                found.unchanged += 1;
+                return Ok(());
+            }
+            let value = bytes_of(key, leaf)?;
+            let seen = Seen::from(entry.cloned());
+            found.edits.push(Edit::put(key.to_key(config), seen, value));
+            Ok(())
+        };
+        for (key, leaf) in tree.leaves.iter().filter(|(key, _)| key.scope == *scope) {
+            match taken_apart(key, leaf, &own, tree) {
+                None => want(key, leaf)?,
+                Some(parts) => {
+                    for (key, leaf) in &parts {
+                        want(key, leaf)?;
+                    }
                 }
-                let value = bytes_of(&key, &leaf)?;
-                let seen = Seen::from(entry.cloned());
-                found.edits.push(Edit::put(key.to_key(config), seen, value));
             }
         }
     }
@@ -154,14 +165,13 @@ fn effective(own: &BTreeMap<&str, &Entry>) -> super::Effective {
 }
 
 /// A mapping for a path below which the store has longer keys would be hidden by them: its members
-/// are meant.
+/// are meant. `None` where it is meant as it is.
 fn taken_apart(
     key: &ConfigKey,
     leaf: &Leaf,
     own: &BTreeMap<&str, &Entry>,
     tree: &Tree,
-) -> Vec<(ConfigKey, Leaf)> {
-    let whole = || vec![(key.clone(), leaf.clone())];
+) -> Option<Vec<(ConfigKey, Leaf)>> {
     let below = format!("{}.", key.path());
     let hidden = own
         .range(below.as_str()..)
@@ -173,32 +183,31 @@ fn taken_apart(
         others.any(|other| other.path().starts_with(&below))
     };
     if !hidden || own.contains_key(key.path()) || named_too() {
-        return whole();
+        return None;
     }
     let value = match leaf {
-        Leaf::Text(text) => value::parse(text.as_bytes()).ok(),
+        Leaf::Text(text) => text.value().ok().cloned(),
         Leaf::Meaning(value) => Some(value.clone()),
         Leaf::Bytes(_) | Leaf::Masked => None,
     };
     let Some(value @ Value::Mapping(_)) = value else {
-        return whole();
+        return None;
     };
     let mut leaves = Vec::new();
     flatten(key.path(), &value, &mut leaves);
-    let parts: Option<Vec<_>> = leaves
+    leaves
         .into_iter()
         .map(|(path, value)| {
             let key = ConfigKey::new(key.scope.clone(), &path).ok()?;
             Some((key, Leaf::Meaning(value)))
         })
-        .collect();
-    parts.unwrap_or_else(whole)
+        .collect()
 }
 
 fn stands(leaf: &Leaf, entry: Option<&Entry>, effective: Option<&Value>) -> bool {
     match leaf {
         Leaf::Masked => true,
-        Leaf::Text(text) => entry.is_some_and(|entry| *entry.value == *text.as_bytes()),
+        Leaf::Text(text) => entry.is_some_and(|entry| *entry.value == *text.text().as_bytes()),
         Leaf::Bytes(bytes) => entry.is_some_and(|entry| *entry.value == **bytes),
         Leaf::Meaning(value) => match entry {
             Some(entry) => value::parse(&entry.value).is_ok_and(|found| found == *value),
@@ -213,7 +222,10 @@ fn bytes_of(key: &ConfigKey, leaf: &Leaf) -> Result<Vec<u8>, TreeError> {
         source,
     };
     let text = match leaf {
-        Leaf::Text(text) => text.clone(),
+        Leaf::Text(text) => {
+            text.value().map_err(|error| refuse(error.clone()))?;
+            return Ok(text.text().into());
+        }
         Leaf::Meaning(value) => text_of(value),
         Leaf::Bytes(_) => return Err(refuse(ValueError::NotText)),
         Leaf::Masked => String::new(),

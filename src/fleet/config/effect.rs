@@ -4,12 +4,14 @@
 //!
 //! As with [`super::explain`], the file and the environment of an instance are its own.
 
+use std::collections::BTreeSet;
+
 use serde_yaml::Value;
 
 use super::conflict::written;
 use super::explain::layers;
 use super::{ConfigKey, Origin, Published, Resolved, Scope};
-use crate::kv::{Entry, Prefix, Revision};
+use crate::kv::{Entry, Key, Prefix, Revision};
 use crate::plan::Edit;
 use crate::service::ServiceName;
 
@@ -54,9 +56,10 @@ pub fn effects<'s>(
     edits: &[(ConfigKey, &Edit)],
     services: impl IntoIterator<Item = &'s ServiceName>,
 ) -> Vec<Effect> {
+    let touched: BTreeSet<&Key> = edits.iter().map(|(_, edit)| &edit.key).collect();
     let stand = |side: &dyn Fn(&Edit) -> Option<Entry>| {
-        let touched = |entry: &Entry| edits.iter().any(|(_, edit)| edit.key == entry.key);
-        let mut all: Vec<Entry> = entries.iter().filter(|e| !touched(e)).cloned().collect();
+        let others = entries.iter().filter(|e| !touched.contains(&e.key));
+        let mut all: Vec<Entry> = others.cloned().collect();
         all.extend(edits.iter().filter_map(|(_, edit)| side(edit)));
         all
     };

@@ -88,6 +88,17 @@ impl Published {
         }
     }
 
+    /// Whether a service says of any key of a scope that its value is a secret.
+    #[must_use]
+    pub fn has_secrets(&self, scope: &Scope) -> bool {
+        let own = |service: &ServiceName| match scope {
+            Scope::Global => true,
+            Scope::Service(name) => name == service,
+        };
+        self.all()
+            .any(|(service, schema)| own(service) && schema.has_secrets())
+    }
+
     /// What is wrong with a value that a key is to have. A global one must do for every service
     /// that has the key; each fault names whose it is.
     #[must_use]

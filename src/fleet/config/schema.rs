@@ -124,6 +124,12 @@ impl Schema {
                 .is_some_and(|node| self.any_secret(node, 0, &steps))
     }
 
+    /// Whether it says of any key that its value is a secret.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        self.any_secret(&self.root, 0, &Steps::default())
+    }
+
     /// The node a reference leads to, itself where it is none.
     fn resolved<'s>(&'s self, node: &'s Node) -> &'s Node {
         let mut node = node;

@@ -44,6 +44,21 @@ const WORDS: [&str; 10] = [
 /// `oauth.clientSecret`.
 #[must_use]
 pub fn is_secret(path: &str) -> bool {
+    may_name(path) && names(path)
+}
+
+/// Whether any of the words stands in it at all, wherever words begin and end: most names are told
+/// apart by that alone.
+fn may_name(path: &str) -> bool {
+    let letters = path.bytes().filter(u8::is_ascii_alphanumeric);
+    let letters: Vec<u8> = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    (0..letters.len()).any(|at| {
+        let begins = |word: &&str| letters[at..].starts_with(word.as_bytes());
+        matches!(letters[at], b'a' | b'c' | b'p' | b's' | b't') && WORDS.iter().any(begins)
+    })
+}
+
+fn names(path: &str) -> bool {
     path.split('.').any(|part| {
         let words = words(part);
         let named = |word: &str| WORDS.contains(&word);
@@ -75,6 +90,7 @@ fn words(part: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_tell_secrets_from_the_rest() {
@@ -91,6 +107,16 @@ mod tests {
             ("page.size", false),
         ] {
             assert_eq!(is_secret(path), secret, "{path}");
+        }
+        assert!(WORDS.iter().all(|word| "acpst".contains(&word[..1])));
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_a_secret_by_its_words_alone(
+            path in "(a|pass|word|Pass|Word|api|Key|key|TOKEN|secret|s|_|-|\\.| |é|1){0,6}",
+        ) {
+            prop_assert_eq!(is_secret(&path), names(&path), "{}", path);
         }
     }
 }

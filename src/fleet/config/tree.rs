@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_yaml::Value;
 
-use super::value::ValueError;
+use super::value::{ValueError, ValueText};
 use super::{ConfigKey, ConfigKeyError, Scope};
 use crate::safe::escape;
 use crate::service::NameError;
 
+mod lines;
 mod read;
 mod write;
 
@@ -42,7 +43,7 @@ pub struct Tree {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Leaf {
     /// Exactly this text, comments and all.
-    Text(String),
+    Text(ValueText),
     /// Any text that means this: the tree's own notation cannot be kept.
     Meaning(Value),
     /// Exactly these bytes, which are no text.

@@ -7,6 +7,11 @@ use serde_yaml::Value;
 use crate::plan::MAX_BYTES;
 use crate::safe::escape;
 
+pub(crate) mod plain;
+mod text;
+
+pub use text::ValueText;
+
 /// How deep a value may nest: configs do not, bombs do.
 const MAX_DEPTH: usize = 64;
 
@@ -49,6 +54,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, ValueError> {
         return Err(ValueError::TooLarge(bytes.len()));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| ValueError::NotText)?;
+    if let Some(value) = plain::read(text) {
+        return Ok(value);
+    }
     if text.trim().is_empty() {
         return Err(ValueError::Empty);
     }

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::json;
 
+use crate::terminal::Terminal;
 use crate::world::{Done, World, over_both, until};
 
 /// A command that goes on while the test does.
@@ -300,4 +301,50 @@ fn a_canary_whose_etcd_went_away_is_said_to_stand() {
     line("o-1 disappeared");
     assert_eq!(watching.wait().unwrap().code(), Some(1));
     assert_eq!(value(&world), "2s\n");
+}
+
+#[test]
+fn at_a_terminal_a_promotion_is_merged_with_what_was_changed_under_the_canary() {
+    over_both(|world| {
+        world.register("o-1");
+        world.set(&["order/retry", "{n: 1, b: 2}"]);
+        world
+            .msctl(&[
+                "config",
+                "set",
+                "order/retry",
+                "{n: 5, b: 2}",
+                "--canary",
+                "o-1",
+            ])
+            .ok();
+        world.etcdctl(&["put", "/config/order/retry", "{n: 1, b: 7}"]);
+        let home = world.home.path().to_str().unwrap();
+        let variables = [
+            ("HOME", home),
+            ("XDG_CONFIG_HOME", home),
+            ("USER", "tester"),
+        ];
+        let arguments = ["--endpoints", &world.endpoint, "config", "promote", "order"];
+        let binary = env!("CARGO_BIN_EXE_msctl");
+        let mut terminal = Terminal::start(binary, &arguments, &variables, (120, 40));
+        terminal.wait_for("the question", |text| text.contains("[y/N]"));
+        terminal.keys("y\r");
+        terminal.wait_for_texts(&[
+            "base      {n: 1, b: 2}",
+            "mine      {n: 5, b: 2}",
+            "(b)oth merged",
+        ]);
+        terminal.keys("b\r");
+        terminal.wait_for("both changes and the question", |text| {
+            text.matches("[y/N]").count() == 2
+        });
+        terminal.keys("y\r");
+        terminal.wait_for_texts(&["saved as revision"]);
+        assert_eq!(terminal.wait_for_end(), 0);
+        let get = ["config", "get", "order/retry", "-o", "json"];
+        let value = world.msctl(&get).ok().json()["value"].clone();
+        assert_eq!(value, serde_json::json!({"n": 5, "b": 7}));
+        assert_eq!(world.etcdctl(&["get", "/config/order/@canary"]), "");
+    });
 }

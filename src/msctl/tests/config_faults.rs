@@ -117,6 +117,16 @@ fn hostile_keys_and_values_are_refused_or_kept_as_they_are() {
             (long.as_str(), "1", "at most 253"),
             ("order/schlüssel", "1", "not allowed"),
             ("order/a\u{202e}b", "1", "not allowed"),
+            ("order//a", "1", "'/' is not allowed"),
+            ("order/a..b", "1", "'a..b' has an empty part"),
+            ("order/../user/a", "1", "not allowed"),
+            ("order/a b", "1", "' ' is not allowed"),
+            ("order/", "1", "empty"),
+            ("/a", "1", "empty"),
+            ("order", "1", "names no key"),
+            ("", "1", "names no key"),
+            ("order/torn", "{a: [1}", "order/torn: the value is not YAML"),
+            ("order/empty", "", "order/empty: the value is empty"),
             ("order/bomb", &bomb, "order/bomb"),
             ("order/deep", &deep, "order/deep"),
             ("order/large", &large, "bytes"),
@@ -127,6 +137,13 @@ fn hostile_keys_and_values_are_refused_or_kept_as_they_are() {
             assert!(refused.err.contains(why), "{why}: {refused:?}");
             assert!(!refused.err.contains('\u{202e}'), "{refused:?}");
         }
+        // What names no key is no prefix either: nothing is taken with it.
+        world.etcdctl(&["put", "/config/order/stays", "1"]);
+        for key in ["", "/", "order", "order/", "order/stays/", "global/"] {
+            let refused = world.msctl(&["config", "unset", key, "--yes"]);
+            assert_eq!(refused.code, 2, "{key}: {refused:?}");
+        }
+        assert_eq!(world.etcdctl(&["del", "/config/order/stays"]), "1\n");
         let bombs = world.home.path().join("bomb.yaml");
         let inside: String = bomb.lines().map(|line| format!("  {line}\n")).collect();
         std::fs::write(&bombs, format!("order:\n{inside}")).unwrap();

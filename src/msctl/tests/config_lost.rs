@@ -7,18 +7,17 @@ use tests::proxy::{Mode, Proxy};
 use tokio::runtime::Runtime;
 
 use crate::terminal::Terminal;
-use crate::world::{World, until};
+use crate::world::{World, over_both, until};
 
 /// An editor's change of a key, seen through a proxy, that waits for its confirmation.
-struct Asked {
-    world: World,
+struct Asked<'w> {
+    world: &'w World,
     terminal: Terminal,
     proxy: Proxy,
     _runtime: Runtime,
 }
 
-fn asked(timeout: &str) -> Asked {
-    let world = World::embedded();
+fn asked<'w>(world: &'w World, timeout: &str) -> Asked<'w> {
     world.set(&["order/timeout.write", "2s"]);
     let runtime = Runtime::new().unwrap();
     let proxy = runtime.block_on(Proxy::start(world.endpoint.parse().unwrap()));
@@ -54,7 +53,7 @@ fn asked(timeout: &str) -> Asked {
     }
 }
 
-impl Asked {
+impl Asked<'_> {
     fn value(&self) -> String {
         let key = "/config/order/timeout.write";
         self.world.etcdctl(&["get", "--print-value-only", key])
@@ -77,78 +76,86 @@ impl Asked {
 
 #[test]
 fn an_answer_that_never_comes_leaves_the_change_unknown_and_the_draft_kept() {
-    let mut asked = asked("10s");
-    asked.proxy.set(Mode::HoldAnswers);
-    asked.terminal.keys("y\r");
-    until("it is written all the same", || asked.value() == "5s\n");
-    asked.terminal.wait_for_texts(&[
-        "it is unknown whether the change was written",
-        "msctl config history order",
-        "Your text is kept in",
-    ]);
-    assert_eq!(asked.terminal.wait_for_end(), 1);
-    asked.keeps_the_draft();
+    over_both(|world| {
+        let mut asked = asked(world, "10s");
+        asked.proxy.set(Mode::HoldAnswers);
+        asked.terminal.keys("y\r");
+        until("it is written all the same", || asked.value() == "5s\n");
+        asked.terminal.wait_for_texts(&[
+            "it is unknown whether the change was written",
+            "msctl config history order",
+            "Your text is kept in",
+        ]);
+        assert_eq!(asked.terminal.wait_for_end(), 1);
+        asked.keeps_the_draft();
+    });
 }
 
 #[test]
 fn an_answer_that_comes_late_is_waited_for_or_asked_for_again() {
-    let mut asked = asked("10s");
-    asked.proxy.set(Mode::HoldAnswers);
-    asked.terminal.keys("y\r");
-    until("it is written", || asked.value() == "5s\n");
-    asked.proxy.set(Mode::Forward);
-    asked.terminal.wait_for_texts(&["saved as revision"]);
-    assert_eq!(asked.terminal.wait_for_end(), 0);
-    assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
-    let history = ["config", "history", "order", "-o", "json"];
-    let history = asked.world.msctl(&history).ok().json();
-    assert_eq!(
-        history.as_array().unwrap().len(),
-        2,
-        "written once: {history}"
-    );
+    over_both(|world| {
+        let mut asked = asked(world, "10s");
+        asked.proxy.set(Mode::HoldAnswers);
+        asked.terminal.keys("y\r");
+        until("it is written", || asked.value() == "5s\n");
+        asked.proxy.set(Mode::Forward);
+        asked.terminal.wait_for_texts(&["saved as revision"]);
+        assert_eq!(asked.terminal.wait_for_end(), 0);
+        assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
+        let history = ["config", "history", "order", "-o", "json"];
+        let history = asked.world.msctl(&history).ok().json();
+        assert_eq!(
+            history.as_array().unwrap().len(),
+            2,
+            "written once: {history}"
+        );
+    });
 }
 
 #[test]
 fn an_answer_that_is_cut_off_is_asked_for_until_etcd_is_back() {
-    let mut asked = asked("40s");
-    asked.proxy.set(Mode::HoldAnswers);
-    asked.terminal.keys("y\r");
-    until("it is written", || asked.value() == "5s\n");
-    // The answer that is held is cut off, too.
-    asked.proxy.set(Mode::CutAfter(0));
-    let before = asked.proxy.accepted();
-    until("it was tried again and again", || {
-        asked.proxy.accepted() >= before + 3
+    over_both(|world| {
+        let mut asked = asked(world, "40s");
+        asked.proxy.set(Mode::HoldAnswers);
+        asked.terminal.keys("y\r");
+        until("it is written", || asked.value() == "5s\n");
+        // The answer that is held is cut off, too.
+        asked.proxy.set(Mode::CutAfter(0));
+        let before = asked.proxy.accepted();
+        until("it was tried again and again", || {
+            asked.proxy.accepted() >= before + 3
+        });
+        asked.proxy.set(Mode::Refuse);
+        until("nobody listens", || {
+            std::net::TcpStream::connect(asked.proxy.address()).is_err()
+        });
+        asked.proxy.set(Mode::Forward);
+        asked.terminal.wait_for_texts(&["saved as revision"]);
+        assert_eq!(asked.terminal.wait_for_end(), 0);
+        assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
+        let history = ["config", "history", "order", "-o", "json"];
+        let history = asked.world.msctl(&history).ok().json();
+        let releases = history.as_array().unwrap();
+        assert_eq!(releases.len(), 2, "written once: {history}");
     });
-    asked.proxy.set(Mode::Refuse);
-    until("nobody listens", || {
-        std::net::TcpStream::connect(asked.proxy.address()).is_err()
-    });
-    asked.proxy.set(Mode::Forward);
-    asked.terminal.wait_for_texts(&["saved as revision"]);
-    assert_eq!(asked.terminal.wait_for_end(), 0);
-    assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
-    let history = ["config", "history", "order", "-o", "json"];
-    let history = asked.world.msctl(&history).ok().json();
-    let releases = history.as_array().unwrap();
-    assert_eq!(releases.len(), 2, "written once: {history}");
 }
 
 #[test]
 fn an_etcd_that_is_gone_when_the_change_is_sent_is_told_and_the_draft_kept() {
-    let mut asked = asked("10s");
-    asked.proxy.set(Mode::Refuse);
-    asked.terminal.keys("y\r");
-    let text = asked.terminal.wait_for_texts(&["Your text is kept in"]);
-    // Whether the loss is noticed before the change is on its way is a matter of who is faster; what
-    // may have been on its way is never said not to be written.
-    let wanted = if text.contains("it is unknown whether") {
-        1
-    } else {
-        6
-    };
-    assert_eq!(asked.terminal.wait_for_end(), wanted, "{text}");
-    asked.keeps_the_draft();
-    assert_eq!(asked.value(), "2s\n");
+    over_both(|world| {
+        let mut asked = asked(world, "10s");
+        asked.proxy.set(Mode::Refuse);
+        asked.terminal.keys("y\r");
+        let text = asked.terminal.wait_for_texts(&["Your text is kept in"]);
+        // Whether the loss is noticed before the change is on its way is a matter of who is faster; what
+        // may have been on its way is never said not to be written.
+        let wanted = if text.contains("it is unknown whether") {
+            1
+        } else {
+            6
+        };
+        assert_eq!(asked.terminal.wait_for_end(), wanted, "{text}");
+        asked.keeps_the_draft();
+        assert_eq!(asked.value(), "2s\n");
+    });
 }

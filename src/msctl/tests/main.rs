@@ -22,6 +22,7 @@ mod config_lost;
 mod config_race;
 mod config_rollout;
 mod config_secrets;
+mod config_series;
 mod config_trees;
 mod console;
 mod demo;

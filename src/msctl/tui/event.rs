@@ -8,7 +8,6 @@ use fleet::config::canary::Standing;
 use fleet::config::{ConfigKey, Scope};
 use fleet::drain::Turn;
 use fleet::release::Recorded;
-use fleet::release::timeline::Happening;
 use fleet::rollout::Verdict;
 use fleet::{Change, Entry, Health, Key as EtcdKey, LeaseId, Outcome, Revision, ServiceName};
 use jiff::Timestamp;
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 use super::key::{Key, Mouse};
 use super::state::calls::{Method, Progress};
 use super::state::config::past::WayBack;
+use crate::change::history::Told;
 
 /// Time as the console knows it, handed in with every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +218,7 @@ pub enum Reply {
     /// What becomes of a canary that was watched.
     Judged(Box<Standing>, Result<Verdict, String>),
     /// What changed a scope's config, or one key of it, the newest first.
-    History(Scope, Option<ConfigKey>, Result<Vec<Happening>, String>),
+    History(Scope, Option<ConfigKey>, Result<Told, String>),
     /// Who wrote what stands in these scopes, by revision.
     Records(Vec<Scope>, Result<Vec<Recorded>, String>),
     /// A way back that was found.

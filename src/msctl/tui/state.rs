@@ -226,10 +226,7 @@ impl State {
     pub fn new(context: Context, size: (u16, u16), now: Now) -> Self {
         Self {
             directory: Directory::new(context.prefixes.clone()),
-            config: ConfigPage::new(
-                context.prefixes.config.clone(),
-                context.prefixes.schema.clone(),
-            ),
+            config: ConfigPage::new(context.prefixes.clone()),
             context,
             generation: 0,
             size: known_size(size),

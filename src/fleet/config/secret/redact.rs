@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::{MASK, is_secret};
 use crate::config::canary::{self, Canary};
@@ -15,6 +15,10 @@ use crate::config::{ConfigKey, Published, Scope};
 use crate::kv::Key;
 use crate::prefixes::Prefixes;
 use crate::release::Release;
+
+mod written;
+
+use written::as_written;
 
 /// What stands behind the mask of a secret that another value has replaced.
 const CHANGED: &str = "•••••• (changed)";
@@ -41,14 +45,18 @@ pub fn redact_beside<'v>(
         return unread(value);
     };
     let before = before.and_then(|before| parse(before).ok());
-    match masked(known, &key.scope, key.path(), &parsed, before.as_ref()) {
-        None => Cow::Borrowed(value),
-        Some(shown) if value.contains(&b'\n') => Cow::Owned(
+    let Some(shown) = masked(known, &key.scope, key.path(), &parsed, before.as_ref()) else {
+        return Cow::Borrowed(value);
+    };
+    let text = std::str::from_utf8(value).ok();
+    match text.and_then(|text| as_written(text, &parsed, &shown)) {
+        Some(written) => Cow::Owned(written.into_bytes()),
+        None if value.contains(&b'\n') => Cow::Owned(
             serde_yaml::to_string(&shown)
                 .unwrap_or_default()
                 .into_bytes(),
         ),
-        Some(shown) => Cow::Owned(one_line(&shown).into_bytes()),
+        None => Cow::Owned(one_line(&shown).into_bytes()),
     }
 }
 
@@ -66,7 +74,7 @@ pub fn redact_value(known: &Published, key: &ConfigKey, value: &Value) -> Value 
 pub fn holds_secret(known: &Published, key: &ConfigKey, value: &[u8]) -> bool {
     known.is_secret(key)
         || match parse(value) {
-            Ok(parsed) => masked(known, &key.scope, key.path(), &parsed, None).is_some(),
+            Ok(parsed) => holds(known, &key.scope, key.path(), &parsed),
             Err(_) => names_secret(value),
         }
 }
@@ -164,6 +172,27 @@ fn names_secret(value: &[u8]) -> bool {
         .any(is_secret)
 }
 
+fn member_path(path: &str, name: &Value) -> String {
+    format!("{path}.{}", name.as_str().unwrap_or_default())
+}
+
+fn secret_at(known: &Published, scope: &Scope, path: &str) -> bool {
+    is_secret(path) || ConfigKey::new(scope.clone(), path).is_ok_and(|key| known.is_secret(&key))
+}
+
+/// Whether a value has secret members.
+fn holds(known: &Published, scope: &Scope, path: &str, value: &Value) -> bool {
+    match value {
+        Value::Mapping(members) => members.iter().any(|(name, member)| {
+            let path = member_path(path, name);
+            secret_at(known, scope, &path) || holds(known, scope, &path, member)
+        }),
+        Value::Sequence(items) => items.iter().any(|item| holds(known, scope, path, item)),
+        Value::Tagged(tagged) => holds(known, scope, path, &tagged.value),
+        _ => false,
+    }
+}
+
 /// The value with its secret members masked; `None` where it has none.
 fn masked(
     known: &Published,
@@ -174,14 +203,11 @@ fn masked(
 ) -> Option<Value> {
     match value {
         Value::Mapping(members) => {
-            let mut shown = members.clone();
-            let mut hidden = false;
+            let mut shown: Option<Mapping> = None;
             for (name, member) in members {
-                let path = format!("{path}.{}", name.as_str().unwrap_or_default());
+                let path = member_path(path, name);
                 let was = before.and_then(|before| before.get(name));
-                let secret = is_secret(&path)
-                    || ConfigKey::new(scope.clone(), &path).is_ok_and(|key| known.is_secret(&key));
-                let instead = if secret {
+                let instead = if secret_at(known, scope, &path) {
                     let mask = match was {
                         Some(was) if was != member => CHANGED,
                         _ => MASK,
@@ -191,11 +217,11 @@ fn masked(
                     masked(known, scope, &path, member, was)
                 };
                 if let Some(instead) = instead {
-                    hidden = true;
+                    let shown = shown.get_or_insert_with(|| members.clone());
                     shown.insert(name.clone(), instead);
                 }
             }
-            hidden.then_some(Value::Mapping(shown))
+            shown.map(Value::Mapping)
         }
         Value::Sequence(items) => {
             let shown: Vec<_> = items
@@ -339,6 +365,8 @@ mod tests {
             let secret = parts.contains(&"password") || parts[0] == "pin";
             for text in [serde_yaml::to_string(&value).unwrap(), one_line(&value)] {
                 prop_assert_eq!(!shown(&key, &text).contains("hunter2"), secret, "{} {}", key, text);
+                let named = ConfigKey::parse(key.trim_start_matches("/config/")).unwrap();
+                prop_assert_eq!(holds_secret(&known(), &named, text.as_bytes()), secret);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A YAML tree, read twice: once by the YAML parser for what it means, once line by line for the
-//! text of each value. Where both agree the text counts, else the meaning.
+//! A YAML tree. One that is not plain is read twice: once by the YAML parser for what it means, once
+//! line by line for the text of each value. Where both agree the text counts, else the meaning.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_yaml::{Mapping, Value};
 
-use super::{BINARY, Leaf, MASKED, MAX_TREE, RAW, Tree, TreeError, kind};
-use crate::config::Scope;
-use crate::config::check_path;
+use super::{BINARY, Leaf, MASKED, MAX_TREE, RAW, Tree, TreeError, kind, lines};
+use crate::config::value::ValueText;
+use crate::config::{Scope, check_path};
 use crate::safe::escape;
 
 /// Reads scopes with their keys.
@@ -17,6 +17,14 @@ use crate::safe::escape;
 /// # Errors
 /// [`TreeError`] names the place and the cause.
 pub fn from_yaml(text: &str) -> Result<Tree, TreeError> {
+    match lines::read(text) {
+        Some(tree) => Ok(tree),
+        None => parsed(text),
+    }
+}
+
+/// The same by the parser alone.
+pub(super) fn parsed(text: &str) -> Result<Tree, TreeError> {
     let mut tree = Tree::default();
     let slices = slices(text, Top::Scopes);
     for (name, keys) in top(text, "services")? {
@@ -33,6 +41,14 @@ pub fn from_yaml(text: &str) -> Result<Tree, TreeError> {
 /// # Errors
 /// [`TreeError`] names the place and the cause.
 pub fn from_yaml_scope(text: &str, scope: &Scope) -> Result<Tree, TreeError> {
+    match lines::read_scope(text, scope) {
+        Some(tree) => Ok(tree),
+        None => parsed_scope(text, scope),
+    }
+}
+
+/// The same by the parser alone.
+pub(super) fn parsed_scope(text: &str, scope: &Scope) -> Result<Tree, TreeError> {
     let mut tree = Tree::default();
     let keys = top(text, "keys")?;
     read_keys(&mut tree, scope, keys, slices(text, Top::Keys).get(""))?;
@@ -92,7 +108,7 @@ fn read_keys(
         let path = name_of(&path)?;
         let leaf = match value {
             Value::Tagged(tagged) if tagged.tag == RAW => match tagged.value {
-                Value::String(text) => Leaf::Text(text),
+                Value::String(text) => Leaf::Text(ValueText::new(text)),
                 other => return Err(tag_of(scope, &path, RAW, &other)),
             },
             Value::Tagged(tagged) if tagged.tag == BINARY => match &tagged.value {
@@ -104,17 +120,29 @@ fn read_keys(
             },
             Value::Tagged(tagged) if tagged.tag == MASKED => Leaf::Masked,
             value => match slices.and_then(|slices| slices.get(&path)) {
-                Some(text)
-                    if serde_yaml::from_str::<Value>(text).is_ok_and(|read| read == value) =>
-                {
-                    Leaf::Text(text.clone())
+                Some(text) => {
+                    let text = ValueText::new(text.as_str());
+                    if means(&text, &value) {
+                        Leaf::Text(text)
+                    } else {
+                        Leaf::Meaning(value)
+                    }
                 }
-                _ => Leaf::Meaning(value),
+                None => Leaf::Meaning(value),
             },
         };
         tree.add(scope, &path, leaf)?;
     }
     Ok(())
+}
+
+/// Whether a text means just this. One that is no value, as an empty one is, may stand for one all
+/// the same.
+fn means(text: &ValueText, value: &Value) -> bool {
+    match text.value() {
+        Ok(read) => read == value,
+        Err(_) => serde_yaml::from_str::<Value>(text.text()).is_ok_and(|read| read == *value),
+    }
 }
 
 fn tag_of(scope: &Scope, path: &str, tag: &str, found: &Value) -> TreeError {
@@ -130,7 +158,7 @@ type Slices = BTreeMap<String, String>;
 
 /// What stands at the top of a text.
 #[derive(Clone, Copy, PartialEq)]
-enum Top {
+pub(super) enum Top {
     Scopes,
     Keys,
 }

@@ -39,7 +39,7 @@ fn comes_back(value: &[u8]) -> String {
     let tree = from_yaml(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let key = ConfigKey::parse("order/a.b").unwrap();
     let wanted = match String::from_utf8(value.to_vec()) {
-        Ok(text) => Leaf::Text(text),
+        Ok(text) => Leaf::Text(ValueText::new(text)),
         Err(_) => Leaf::Bytes(value.to_vec()),
     };
     assert_eq!(tree.leaves[&key], wanted, "\n{text}");
@@ -137,27 +137,33 @@ fn trees_written_by_hand_are_read_by_what_they_mean() {
         ("order: {a: 5s}", Leaf::Meaning("5s".into())),
         (
             "order:\n    a:   5s   # why\n",
-            Leaf::Text("5s   # why".into()),
+            Leaf::Text(ValueText::new("5s   # why")),
         ),
         ("order:\n  \"a\": 5s\n", Leaf::Meaning("5s".into())),
         (
             "order:\n  a:\n    b: 1\n    c: 2\n\n\nuser:\n  x: 1\n",
-            Leaf::Text("b: 1\nc: 2\n".into()),
+            Leaf::Text(ValueText::new("b: 1\nc: 2\n")),
         ),
         (
             "order:\n  a:\n  - 1\n  - 2\n",
             Leaf::Meaning(Value::Sequence(vec![1.into(), 2.into()])),
         ),
-        ("order:\n  a: &x 1\n  b: *x\n", Leaf::Text("&x 1".into())),
+        (
+            "order:\n  a: &x 1\n  b: *x\n",
+            Leaf::Text(ValueText::new("&x 1")),
+        ),
         ("order:\r\n  a: 5s # why\r\n", Leaf::Meaning("5s".into())),
         (
             "# head\n---\norder: # mine\n  # of a\n  a: 5s\n",
-            Leaf::Text("5s".into()),
+            Leaf::Text(ValueText::new("5s")),
         ),
-        ("order:\n  a: 'it''s'\n", Leaf::Text("'it''s'".into())),
+        (
+            "order:\n  a: 'it''s'\n",
+            Leaf::Text(ValueText::new("'it''s'")),
+        ),
         (
             "order:\n  a: one\n    two\n",
-            Leaf::Text("one\ntwo\n".into()),
+            Leaf::Text(ValueText::new("one\ntwo\n")),
         ),
         ("order:\n  a: !masked\n", Leaf::Masked),
     ] {
@@ -168,8 +174,32 @@ fn trees_written_by_hand_are_read_by_what_they_mean() {
     let one = from_yaml_scope("a: 5s # why\nb: 1\n", &Scope::Global).unwrap();
     assert_eq!(
         one.leaves[&ConfigKey::parse("global/a").unwrap()],
-        Leaf::Text("5s # why".into())
+        Leaf::Text(ValueText::new("5s # why"))
     );
+}
+
+#[test]
+fn the_trees_that_people_keep_need_no_parser() {
+    let text = "# all of it\n\norder: # ours\n  # why\n  timeout.write: 5s # slow disk\n\n  # apart\n  retry: {attempts: 3, backoff: 100ms}\n# next\nuser:\n    page-size: 50\nempty:\n";
+    let tree = lines::read(text).unwrap();
+    assert_eq!((tree.scopes.len(), tree.leaves.len()), (3, 3));
+    assert_eq!(read::parsed(text), Ok(tree));
+    let keys = "a: 1\n# x\nb.c: [1, 2]\n";
+    let tree = lines::read_scope(keys, &Scope::Global).unwrap();
+    assert_eq!(read::parsed_scope(keys, &Scope::Global), Ok(tree));
+    for text in [
+        "order:\n  a: 1\n    # of a\n",
+        "order:\n  a: 1\n   b: 2\n",
+        "order:\n  a: 1\n  a: 2\n",
+        "order:\n  a: 1\norder:\n  b: 2\n",
+        "order:\r\n  a: 1\r\n",
+        "order:\n  a: |\n    x\n",
+        "order:\n  a: 1\n...\n",
+        "order: 5\n",
+        "  a: 1\n",
+    ] {
+        assert_eq!(lines::read(text), None, "{text}");
+    }
 }
 
 #[test]
@@ -230,6 +260,29 @@ proptest! {
         let read = from_yaml(&text).unwrap();
         let read: Vec<_> = read.leaves.keys().map(|key| key.path().to_owned()).collect();
         prop_assert_eq!(read, names.keys().cloned().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_plain_tree_means_what_the_parser_says_of_it(
+        lines in prop::collection::vec(
+            prop_oneof![
+                "(order|user|global|a b|null)?:( {1,2}#x| 5)?",
+                "( {2,3}| {4})?[a-c](\\.[a-b])?: ?(5s|[a-c0-2]|\\{a: 1\\}|\\[a, 2\\]|'x'|\"|&x 1|\\*x|!masked)? {0,2}(#x)?",
+                " {0,4}(#[ a:]{0,3})?\r?",
+                " {0,4}[-a: |>]{0,3}",
+            ],
+            0..8,
+        ),
+    ) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        for text in [format!("order:\n{text}"), text] {
+            if let Some(tree) = lines::read(&text) {
+                prop_assert_eq!(read::parsed(&text), Ok(tree), "{}", text);
+            }
+            if let Some(tree) = lines::read_scope(&text, &Scope::Global) {
+                prop_assert_eq!(read::parsed_scope(&text, &Scope::Global), Ok(tree), "{}", text);
+            }
+        }
     }
 
     #[test]

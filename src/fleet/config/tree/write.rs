@@ -93,7 +93,7 @@ fn comes_back(key: &ConfigKey, lines: &str, text: &str) -> bool {
         "{}:\n{lines}",
         quoted_name(&key.scope.to_string())
     ))
-    .is_ok_and(|tree| matches!(tree.leaves.get(key), Some(Leaf::Text(read)) if read == text))
+    .is_ok_and(|tree| matches!(tree.leaves.get(key), Some(Leaf::Text(read)) if read.text() == text))
 }
 
 fn on_one_line(path: &str, text: &str) -> Option<String> {

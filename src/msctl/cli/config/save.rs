@@ -14,9 +14,10 @@ use serde_json::{Value as Json, json};
 
 use super::preview::{self, Layout};
 use super::{conflict, foreseen, layout, secrets};
-use crate::change::commit::{Committing, Stop, commit_all};
-use crate::change::effect::foresee;
+use crate::change::commit::Committing;
+use crate::change::effect::{Foreseen, foresee};
 use crate::change::reach::{Audience, wait};
+use crate::change::series::{Stop, Stopped, commit_all, prepare_all};
 use crate::change::{self, Proposal};
 use crate::cli::consent;
 use crate::report::{Failure, Report};
@@ -147,15 +148,22 @@ pub(super) async fn carry_out_all(
         let only = proposals.remove(0);
         return carry_out(session, only, how, report).await.map(drop);
     }
+    // All of them were checked against the same.
+    let Some(known) = proposals.first().map(|one| one.schemas.clone()) else {
+        return Ok(());
+    };
     let keys: usize = proposals.iter().map(|one| one.plan.edits().len()).sum();
     for one in &proposals {
         check(one, how, report)?;
     }
-    let shown = |palette| -> String {
+    let shown = |palette, foreseen: &Foreseen| -> String {
         let one = |one| preview::proposal(one, config, how.look(), palette);
-        proposals.iter().map(one).collect()
+        let text: String = proposals.iter().map(one).collect();
+        let effects = foreseen::text(foreseen, &known, secrets(how.reveal));
+        format!("{text}{effects}  {}\n", counted(keys, proposals.len()))
     };
     if how.dry_run {
+        let foreseen = foresee(session, &proposals).await?;
         let mut document =
             json!({ "revision": Json::Null, "changes": [], "transactions": proposals.len() });
         let changes = proposals.iter().flat_map(|one| {
@@ -165,41 +173,29 @@ pub(super) async fn carry_out_all(
             }
         });
         document["changes"] = changes.collect();
-        let text = format!(
-            "{}  {}\n",
-            shown(report.palette()),
-            counted(keys, proposals.len())
-        );
+        document["reaches"] = json!(foreseen.reached);
+        document["effects"] = foreseen::document(&foreseen, &known, secrets(how.reveal));
+        let text = shown(report.palette(), &foreseen);
         return report.one(&document, |_, _| text);
     }
     let writer = session.writer()?;
+    let mut committing = Committing::new(&writer);
     if !how.yes && report.can_ask() {
-        report.show(&shown(report.err_palette()));
-        report.show(&format!("  {}\n", counted(keys, proposals.len())));
+        prepare_all(&mut committing, &proposals).await;
+        let foreseen = foresee(session, &proposals).await?;
+        report.show(&shown(report.err_palette(), &foreseen));
     }
     if !how.yes {
         consent::context(session, report)?;
     }
     let all = proposals.len();
     let mut progress = report.progress(keys);
-    let written = commit_all(&writer, &proposals, &how.message, |done| progress.to(done)).await;
+    let written = commit_all(committing, &proposals, &how.message, |done| {
+        progress.to(done);
+    })
+    .await;
     progress.end();
-    let revision = written.map_err(|stopped| {
-        let failure = match stopped.why {
-            Stop::Refused(conflicts) => {
-                conflict::failure(&proposals[stopped.at], config, &conflicts)
-            }
-            Stop::Unknown(cause) => Failure::failed(format!(
-                "it is unknown whether transaction {} of {all} was written: {cause}",
-                stopped.at + 1
-            )),
-            Stop::Failed(failure) => failure,
-        };
-        failure.next(format!(
-            "{} of {keys} keys are written, in whole transactions; repeat it to go on.",
-            stopped.done
-        ))
-    })?;
+    let revision = written.map_err(|stopped| halfway(stopped, &proposals, keys, config))?;
     let mut document = json!({ "revision": revision.0, "keys": keys, "transactions": all });
     let rolled = match how.wait {
         None => None,
@@ -224,6 +220,56 @@ pub(super) async fn carry_out_all(
         Some((rollout, _)) if !rollout.is_complete() => Err(incomplete(&rollout)),
         _ => Ok(()),
     }
+}
+
+/// Why a series of transactions stopped, and how far it came. What is unknown is told first.
+fn halfway(
+    stopped: Stopped,
+    proposals: &[Proposal],
+    keys: usize,
+    config: &fleet::Prefix,
+) -> Failure {
+    let all = proposals.len();
+    let (unknown, known): (Vec<_>, Vec<_>) = stopped
+        .stops
+        .into_iter()
+        .partition(|(_, stop)| matches!(stop, Stop::Unknown(_)));
+    let mut failures = unknown
+        .into_iter()
+        .chain(known)
+        .map(|(at, stop)| match stop {
+            Stop::Refused(conflicts) => conflict::failure(&proposals[at], config, &conflicts),
+            Stop::Unknown(cause) => Failure::failed(format!(
+                "it is unknown whether transaction {} of {all} was written: {cause}",
+                at + 1
+            )),
+            Stop::Failed(failure) => failure,
+        });
+    let first = failures.next();
+    let others: String = failures
+        .map(|failure| format!("Also: {}. ", failure.message().trim_end_matches('.')))
+        .collect();
+    let written = match ranges(&stopped.written) {
+        none if none.is_empty() => String::new(),
+        some => format!(" (transactions {some} of {all})"),
+    };
+    first
+        .unwrap_or_else(|| Failure::failed("the change was not written"))
+        .next(format!(
+            "{others}{} of {keys} keys are written, in whole transactions{written}; repeat it to go on.",
+            stopped.keys
+        ))
+}
+
+/// `1-3, 5` of what is counted from 0.
+fn ranges(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b);
+    let run = |run: &[usize]| match run {
+        [only] => (only + 1).to_string(),
+        [first, .., last] => format!("{}-{}", first + 1, last + 1),
+        [] => String::new(),
+    };
+    runs.map(run).collect::<Vec<_>>().join(", ")
 }
 
 /// `300 keys in 3 transactions`.

@@ -2,15 +2,16 @@
 //! exported finds nothing to do, and applying anything twice finds nothing the second time.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use etcd::Listing;
-use fleet::Revision;
-use fleet::config::Scope;
 use fleet::config::apply::{Difference, Prune, difference};
 use fleet::config::import::Notation;
 use fleet::config::secret::redact::holds_secret;
 use fleet::config::tree::{Tree, export};
+use fleet::config::{Published, Scope};
 use fleet::release::Action;
+use fleet::{Entry, Revision};
+use futures::future::try_join_all;
 
 use super::canary::Tries;
 use super::save::{self, How};
@@ -104,19 +105,12 @@ impl Import {
             })?;
         let text = files::read_text(&self.file)?;
         let config = &session.prefixes().config;
-        let listing = session.list(&scope.prefix(config)).await?;
-        let known = files::keys(config, &listing.entries);
+        let standing = standing(session, std::slice::from_ref(&scope)).await?;
+        let known = files::keys(config, &standing.entries);
         let tree = files::keys_of(&self.file, notation, &text, &scope, &known)?;
-        let found = difference(&tree, config, &listing.entries, Prune::Keep)
+        let found = difference(&tree, config, &standing.entries, Prune::Keep)
             .map_err(|error| files::failure(&self.file, &error))?;
-        write(
-            session,
-            found,
-            listing.revision,
-            (&self.tries, &self.how),
-            report,
-        )
-        .await
+        write(session, found, standing, (&self.tries, &self.how), report).await
     }
 }
 
@@ -165,8 +159,8 @@ impl Apply {
             .collect();
         scopes.sort();
         scopes.dedup();
-        let listing = standing(session, &scopes).await?;
-        let known = files::keys(config, &listing.entries);
+        let standing = standing(session, &scopes).await?;
+        let known = files::keys(config, &standing.entries);
         let trees: Vec<_> = read
             .into_iter()
             .map(|read| read.tree(&known))
@@ -177,7 +171,7 @@ impl Apply {
         } else {
             Prune::Keep
         };
-        let found = difference(&tree, config, &listing.entries, prune)
+        let found = difference(&tree, config, &standing.entries, prune)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let deletes = found
             .edits
@@ -196,56 +190,53 @@ impl Apply {
                 found.left.len()
             ));
         }
-        write(
-            session,
-            found,
-            listing.revision,
-            (&self.tries, &self.how),
-            report,
-        )
-        .await
+        write(session, found, standing, (&self.tries, &self.how), report).await
     }
 }
 
-/// What stands in some scopes, so that a large store costs nothing where a tree speaks of a little.
-/// Each key is guarded by its own revision; the oldest revision is the one of all.
-async fn standing(session: &Session, scopes: &[Scope]) -> Result<Listing, Failure> {
+/// What stands in some scopes, and what their services say of it.
+struct Standing {
+    entries: Vec<Entry>,
+    /// Each key is guarded by its own revision; this one is the oldest of all lists.
+    revision: Revision,
+    schemas: Arc<Published>,
+}
+
+/// Reads some scopes, all that is to be known of them at once. A large store costs nothing where a
+/// tree speaks of a little.
+async fn standing(session: &Session, scopes: &[Scope]) -> Result<Standing, Failure> {
     let config = &session.prefixes().config;
-    if scopes.len() > MOST_LISTS {
-        return session.list(config).await;
-    }
-    let mut all = Listing::default();
-    for (at, scope) in scopes.iter().enumerate() {
-        let found = session.list(&scope.prefix(config)).await?;
-        if at == 0 {
-            all.revision = found.revision;
-        }
-        all.entries.extend(found.entries);
-    }
-    Ok(all)
+    let prefixes = if scopes.len() > MOST_LISTS {
+        vec![config.clone()]
+    } else {
+        scopes.iter().map(|scope| scope.prefix(config)).collect()
+    };
+    let lists = try_join_all(prefixes.iter().map(|prefix| session.list(prefix)));
+    let (lists, schemas) = tokio::try_join!(lists, schemas::read(session, scopes))?;
+    let revisions = lists.iter().map(|found| found.revision);
+    Ok(Standing {
+        revision: revisions.min().unwrap_or(Revision::ZERO),
+        entries: lists.into_iter().flat_map(|found| found.entries).collect(),
+        schemas: schemas.into(),
+    })
 }
 
 /// Writes what differs, in one transaction where it fits, else in several, service by service.
 async fn write(
     session: &Session,
     found: Difference,
-    revision: Revision,
+    Standing {
+        revision, schemas, ..
+    }: Standing,
     (tries, how): (&Tries, &How),
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let config = &session.prefixes().config;
     let plans = change::batches_of(session, found.edits)?;
     if plans.is_empty() {
         let why = format!("{} keys stand as they should", found.unchanged);
         return save::nothing(report, &why);
     }
-    let mut scopes: Vec<Scope> = Vec::new();
-    for plan in &plans {
-        scopes.extend(change::scopes(plan, config));
-    }
-    scopes.dedup();
-    let known = schemas::read(session, &scopes).await?;
-    let with = |plan| Proposal::with(session, plan, revision, Action::Change, known.clone());
+    let with = |plan| Proposal::with(session, plan, revision, Action::Change, schemas.clone());
     let proposals: Vec<Proposal> = plans.into_iter().map(with).collect();
     tries.carry_out_all(session, proposals, how, report).await?;
     if how.dry_run {

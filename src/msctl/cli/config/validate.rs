@@ -141,7 +141,7 @@ fn from_files(path: &Path, config: &fleet::Prefix) -> Result<Vec<Entry>, Failure
     let tree = files::tree(path, &[])?;
     let entries = tree.leaves.into_iter().filter_map(|(key, leaf)| {
         let value = match leaf {
-            Leaf::Text(text) => text.into_bytes(),
+            Leaf::Text(text) => text.into_text().into_bytes(),
             Leaf::Meaning(value) => fleet::config::tree::text_of(&value).into_bytes(),
             Leaf::Bytes(bytes) => bytes,
             Leaf::Masked => return None,

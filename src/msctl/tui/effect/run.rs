@@ -142,7 +142,6 @@ impl Runner {
             Effect::ReadHistory { scope, only } => {
                 self.tasks.spawn(async move {
                     let found = history::read(&session, &scope, only.as_ref()).await;
-                    let found = found.map(|told| told.happenings);
                     let found = found.map_err(|why| why.to_string());
                     to.send(Reply::History(scope, only, found)).await;
                 });

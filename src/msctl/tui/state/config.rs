@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::config::{ConfigKey, Scope};
-use fleet::{Change, Entry, Key, Prefix, Revision, ServiceName, release};
+use fleet::{Change, Entry, Key, Prefix, Prefixes, Revision, ServiceName, release};
 
 use super::list::List;
 
@@ -55,6 +55,7 @@ pub enum Pane {
 /// The page.
 #[derive(Debug)]
 pub struct ConfigPage {
+    prefixes: Prefixes,
     prefix: Prefix,
     entries: BTreeMap<Key, Entry>,
     faults: Faults,
@@ -106,12 +107,13 @@ pub struct ConfigPage {
 
 impl ConfigPage {
     /// An empty page of what stands under the prefixes of config and of schemas.
-    pub fn new(prefix: Prefix, schemas: Prefix) -> Self {
+    pub fn new(prefixes: Prefixes) -> Self {
         Self {
-            prefix,
+            prefix: prefixes.config.clone(),
             entries: BTreeMap::new(),
             faults: Faults::new(),
-            schemas: Schemas::new(schemas),
+            schemas: Schemas::new(prefixes.schema.clone()),
+            prefixes,
             pane: Pane::Scopes,
             scopes: List::default(),
             keys: List::default(),
@@ -214,10 +216,7 @@ pub(super) mod tests {
     }
 
     pub(super) fn page() -> ConfigPage {
-        let mut page = ConfigPage::new(
-            Prefix::new("/config/").unwrap(),
-            Prefix::new("/schema/").unwrap(),
-        );
+        let mut page = ConfigPage::new(fleet::Prefixes::default());
         page.apply(&Change::Put(entry("/config/order/timeout.write", "2s", 8)));
         page.apply(&Change::Put(entry("/config/global/timeout.write", "1s", 4)));
         page.apply(&Change::Put(entry("/config/global/timeout.read", "1s", 5)));

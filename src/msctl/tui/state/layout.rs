@@ -21,6 +21,8 @@ pub struct ServicesLayout {
 pub struct ConfigLayout {
     /// The canary under way, in one line.
     pub banner: Area,
+    /// What a history may not have, a line each.
+    pub notes: Area,
     /// The keys, or who has any: titles and rows.
     pub list: Area,
     /// The lower pane: editor, diff, conflict or what became of a save.
@@ -109,9 +111,17 @@ pub fn config(state: &State) -> ConfigLayout {
     };
     let tried = page.trial.is_some() && page.pane != config::Pane::Scopes;
     let (banner, body) = body.top(u16::from(tried));
+    // The list comes first where there is little room.
+    let notes = match (page.pane, &page.history) {
+        (config::Pane::History, Some(history)) => history.gaps.len(),
+        _ => 0,
+    };
+    let notes = u16::try_from(notes).unwrap_or(0).min(body.height / 6);
+    let (notes, body) = body.top(notes);
     let (list, lower) = body.bottom(lower);
     ConfigLayout {
         banner,
+        notes,
         list,
         lower,
     }

@@ -37,6 +37,7 @@ pub(super) fn page(paint: &mut Paint<'_>, state: &State) {
         Pane::Scopes => scopes(paint, panes.list, state),
         Pane::History => {
             if let Some(history) = &page.history {
+                history::notes(paint, panes.notes, history);
                 history::list(paint, panes.list, state, history);
                 history::detail(paint, panes.lower, history);
             }

@@ -164,22 +164,16 @@ impl ConfigPage {
 
     /// `global 1s`, `default 3s`: what a service's key has where it has no value of its own.
     fn below_own(&self, key: &ConfigKey) -> Option<String> {
-        let mask = |text: String| {
-            if self.hides(key) {
-                fleet::config::secret::MASK.to_owned()
-            } else {
-                text
-            }
-        };
         let global = ConfigKey::new(Scope::Global, key.path()).ok();
         let global = global.filter(|_| key.scope != Scope::Global);
         if let Some(entry) = global.and_then(|global| self.entry(&global)) {
-            let text = String::from_utf8_lossy(&entry.value).trim().to_owned();
-            return Some(format!("global {}", mask(text)));
+            let veil = self.veil(key, &entry.value);
+            let text = String::from_utf8_lossy(veil.as_deref().unwrap_or(&entry.value));
+            return Some(format!("global {}", text.trim()));
         }
         let default = self.schemas.field(key)?.default?;
-        let text = fleet::config::value::one_line(&default);
-        Some(format!("default {}", mask(text)))
+        let text = fleet::config::value::one_line(&self.shown(key, &default));
+        Some(format!("default {text}"))
     }
 
     /// Whom a change reaches.

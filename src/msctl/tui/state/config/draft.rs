@@ -1,11 +1,10 @@
 //! A value being edited and the pending changes. A draft is guarded by what was seen when it began,
 //! and survives everything but a save that carried it or the user's own word.
 
-use fleet::config::diff::{Difference, Secrets, compare};
+use fleet::config::diff::{self, Difference, Secrets};
 use fleet::config::edit::{self, ConfigEdit, EditError};
 use fleet::config::schema::Field;
-use fleet::config::secret::Sensitivity;
-use fleet::config::{ConfigKey, Scope};
+use fleet::config::{ConfigKey, Published, Scope};
 use fleet::{Plan, Revision, Seen};
 
 use super::schemas::Verdict;
@@ -35,12 +34,18 @@ pub struct Draft {
 }
 
 impl Draft {
-    fn new(seen: Seen, wanted: Wanted, sensitivity: Sensitivity, secrets: Secrets) -> Self {
+    fn new(
+        known: &Published,
+        key: &ConfigKey,
+        seen: Seen,
+        wanted: Wanted,
+        secrets: Secrets,
+    ) -> Self {
         let after = match &wanted {
             Wanted::Set(text) => Some(text.as_bytes()),
             Wanted::Unset => None,
         };
-        let difference = compare(sensitivity, seen.value(), after, secrets);
+        let difference = diff::of(known, key, seen.value(), after, secrets);
         Self {
             seen,
             wanted,
@@ -49,6 +54,7 @@ impl Draft {
         }
     }
 }
+
 /// A value being edited.
 #[derive(Clone, Debug)]
 pub struct Editing {
@@ -67,7 +73,6 @@ pub struct Editing {
 impl ConfigPage {
     /// Begins to edit a key: its draft, else the value that counts.
     pub fn edit(&mut self, key: ConfigKey) {
-        let hidden = self.hides(&key);
         let (seen, text) = match self.drafts.get(&key) {
             Some(Draft {
                 seen,
@@ -93,6 +98,9 @@ impl ConfigPage {
             }
         };
         // What may not be shown is not put where it shows: a secret is typed anew.
+        let hidden = self.hides(&key) || self.veil(&key, text.as_bytes()).is_some();
+        let error = (hidden && !self.hides(&key))
+            .then(|| "it holds secrets: reveal them first, or type all of it anew".to_owned());
         let text = if hidden {
             ""
         } else {
@@ -103,7 +111,7 @@ impl ConfigPage {
             key,
             seen,
             editor: Editor::new(Shape::Lines, text),
-            error: None,
+            error,
         });
         self.pane = Pane::Value;
     }
@@ -150,7 +158,8 @@ impl ConfigPage {
         if same {
             self.drafts.remove(&key);
         } else {
-            let mut draft = Draft::new(seen, wanted, self.sensitivity(&key), self.secrets());
+            let secrets = self.secrets();
+            let mut draft = Draft::new(self.published(), &key, seen, wanted, secrets);
             draft.doubt = doubt;
             self.drafts.insert(key, draft);
         }
@@ -175,9 +184,9 @@ impl ConfigPage {
     pub(super) fn show_drafts(&mut self) {
         let secrets = self.secrets();
         for (key, draft) in &mut self.drafts {
-            let sensitivity = self.schemas.sensitivity(key);
+            let known = self.schemas.published();
             let (seen, wanted) = (draft.seen.clone(), draft.wanted.clone());
-            draft.difference = Draft::new(seen, wanted, sensitivity, secrets).difference;
+            draft.difference = Draft::new(known, key, seen, wanted, secrets).difference;
         }
     }
 

@@ -1,23 +1,24 @@
-//! What may be shown of a value, by the word of a schema or by the name of its key: also where the
-//! value stands inside a canary's record, and before any schema is known.
+//! What the page may show of a value: what [`redact`] says, unless the user asked for secrets.
 
-use fleet::config::canary::{self, Canary};
+use std::borrow::Cow;
+
+use fleet::Key;
 use fleet::config::diff::Secrets;
-use fleet::config::secret::{MASK, Sensitivity, is_secret};
-use fleet::config::{ConfigKey, Scope};
-use fleet::{Key, ServiceName};
+use fleet::config::secret::redact::{self, holds_secret};
+use fleet::config::{ConfigKey, Published};
+use serde_yaml::Value;
 
 use super::ConfigPage;
 
 impl ConfigPage {
-    /// Whether a key's value is masked unless the user asks for it.
-    pub fn sensitivity(&self, key: &ConfigKey) -> Sensitivity {
-        self.schemas.sensitivity(key)
+    /// What services say is a secret.
+    pub fn published(&self) -> &Published {
+        self.schemas.published()
     }
 
-    /// Whether a key's value stays masked now.
+    /// Whether the whole value of a key stays masked now.
     pub fn hides(&self, key: &ConfigKey) -> bool {
-        self.secrets() == Secrets::Masked && self.sensitivity(key) == Sensitivity::Secret
+        self.secrets() == Secrets::Masked && self.published().is_secret(key)
     }
 
     /// Whether secrets show.
@@ -29,40 +30,34 @@ impl ConfigPage {
         }
     }
 
-    /// What stands in place of the value of a raw key; `None` where it may be shown as it is.
-    pub fn mask(&self, key: &Key, value: &[u8]) -> Option<String> {
-        if !self.prefix.contains(key) {
-            return None;
-        }
-        match self.name_of(key) {
-            Some(name) => (self.sensitivity(&name) == Sensitivity::Secret).then(|| MASK.to_owned()),
-            None => match canary::service_of(&self.prefix, key) {
-                Some(service) => Some(self.mask_canary(&service, value)),
-                None => is_secret(&key.to_string().replace('/', ".")).then(|| MASK.to_owned()),
-            },
+    /// What shows of a value in its place, where it is a secret or holds some; `None` where it may be
+    /// shown as it is.
+    pub fn veil(&self, key: &ConfigKey, value: &[u8]) -> Option<Vec<u8>> {
+        let masked = self.secrets() == Secrets::Masked;
+        (masked && holds_secret(self.published(), key, value))
+            .then(|| redact::redact(self.published(), key, value).into_owned())
+    }
+
+    /// The same for a value that was read.
+    pub fn shown<'v>(&self, key: &ConfigKey, value: &'v Value) -> Cow<'v, Value> {
+        match self.secrets() {
+            Secrets::Masked => Cow::Owned(redact::redact_value(self.published(), key, value)),
+            Secrets::Revealed => Cow::Borrowed(value),
         }
     }
 
-    /// A canary's record with the secrets among its values masked; all of it where it cannot be read.
-    fn mask_canary(&self, service: &ServiceName, value: &[u8]) -> String {
-        let Ok(mut canary) = Canary::from_json(value) else {
-            return MASK.to_owned();
-        };
-        for (path, trial) in &mut canary.changes {
-            let key = ConfigKey::new(Scope::Service(service.clone()), path);
-            let open = key.is_ok_and(|key| self.sensitivity(&key) == Sensitivity::Open);
-            if let (false, Some(value)) = (open, &mut trial.value) {
-                MASK.clone_into(value);
-            }
-        }
-        serde_json::to_string(&canary).unwrap_or_else(|_| MASK.to_owned())
+    /// What stands in place of the value of a raw key; `None` where it may be shown as it is.
+    pub fn mask(&self, key: &Key, value: &[u8]) -> Option<String> {
+        let shown = redact::redact_stored(self.published(), &self.prefixes, key, value);
+        (*shown != *value).then(|| String::from_utf8_lossy(&shown).into_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fleet::config::secret::MASK;
+
     use super::super::tests::{entry, page};
-    use super::*;
 
     #[test]
     fn a_secret_is_masked_wherever_its_value_stands() {
@@ -71,19 +66,30 @@ mod tests {
         page.apply_schema(&fleet::Change::Put(entry("/schema/order", schema, 3)));
         let canary = r#"{"instances":["o-1"],"author":"lin","time":"2026-01-01T00:00:00Z","changes":
             {"session.key":{"value":"hush","mod_revision":0},"page.size":{"value":"50","mod_revision":0}}}"#;
+        let record = r#"{"author":"lin","time":"2026-01-01T00:00:00Z","changes":
+            [{"key":"order/session.key","before":null,"after":"hush","mod_revision":0}]}"#;
         for (key, value, shown) in [
             ("/config/order/session.key", "hush", Some(MASK)),
             ("/config/order/db.password", "hush", Some(MASK)),
             ("/config/order/page.size", "50", None),
+            (
+                "/config/order/db",
+                "{host: h, password: hush}",
+                Some("{host: h, password: ••••••}"),
+            ),
             ("/config/order/a..password", "hush", Some(MASK)),
             ("/config/order/@canary", "{", Some(MASK)),
-            ("/services/order/password", "no config", None),
+            ("/services/order/o-1", "no config", None),
         ] {
             let found = page.mask(&key.into(), value.as_bytes());
             assert_eq!(found.as_deref(), shown, "{key}");
         }
-        let shown = page.mask(&"/config/order/@canary".into(), canary.as_bytes());
-        let shown = shown.unwrap();
-        assert!(!shown.contains("hush") && shown.contains("50"), "{shown}");
+        for (key, value) in [
+            ("/config/order/@canary", canary),
+            ("/msctl/releases/order/1", record),
+        ] {
+            let shown = page.mask(&key.into(), value.as_bytes()).unwrap();
+            assert!(!shown.contains("hush") && shown.contains("lin"), "{shown}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet::config::conflict::ThreeWay;
-use fleet::config::diff::{Difference, compare};
+use fleet::config::diff::{self, Difference, Secrets};
+use fleet::config::secret::redact::redact;
 use fleet::config::secret::{MASK, Sensitivity};
 use fleet::config::{ConfigKey, Scope};
 use fleet::filter::{Field, Row};
@@ -15,6 +16,7 @@ use fleet::{Conflict, Edit, Revision, Write};
 use jiff::Timestamp;
 
 use super::{ConfigPage, Pane, Wanted};
+use crate::change::history::Told;
 use crate::tui::state::list::List;
 
 /// Who wrote something, when and why.
@@ -67,6 +69,8 @@ pub struct History {
     pub failed: Option<String>,
     /// What has come, the newest first.
     pub all: Option<Vec<Past>>,
+    /// What is not known of other tools' changes, each as a sentence.
+    pub gaps: Vec<String>,
     /// The rows that pass the filter, as places in it.
     pub list: List<usize, usize>,
     /// The first line of the difference that shows.
@@ -127,6 +131,7 @@ impl ConfigPage {
             only,
             failed: None,
             all: None,
+            gaps: Vec::new(),
             list: List::default(),
             scroll: 0,
         });
@@ -138,21 +143,22 @@ impl ConfigPage {
         &mut self,
         scope: &Scope,
         only: Option<&ConfigKey>,
-        found: Result<Vec<Happening>, String>,
+        found: Result<Told, String>,
     ) {
         let asked =
             |history: &&mut History| history.scope == *scope && history.only.as_ref() == only;
         if self.history.as_mut().filter(asked).is_none() {
             return;
         }
-        let found = found.map(|all| {
-            let past = all.iter().map(|one| self.past(one, only));
-            past.collect::<Vec<_>>()
+        let found = found.map(|told| {
+            let past = told.happenings.iter().map(|one| self.past(one, only));
+            (past.collect::<Vec<_>>(), told.gaps)
         });
         if let Some(history) = &mut self.history {
             match found {
-                Ok(all) => {
+                Ok((all, gaps)) => {
                     history.all = Some(all);
+                    history.gaps = gaps;
                     history.failed = None;
                 }
                 Err(why) => history.failed = Some(why),
@@ -178,8 +184,8 @@ impl ConfigPage {
             Some(Value::Unknown) => Some(b"(unknown)".as_slice()),
             Some(Value::Bytes(bytes)) => Some(&**bytes),
         };
-        let sensitivity = self.sensitivity(&foreign.key);
-        let name = foreign.key.to_string();
+        let key = &foreign.key;
+        let name = key.to_string();
         Past {
             when,
             release: None,
@@ -187,10 +193,12 @@ impl ConfigPage {
             message: String::new(),
             what: match value {
                 None => format!("{name} removed"),
-                Some(_) if sensitivity == Sensitivity::Secret => format!("{name} {MASK}"),
-                Some(value) => format!("{name} {}", line(value)),
+                Some(value) => format!("{name} {}", self.line(key, value, Secrets::Masked)),
             },
-            changes: vec![(name, compare(sensitivity, None, value, self.secrets()))],
+            changes: vec![(
+                name,
+                diff::of(self.published(), key, None, value, self.secrets()),
+            )],
             damaged: None,
         }
     }
@@ -220,29 +228,51 @@ impl ConfigPage {
         let touched = |changed: &&Changed| only.is_none_or(|key| key.to_string() == changed.key);
         let mut what = vec![release.action.to_string()];
         for changed in release.changes.iter().filter(touched) {
-            let key = ConfigKey::parse(&changed.key);
-            // A record from before a schema named the key a secret's may hold its value.
-            let sensitivity = key.map_or(Sensitivity::Secret, |key| self.sensitivity(&key));
-            let side = |side: &Option<String>| side.clone().map(String::into_bytes);
-            let (before, after) = (side(&changed.before), side(&changed.after));
-            let shown = |side: &Option<Vec<u8>>| match side {
-                None => "∅".to_owned(),
-                Some(_) if sensitivity == Sensitivity::Secret => MASK.to_owned(),
-                Some(bytes) => line(bytes),
+            let key = ConfigKey::parse(&changed.key).ok();
+            // Of a key that is none nobody can say whether it is a secret's.
+            let mask = |side: &Option<String>| side.as_ref().map(|_| MASK.as_bytes());
+            let (before, after) = match &key {
+                Some(_) => (
+                    changed.before.as_deref().map(str::as_bytes),
+                    changed.after.as_deref().map(str::as_bytes),
+                ),
+                None => (mask(&changed.before), mask(&changed.after)),
+            };
+            let shown = |side: Option<&[u8]>| match (side, &key) {
+                (None, _) => "∅".to_owned(),
+                (Some(_), None) => MASK.to_owned(),
+                // A record from before a schema named the key a secret's may hold its value; what it
+                // does not hold needs no mask.
+                (Some(bytes), Some(key)) if changed.is_kept() => {
+                    self.line(key, bytes, Secrets::Masked)
+                }
+                (Some(bytes), Some(key)) => self.line(key, bytes, Secrets::Revealed),
             };
             what.push(format!(
                 "{}: {} → {}",
                 changed.key,
-                shown(&before),
-                shown(&after)
+                shown(before),
+                shown(after)
             ));
-            let open = (before.as_deref(), after.as_deref());
-            let difference = compare(sensitivity, open.0, open.1, self.secrets());
+            let difference = match &key {
+                Some(key) if changed.is_kept() => {
+                    diff::of(self.published(), key, before, after, self.secrets())
+                }
+                _ => diff::compare(Sensitivity::Open, before, after, Secrets::Revealed),
+            };
             past.changes.push((changed.key.clone(), difference));
         }
         what.retain(|part| !part.is_empty());
         past.what = what.join("; ");
         past
+    }
+
+    /// A value of a key in one line.
+    fn line(&self, key: &ConfigKey, value: &[u8], secrets: Secrets) -> String {
+        match secrets {
+            Secrets::Masked => line(&redact(self.published(), key, value)),
+            Secrets::Revealed => line(value),
+        }
     }
 
     /// A way back becomes pending changes; where later changes stand in it, each is chosen about.
@@ -296,7 +326,7 @@ impl ConfigPage {
     }
 }
 
-/// A value in one line, safe to show.
+/// A value in one line, safe for a terminal.
 fn line(value: &[u8]) -> String {
     let text = fleet::safe::escape_bytes(value.trim_ascii());
     crate::tui::text::fit(&text, 60, "…").into_owned()
@@ -370,9 +400,23 @@ mod tests {
             Happening::Foreign(foreign),
             Happening::Release(recorded(8, &changed("order/timeout.write", "2s", "5s"))),
             Happening::Release(recorded(7, &changed("order/db.password", "hush", "hush2"))),
+            Happening::Release(recorded(
+                6,
+                &changed("order/db", "{password: hush}", "{a: 1}"),
+            )),
+            Happening::Foreign(Foreign {
+                key: key("order/db"),
+                when: When::At(Revision(5)),
+                after: Some(Value::Bytes(b"{a: 1, password: hush}".as_slice().into())),
+            }),
         ];
-        page.take_history(&scope, None, Ok(all));
+        let told = |happenings, gaps: &[&str]| Told {
+            happenings,
+            gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
+        };
+        page.take_history(&scope, None, Ok(told(all, &["etcd was compacted"])));
         let history = page.history.as_ref().unwrap();
+        assert_eq!(history.gaps, ["etcd was compacted"]);
         let rows: Vec<_> = history.all.as_ref().unwrap().iter().collect();
         let author = |past: &Past| past.author.as_ref().map(|by| by.name.clone());
         assert_eq!(
@@ -381,10 +425,11 @@ mod tests {
         );
         assert_eq!(rows[1].what, "order/timeout.write: 2s → 5s");
         assert_eq!(author(rows[1]).as_deref(), Some("lin"));
-        assert!(!format!("{:?}", rows[2]).contains("hush"), "{:?}", rows[2]);
+        assert!(!format!("{rows:?}").contains("hush"), "{rows:?}");
+        assert_eq!(rows[4].what, "order/db {a: 1, password: ••••••}");
         // An answer to another question is not shown in its place.
-        page.take_history(&Scope::Global, None, Ok(Vec::new()));
-        assert_eq!(page.history.unwrap().all.unwrap().len(), 3);
+        page.take_history(&Scope::Global, None, Ok(told(Vec::new(), &[])));
+        assert_eq!(page.history.unwrap().all.unwrap().len(), 5);
     }
 
     #[test]

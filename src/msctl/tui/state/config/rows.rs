@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::config::schema::Field as SchemaField;
+use fleet::config::value::one_line;
 use fleet::config::{ConfigKey, Scope};
 use fleet::filter::{Field, Row};
 use fleet::rollout::tally::Count;
@@ -34,7 +35,7 @@ pub struct KeyRow {
     pub field: Option<Arc<SchemaField>>,
     /// The default in one line, which counts where there is no entry.
     pub default: Option<String>,
-    /// Whether its value stays masked.
+    /// Whether its value stays masked, or a part of it.
     pub hidden: bool,
     /// Why the value that counts cannot be read.
     pub fault: Option<Arc<str>>,
@@ -56,9 +57,8 @@ impl KeyRow {
         }
     }
 
-    fn describe(&mut self, field: &SchemaField) {
-        let default = field.default.as_ref();
-        self.default = default.map(fleet::config::value::one_line);
+    fn describe(&mut self, field: &SchemaField, default: Option<String>) {
+        self.default = default;
         self.field = Some(Arc::new(field.clone()));
     }
 
@@ -170,7 +170,7 @@ impl ConfigPage {
             let tally = directory.tally(scope);
             for row in rows.values_mut() {
                 let key = ConfigKey::new(scope.clone(), &row.path);
-                row.hidden = key.is_ok_and(|key| self.hides(&key));
+                row.hidden = key.is_ok_and(|key| self.hides_in(&key, row));
                 let from = if row.own.is_some() {
                     scope
                 } else {
@@ -204,6 +204,12 @@ impl ConfigPage {
         };
         lines.extend(strays.into_iter().map(|stray| Line::Stray(Box::new(stray))));
         self.keys.fill(now, lines, total, Line::id);
+    }
+
+    /// Whether a key is a secret, or a value that shows of it holds some.
+    fn hides_in(&self, key: &ConfigKey, row: &KeyRow) -> bool {
+        let mut entries = [&row.own, &row.global].into_iter().flatten();
+        self.hides(key) || entries.any(|entry| self.veil(key, &entry.value).is_some())
     }
 
     /// In the order of a column; keys are in theirs already, and equals stay so.
@@ -240,8 +246,11 @@ impl ConfigPage {
     /// a mapping's key, or that is a mapping whose parts have keys, is no row of its own.
     fn describe(&self, scope: &Scope, rows: &mut BTreeMap<Arc<str>, KeyRow>) {
         for (path, field) in self.schemas.fields(scope) {
+            let key = ConfigKey::new(scope.clone(), path).ok();
+            let default = field.default.as_ref().zip(key);
+            let default = default.map(|(default, key)| one_line(&self.shown(&key, default)));
             if let Some(row) = rows.get_mut(path) {
-                row.describe(field);
+                row.describe(field, default);
                 continue;
             }
             let mut ends = path.match_indices('.').map(|(at, _)| &path[..at]);
@@ -254,7 +263,7 @@ impl ConfigPage {
                 continue;
             }
             let mut row = KeyRow::new(path.clone());
-            row.describe(field);
+            row.describe(field, default);
             rows.insert(path.clone(), row);
         }
     }

@@ -1,28 +1,21 @@
-//! What services say of their config, as the page needs it: the fields of a scope, what a value may
-//! be, what is a secret. A schema that cannot be read hides nothing and refuses nothing; why it
-//! cannot is kept.
+//! What services say of their config, as the page needs it: the fields of a scope, listed once, and
+//! what becomes of a value in one verdict. What schemas mean, and what is a secret, is
+//! [`Published`]'s to say.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet::config::schema::{Field, Schema, Violation, Weight};
-use fleet::config::secret::{Sensitivity, is_secret};
-use fleet::config::{ConfigKey, Scope};
+use fleet::config::schema::{Field, Schema, Weight};
+use fleet::config::{ConfigKey, Published, Scope};
 use fleet::{Change, Prefix, ServiceName};
 use serde_yaml::Value;
-
-/// A schema with its fields, listed once.
-#[derive(Debug)]
-struct Known {
-    schema: Schema,
-    fields: BTreeMap<Arc<str>, Field>,
-}
 
 /// See the module.
 #[derive(Debug)]
 pub struct Schemas {
     prefix: Prefix,
-    services: BTreeMap<ServiceName, Result<Known, String>>,
+    published: Published,
+    fields: BTreeMap<ServiceName, BTreeMap<Arc<str>, Field>>,
 }
 
 /// What is said of a value that is to be written.
@@ -41,7 +34,8 @@ impl Schemas {
     pub fn new(prefix: Prefix) -> Self {
         Self {
             prefix,
-            services: BTreeMap::new(),
+            published: Published::default(),
+            fields: BTreeMap::new(),
         }
     }
 
@@ -52,139 +46,66 @@ impl Schemas {
         let Some(service) = name.and_then(|name| ServiceName::new(name).ok()) else {
             return;
         };
-        match change {
-            Change::Put(entry) => {
-                let read = Schema::from_json(&entry.value).map(|schema| {
-                    let fields = schema.fields().into_iter();
-                    let fields = fields.map(|field| (field.path.as_str().into(), field));
-                    Known {
-                        fields: fields.collect(),
-                        schema,
-                    }
-                });
-                let read = read.map_err(|error| error.to_string());
-                self.services.insert(service, read);
-            }
-            Change::Delete { .. } => {
-                self.services.remove(&service);
-            }
+        self.published.apply(&self.prefix, change);
+        self.fields.remove(&service);
+        if let Some(schema) = self.published.get(&Scope::Service(service.clone())) {
+            let fields = schema.fields().into_iter();
+            let fields = fields.map(|field| (field.path.as_str().into(), field));
+            self.fields.insert(service, fields.collect());
         }
     }
 
-    /// The services that say what their config is.
+    /// All that is published.
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// The services that say what their config is, readable or not.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
-        self.services.keys()
+        let readable = self.published.all().map(|(service, _)| service);
+        readable.chain(self.published.broken().map(|(service, _)| service))
     }
 
     /// The keys a scope's schema names.
     pub fn fields(&self, scope: &Scope) -> impl Iterator<Item = (&Arc<str>, &Field)> {
-        self.known(scope)
-            .into_iter()
-            .flat_map(|known| &known.fields)
+        let fields = match scope {
+            Scope::Service(service) => self.fields.get(service),
+            Scope::Global => None,
+        };
+        fields.into_iter().flatten()
     }
 
     /// What a schema says of a key; a global key is what any service says that it is.
     pub fn field(&self, key: &ConfigKey) -> Option<Field> {
-        let of = |known: &Known| match known.fields.get(key.path()) {
-            Some(field) => Some(field.clone()),
-            None => known.schema.field(key.path()),
+        let listed = match &key.scope {
+            Scope::Service(service) => self.fields.get(service)?.get(key.path()),
+            Scope::Global => None,
         };
-        match &key.scope {
-            Scope::Global => self.all().find_map(|(_, known)| of(known)),
-            scope => of(self.known(scope)?),
-        }
+        listed.cloned().or_else(|| self.published.field(key))
     }
 
     /// Why a scope's schema is not used.
     pub fn broken(&self, scope: &Scope) -> Option<&str> {
-        match scope {
-            Scope::Service(service) => self
-                .services
-                .get(service)?
-                .as_ref()
-                .err()
-                .map(String::as_str),
-            Scope::Global => None,
-        }
+        let mut broken = self.published.broken();
+        broken.find_map(|(service, why)| match scope {
+            Scope::Service(name) if name == service => Some(why),
+            _ => None,
+        })
     }
 
-    /// Whether a key's value is masked, by its name or by what a service says.
-    pub fn sensitivity(&self, key: &ConfigKey) -> Sensitivity {
-        let says = match &key.scope {
-            Scope::Global => self
-                .all()
-                .any(|(_, known)| known.schema.is_secret(key.path())),
-            scope => self
-                .known(scope)
-                .is_some_and(|known| known.schema.is_secret(key.path())),
-        };
-        if says || is_secret(key.path()) {
-            Sensitivity::Secret
-        } else {
-            Sensitivity::Open
-        }
-    }
-
-    /// What becomes of a value. A global one must do for every service that has the key.
+    /// What becomes of a value: the gravest that is said of it, and of those the first.
     pub fn judge(&self, key: &ConfigKey, value: &Value) -> Verdict {
-        let (path, of) = (key.path(), |known: &Known| {
-            known.schema.check(key.path(), value)
-        });
-        match &key.scope {
-            Scope::Global => {
-                let using = self
-                    .all()
-                    .filter(|(_, known)| known.schema.field(path).is_some());
-                let verdicts = using.map(|(service, known)| match told(of(known)) {
-                    Verdict::Refused(why) => {
-                        Verdict::Refused(format!("{service} would refuse it: {why}"))
-                    }
-                    other => other,
-                });
-                verdicts.max_by_key(Verdict::rank).unwrap_or(Verdict::Good)
-            }
-            scope => self
-                .known(scope)
-                .map_or(Verdict::Good, |known| told(of(known))),
+        let faults = self.published.judge(key, value).into_iter();
+        let worst = faults.min_by_key(|fault| fault.weight != Weight::Error);
+        match worst {
+            None => Verdict::Good,
+            Some(fault) if fault.weight == Weight::Error => Verdict::Refused(fault.to_string()),
+            Some(fault) => Verdict::Doubtful(fault.to_string()),
         }
     }
 
     /// A scope's schema.
     pub fn schema(&self, scope: &Scope) -> Option<&Schema> {
-        Some(&self.known(scope)?.schema)
-    }
-
-    fn known(&self, scope: &Scope) -> Option<&Known> {
-        match scope {
-            Scope::Service(service) => self.services.get(service)?.as_ref().ok(),
-            Scope::Global => None,
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&ServiceName, &Known)> {
-        let known = self.services.iter();
-        known.filter_map(|(service, known)| Some((service, known.as_ref().ok()?)))
-    }
-}
-
-impl Verdict {
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Good => 0,
-            Self::Doubtful(_) => 1,
-            Self::Refused(_) => 2,
-        }
-    }
-}
-
-fn told(faults: Vec<Violation>) -> Verdict {
-    // The gravest first, and of those the first that was met.
-    let worst = faults
-        .into_iter()
-        .min_by_key(|fault| fault.weight != Weight::Error);
-    match worst {
-        None => Verdict::Good,
-        Some(fault) if fault.weight == Weight::Error => Verdict::Refused(fault.to_string()),
-        Some(fault) => Verdict::Doubtful(fault.to_string()),
+        self.published.get(scope)
     }
 }

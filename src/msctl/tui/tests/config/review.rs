@@ -98,11 +98,22 @@ fn history_is_asked_shown_and_gone_back_to() {
     use fleet::release::timeline::Happening;
     let mut all = vec![Happening::Foreign(foreign)];
     all.extend(records.into_iter().map(Happening::Release));
-    let reply = Reply::History(scope.clone(), only.clone(), Ok(all));
+    let told = crate::change::history::Told {
+        happenings: all,
+        gaps: vec!["etcd was compacted at r790: changes of other tools up to then show as far as they left traces".to_owned()],
+    };
+    let reply = Reply::History(scope.clone(), only.clone(), Ok(told));
     update(&mut state, at(42), Event::Reply(0, reply));
     state.settle();
     let shown = screen(&state, "dark");
-    for words in ["another tool", "lin", "slow disk on b", "1s → 2s", "2d0h"] {
+    for words in [
+        "another tool",
+        "lin",
+        "slow disk on b",
+        "1s → 2s",
+        "2d0h",
+        "etcd was compacted at r790",
+    ] {
         assert!(shown.contains(words), "{words}:\n{shown}");
     }
     assert!(press(&mut state, "b").is_empty(), "no record, no way back");

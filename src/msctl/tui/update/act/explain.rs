@@ -2,7 +2,6 @@
 //! instance says that it runs.
 
 use fleet::config::explain::{Explanation, Rank};
-use fleet::config::secret::MASK;
 use fleet::config::{ConfigKey, Origin, Scope};
 use fleet::{Revision, ServiceName};
 
@@ -32,14 +31,9 @@ pub(super) fn explain(state: &mut State) {
 }
 
 fn lines(state: &State, key: &ConfigKey, found: &Explanation) -> Vec<String> {
-    let hidden = state.config.hides(key);
     let mut lines = vec![key.to_string()];
     for says in &found.says {
-        let value = if hidden {
-            MASK.to_owned()
-        } else {
-            fleet::config::value::one_line(&says.value)
-        };
+        let value = fleet::config::value::one_line(&state.config.shown(key, &says.value));
         let counts = match says.standing {
             Rank::Counts => "counts",
             Rank::InPart => "counts in part",

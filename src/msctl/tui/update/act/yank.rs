@@ -34,13 +34,9 @@ fn under_cursor(state: &State) -> Option<String> {
         View::Config => match state.config.current() {
             Some(key) => match state.config.entry(&key) {
                 Some(entry) => {
-                    let value = String::from_utf8_lossy(&entry.value);
-                    let shown = if state.config.hides(&key) {
-                        fleet::config::secret::MASK
-                    } else {
-                        &*value
-                    };
-                    format!("{key} {shown}")
+                    let veil = state.config.veil(&key, &entry.value);
+                    let shown = veil.as_deref().unwrap_or(&entry.value);
+                    format!("{key} {}", String::from_utf8_lossy(shown))
                 }
                 None => key.to_string(),
             },

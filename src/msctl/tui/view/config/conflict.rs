@@ -1,7 +1,5 @@
 //! A save that met someone else's change: base, theirs and mine side by side, a choice for each key.
 
-use fleet::config::secret::MASK;
-
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
 use crate::tui::state::config::{Choice, Clash, Wanted};
@@ -101,10 +99,10 @@ pub(super) fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: 
             paint.text(x, y, third.saturating_sub(2), &title, Role::Title);
             let lines = match &value {
                 None => vec!["(not set)".to_owned()],
-                Some(value) => value_lines(
-                    name.as_ref().is_some_and(|key| state.config.hides(key)),
-                    value,
-                ),
+                Some(value) => {
+                    let veil = name.as_ref().and_then(|key| state.config.veil(key, value));
+                    value_lines(veil.as_deref().unwrap_or(value))
+                }
             };
             tallest = tallest.max(lines.len().min(6));
             for (line, y) in lines.iter().take(6).zip(y + 1..end) {
@@ -115,10 +113,7 @@ pub(super) fn conflict(paint: &mut Paint<'_>, area: Area, state: &State, clash: 
     }
 }
 
-fn value_lines(hidden: bool, value: &[u8]) -> Vec<String> {
-    if hidden {
-        return vec![MASK.to_owned()];
-    }
+fn value_lines(value: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(value)
         .lines()
         .map(str::to_owned)

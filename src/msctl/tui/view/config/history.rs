@@ -16,6 +16,14 @@ const COLUMNS: [Column; 5] = [
     Column::left("MESSAGE", 10, 60, 3).late(),
 ];
 
+/// Draws what it may not have.
+pub(super) fn notes(paint: &mut Paint<'_>, area: Area, history: &History) {
+    let room = area.width.saturating_sub(4);
+    for (gap, y) in history.gaps.iter().zip(area.y..area.y + area.height) {
+        paint.text(area.x + 3, y, room, gap, Role::Warn);
+    }
+}
+
 /// Draws the list.
 pub(super) fn list(paint: &mut Paint<'_>, area: Area, state: &State, history: &History) {
     let list = &history.list;

@@ -2,14 +2,13 @@
 //! the key under the cursor.
 
 use fleet::config::ConfigKey;
-use fleet::config::secret::MASK;
 use fleet::rollout::Answer;
 
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
 use crate::tui::state::config::line::{Stray, StrayKind};
 use crate::tui::state::config::tree::{Arrangement, Folder, Place};
-use crate::tui::state::config::{KeyRow, Line, Pane, Wanted};
+use crate::tui::state::config::{ConfigPage, KeyRow, Line, Pane, Wanted};
 use crate::tui::state::table::Sort;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -128,20 +127,25 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow, place: Plac
         .and_then(|scope| ConfigKey::new(scope, &row.path).ok());
     let draft = name.as_ref().and_then(|name| page.drafts.get(name));
     let held = row.entry();
-    let hidden = row.hidden;
+    // What holds no secret needs not be looked through again.
+    let veils = name.as_ref().filter(|_| row.hidden);
+    let shown = |value: &[u8]| shown(page, veils, value);
     let mut value = match (held, &row.default) {
         (Some(entry), _) if row.fault.is_some() => vec![
             Span::new(format!("{} ", paint.marks().unreachable), Role::Bad),
-            Span::new(shown(hidden, &entry.value), Role::Bad),
+            Span::new(shown(&entry.value), Role::Bad),
         ],
-        (Some(entry), _) => vec![Span::plain(shown(hidden, &entry.value))],
-        (None, Some(default)) => vec![Span::dim(shown(hidden, default.as_bytes()))],
+        (Some(entry), _) => vec![Span::plain(shown(&entry.value))],
+        (None, Some(default)) => vec![Span::dim(one_line(default.as_bytes()))],
         (None, None) => vec![Span::dim("–")],
     };
     if let Some(draft) = draft {
         value.push(Span::dim(format!(" {} ", paint.marks().arrow)));
         value.push(match &draft.wanted {
-            Wanted::Set(text) => Span::new(shown(hidden, text.as_bytes()), Role::Added),
+            Wanted::Set(text) => Span::new(
+                self::shown(page, name.as_ref(), text.as_bytes()),
+                Role::Added,
+            ),
             Wanted::Unset => Span::new("unset", Role::Removed),
         });
     }
@@ -176,11 +180,14 @@ fn key_row<'a>(paint: &Paint<'_>, state: &'a State, row: &'a KeyRow, place: Plac
     ]
 }
 
-/// A value in one line, masked where it is hidden.
-pub(super) fn shown(hidden: bool, value: &[u8]) -> String {
-    if hidden {
-        return MASK.to_owned();
-    }
+/// A value in one line; with its secrets masked where it is named whose it is.
+fn shown(page: &ConfigPage, key: Option<&ConfigKey>, value: &[u8]) -> String {
+    let veil = key.and_then(|key| page.veil(key, value));
+    one_line(veil.as_deref().unwrap_or(value))
+}
+
+/// A value in one line.
+fn one_line(value: &[u8]) -> String {
     let head = &value[..value.len().min(512)];
     let text = String::from_utf8_lossy(head);
     let text = text.trim();
@@ -279,7 +286,9 @@ pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
     } else {
         Some(("global", &row.global))
     };
-    let hidden = row.hidden;
+    let page = &state.config;
+    let name = page.scope.clone();
+    let name = name.and_then(|scope| ConfigKey::new(scope, &row.path).ok());
     let layers = [(own.as_str(), &row.own)].into_iter().chain(global);
     let (rest, last) = match &row.field {
         Some(_) => rest.bottom(2),
@@ -287,7 +296,7 @@ pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
     };
     if let Some(field) = &row.field {
         let default = match &row.default {
-            Some(default) => Span::plain(shown(hidden, default.as_bytes())),
+            Some(default) => Span::plain(one_line(default.as_bytes())),
             None => Span::dim("none"),
         };
         let room = last.width.saturating_sub(25);
@@ -303,7 +312,7 @@ pub(super) fn layers(paint: &mut Paint<'_>, area: Area, state: &State) {
         let spans = match entry {
             None => vec![Span::dim("not set")],
             Some(entry) => {
-                let mut spans = vec![Span::plain(shown(hidden, &entry.value))];
+                let mut spans = vec![Span::plain(shown(page, name.as_ref(), &entry.value))];
                 if let Some(why) = row.fault.as_ref().filter(|_| row.entry() == Some(entry)) {
                     spans.push(Span::new(format!("   {why}"), Role::Bad));
                 }

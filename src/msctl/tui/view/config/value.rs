@@ -2,7 +2,6 @@
 
 use fleet::config::schema::Field;
 
-use super::keys::shown;
 use crate::tui::state::State;
 use crate::tui::state::area::Area;
 use crate::tui::state::config::Editing;
@@ -74,8 +73,8 @@ fn about(
     }
     let (x, room) = (about.x + 3, about.width.saturating_sub(4));
     let default = field.default.as_ref().map(|default| {
-        let text = fleet::config::value::one_line(default);
-        let text = shown(state.config.hides(&editing.key), text.as_bytes());
+        let default = state.config.shown(&editing.key, default);
+        let text = fleet::config::value::one_line(&default);
         Span::dim(format!("   default {text}"))
     });
     let required = field.required.then(|| Span::dim("   required"));
