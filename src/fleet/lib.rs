@@ -24,7 +24,7 @@ pub use health::Health;
 pub use kv::{Change, EmptyPrefix, Entry, Key, LeaseId, Prefix, Revision};
 pub use plan::{Conflict, Edit, LeaseRule, Outcome, Plan, PlanError, Seen, Write};
 pub use prefixes::Prefixes;
-pub use registry::{Poison, Registry, Service};
+pub use registry::{Found, Poison, Registry, Service};
 pub use service::{
     Endpoint, EndpointError, Format, Instance, InstanceId, InstanceRecord, NameError, ServiceName,
 };

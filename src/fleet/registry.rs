@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use crate::kv::{Change, Entry, Key, LeaseId, Prefix, Revision};
 use crate::service::{Instance, ServiceName};
-use foreign::Found;
 
 mod foreign;
 mod native;
@@ -76,11 +75,37 @@ impl Service {
     }
 }
 
-/// Reads one entry by the format that it has. What no format knows is judged by the native one.
-fn read(prefix: &Prefix, entry: &Entry) -> Result<Found, String> {
-    match native::read(prefix, entry) {
-        Ok(instance) => Ok(Found::Instance(Box::new(instance))),
-        Err(reason) => foreign::read(prefix, entry).unwrap_or(Err(reason)),
+/// What one key under the services prefix holds.
+#[derive(Debug)]
+pub enum Found {
+    /// An instance.
+    Instance(Box<Instance>),
+    /// A folder or marker that another framework puts beside instances; no fault.
+    Marker,
+    /// Nothing that can be read.
+    Poison(Poison),
+}
+
+impl Found {
+    /// Reads one entry by the format that it has. What no format knows is judged by the native one.
+    #[must_use]
+    pub fn read(prefix: &Prefix, entry: &Entry) -> Self {
+        let reason = match native::read(prefix, entry) {
+            Ok(instance) => return Self::Instance(Box::new(instance)),
+            Err(reason) => reason,
+        };
+        let reason = match foreign::read(prefix, entry) {
+            Some(Ok(Some(instance))) => return Self::Instance(instance),
+            Some(Ok(None)) => return Self::Marker,
+            Some(Err(foreign)) => foreign,
+            None => reason,
+        };
+        Self::Poison(Poison {
+            reason,
+            size: entry.value.len(),
+            lease: entry.lease,
+            mod_revision: entry.mod_revision,
+        })
     }
 }
 
@@ -105,24 +130,15 @@ impl Registry {
         }
         match change {
             Change::Delete { .. } => [self.remove(key), None],
-            Change::Put(entry) => match read(&self.prefix, entry) {
-                Ok(Found::Instance(instance)) => {
+            Change::Put(entry) => match Found::read(&self.prefix, entry) {
+                Found::Instance(instance) => {
                     self.quarantined.remove(key);
                     self.place(*instance)
                 }
-                // A folder of another framework is no instance and no fault.
-                Ok(Found::Marker) => [self.remove(key), None],
-                Err(reason) => {
+                Found::Marker => [self.remove(key), None],
+                Found::Poison(poison) => {
                     let before = self.remove(key);
-                    self.quarantined.insert(
-                        key.clone(),
-                        Poison {
-                            reason,
-                            size: entry.value.len(),
-                            lease: entry.lease,
-                            mod_revision: entry.mod_revision,
-                        },
-                    );
+                    self.quarantined.insert(key.clone(), poison);
                     [before, None]
                 }
             },

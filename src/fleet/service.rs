@@ -5,9 +5,10 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use serde::de::Visitor;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::{Entry, Key, LeaseId, Revision};
@@ -68,11 +69,25 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
     }
 }
 
+/// Reads a text without a copy of it in between.
+struct Text<F>(F);
+
+impl<T, E: fmt::Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Text<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<R: serde::de::Error>(self, text: &str) -> Result<T, R> {
+        self.0(text).map_err(R::custom)
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -115,6 +130,20 @@ macro_rules! name {
         impl From<$name> for String {
             fn from(name: $name) -> Self {
                 name.0.as_ref().into()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Text(|text: &str| Self::new(text)))
             }
         }
 
@@ -223,7 +252,7 @@ impl Endpoint {
             other => (other, query.split('&').any(|pair| pair == "isSecure=true")),
         };
         Ok(Self {
-            protocol: protocol.into(),
+            protocol: shared(protocol),
             address: address.into(),
             secure,
         })
@@ -233,6 +262,17 @@ impl Endpoint {
     #[must_use]
     pub fn is_grpc(&self) -> bool {
         &*self.protocol == "grpc"
+    }
+}
+
+/// The name of a protocol; nearly all endpoints share one of two.
+fn shared(protocol: &str) -> Arc<str> {
+    static GRPC: LazyLock<Arc<str>> = LazyLock::new(|| "grpc".into());
+    static HTTP: LazyLock<Arc<str>> = LazyLock::new(|| "http".into());
+    match protocol {
+        "grpc" => Arc::clone(&GRPC),
+        "http" => Arc::clone(&HTTP),
+        other => other.into(),
     }
 }
 
@@ -251,8 +291,7 @@ impl Serialize for Endpoint {
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text(Self::parse))
     }
 }
 

@@ -93,7 +93,10 @@ impl Context {
     /// Puts it into the headers of a call, in place of what stands there.
     pub fn send(&self, headers: &mut HeaderMap) {
         // Hexadecimal digits and dashes are always a valid value.
-        if let Ok(value) = HeaderValue::from_str(&self.to_string()) {
+        if let Ok(mut value) = HeaderValue::from_str(&self.to_string()) {
+            // Never the same twice: of no use to the table of headers that a connection keeps, and
+            // in its way.
+            value.set_sensitive(true);
             headers.insert(TRACEPARENT, value);
         }
         match &self.state {

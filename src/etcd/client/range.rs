@@ -14,7 +14,8 @@ use crate::wire;
 /// How to read a prefix.
 #[derive(Debug, Clone, Copy)]
 pub struct ListOptions {
-    /// Entries for each request; fewer are asked for where they are large.
+    /// Entries of the first request. Each later one asks for as many as make an answer of about
+    /// 2 MiB, at most four times this number.
     pub page: usize,
     /// The revision to read at; now when `None`.
     pub revision: Option<Revision>,
@@ -63,12 +64,22 @@ pub struct KeyListing {
 /// How often a listing of the present starts over when it is compacted under way.
 const FRESH_STARTS: usize = 4;
 
+/// How large an answer is meant to be, in bytes. A server counts what lies behind a page each time it
+/// gives one, so small pages of a large prefix cost it more than their entries do.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// How many times larger than the first a page may become: what follows small entries may be large.
+const MOST_GROWTH: usize = 4;
+
 /// Where a listing that is read page by page stands.
 struct Cursor {
     prefix: Prefix,
     start: Option<Vec<u8>>,
     revision: Revision,
+    /// Entries to ask for; none after the last.
     page: usize,
+    /// The largest page that may be asked for.
+    most: usize,
     keys_only: bool,
 }
 
@@ -225,6 +236,7 @@ impl Client {
             let response = match self.range(request).await {
                 Err(error) if cursor.page > 1 && is_oversized(&error) => {
                     cursor.page = cursor.page.div_ceil(4);
+                    cursor.most = cursor.page;
                     continue;
                 }
                 other => other?,
@@ -237,6 +249,7 @@ impl Client {
                     let mut start = last.key.clone();
                     start.push(0);
                     cursor.start = Some(start);
+                    cursor.page = page_after(&response.kvs, cursor.most);
                 }
                 _ => cursor.page = 0,
             }
@@ -252,9 +265,22 @@ impl Cursor {
             start: None,
             revision: options.revision.unwrap_or(Revision::ZERO),
             page: options.page.max(1),
+            most: options.page.max(1).saturating_mul(MOST_GROWTH),
             keys_only: false,
         }
     }
+}
+
+/// How many entries to ask for next, if they are as large as the ones before.
+fn page_after(kvs: &[pb::PbKeyValue], most: usize) -> usize {
+    /// What an entry costs on the wire beside its key and value, in bytes.
+    const FRAME: usize = 32;
+    let bytes: usize = kvs
+        .iter()
+        .map(|kv| kv.key.len() + kv.value.len() + FRAME)
+        .sum();
+    let each = bytes.div_ceil(kvs.len().max(1)).max(1);
+    (PAGE_BYTES / each).clamp(1, most)
 }
 
 fn is_oversized(error: &Error) -> bool {
@@ -265,5 +291,34 @@ fn is_oversized(error: &Error) -> bool {
         }
         Error::TooLarge { .. } => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_as_many_entries_as_fill_an_answer() {
+        for (value, entries, most, next) in [
+            (230, 2_000, 32_000, 7_710),
+            (0, 2_000, 32_000, 32_000),
+            (0, 7, 112, 112),
+            (1 << 20, 3, 32_000, 1),
+            (8 << 20, 1, 32_000, 1),
+        ] {
+            let kv = pb::PbKeyValue {
+                key: b"/p/abcdefg".to_vec(),
+                value: vec![0; value],
+                ..Default::default()
+            };
+            let page = page_after(&vec![kv; entries], most);
+            assert_eq!(page, next, "{entries} of {value} bytes, at most {most}");
+        }
+        assert_eq!(
+            page_after(&[], 9),
+            9,
+            "an empty page says nothing of the next"
+        );
     }
 }

@@ -10,15 +10,6 @@ use crate::service::{Endpoint, Format, Instance, InstanceId, InstanceRecord, Ser
 /// Larger values name no addresses a process would write.
 const MAX_RECORD: usize = 256 * 1024;
 
-/// What a foreign key holds.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// An instance.
-    Instance(Box<Instance>),
-    /// A folder or marker that its framework puts beside instances.
-    Marker,
-}
-
 /// What a format reads out of a key, before names are checked.
 struct Draft {
     format: Format,
@@ -27,8 +18,12 @@ struct Draft {
     endpoints: Vec<Endpoint>,
 }
 
-/// Reads one entry: `None` where no format knows it, an error where one does and it is broken.
-pub(super) fn read(prefix: &Prefix, entry: &Entry) -> Option<Result<Found, String>> {
+/// Reads one entry: `None` where no format knows it, an error where one does and it is broken, and
+/// no instance for a folder or marker that its framework puts beside instances.
+pub(super) fn read(
+    prefix: &Prefix,
+    entry: &Entry,
+) -> Option<Result<Option<Box<Instance>>, String>> {
     if entry.value.len() > MAX_RECORD {
         return None;
     }
@@ -39,7 +34,7 @@ pub(super) fn read(prefix: &Prefix, entry: &Entry) -> Option<Result<Found, Strin
         return Some(record.and_then(|record| instance(entry, record)));
     }
     if is_marker(rest, value) {
-        return Some(Ok(Found::Marker));
+        return Some(Ok(None));
     }
     let draft = dubbo_interface(rest)
         .or_else(|| rpcx(rest))
@@ -54,8 +49,11 @@ pub(super) fn read(prefix: &Prefix, entry: &Entry) -> Option<Result<Found, Strin
     }))
 }
 
-fn instance(entry: &Entry, (format, record): (Format, InstanceRecord)) -> Result<Found, String> {
-    Ok(Found::Instance(Box::new(Instance {
+fn instance(
+    entry: &Entry,
+    (format, record): (Format, InstanceRecord),
+) -> Result<Option<Box<Instance>>, String> {
+    Ok(Some(Box::new(Instance {
         record,
         key: entry.key.clone(),
         lease: entry.lease,

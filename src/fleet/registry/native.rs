@@ -3,7 +3,7 @@
 
 use crate::kv::{Entry, Prefix};
 use crate::safe::escape;
-use crate::service::{Format, Instance, InstanceId, InstanceRecord, ServiceName};
+use crate::service::{Format, Instance, InstanceRecord, check_name};
 
 /// A record of this size names no endpoint list a process would write; reading on would let one
 /// key fill the memory of every watcher.
@@ -18,8 +18,8 @@ pub(super) fn read(prefix: &Prefix, entry: &Entry) -> Result<Instance, String> {
     let (service, id) = rest
         .split_once('/')
         .ok_or("the key is not <service>/<instance-id>")?;
-    let service = ServiceName::new(service).map_err(|e| format!("service in the key: {e}"))?;
-    let id = InstanceId::new(id).map_err(|e| format!("instance in the key: {e}"))?;
+    check_name(service).map_err(|e| format!("service in the key: {e}"))?;
+    check_name(id).map_err(|e| format!("instance in the key: {e}"))?;
     if entry.value.len() > MAX_RECORD {
         return Err(format!(
             "the value has {} bytes, at most {MAX_RECORD} are read",
@@ -28,20 +28,19 @@ pub(super) fn read(prefix: &Prefix, entry: &Entry) -> Result<Instance, String> {
     }
     let record: InstanceRecord = serde_json::from_slice(&entry.value)
         .map_err(|e| escape(&format!("the value is not an instance record: {e}")).into_owned())?;
-    if record.service != service {
+    if record.service.as_str() != service {
         return Err(format!(
             "the key says service {service}, the value says {}",
             record.service
         ));
     }
-    if record.id != id {
+    if record.id.as_str() != id {
         return Err(format!(
             "the key says instance {id}, the value says {}",
             record.id
         ));
     }
     Ok(Instance {
-        // The names of the key are shared by the record: one allocation each.
         record,
         key: entry.key.clone(),
         lease: entry.lease,

@@ -9,7 +9,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
-use fleet::{Key, Prefix, Registry, ServiceName};
+use fleet::{Found, Key, Poison, Prefix, Registry, ServiceName};
 
 use crate::report::{Failure, Format, Report, Table};
 use crate::session::Session;
@@ -155,9 +155,13 @@ impl Services {
         let read = session
             .client()
             .list_each(prefix, etcd::ListOptions::default(), |page| {
-                let mut registry = Registry::new(prefix.clone());
-                registry.replace(page);
-                for row in rows(&registry, prefix, &asked) {
+                for entry in page {
+                    let found = Found::read(prefix, &entry);
+                    let row = match &found {
+                        Found::Instance(instance) => InstanceRow::of(instance, &asked, None),
+                        Found::Poison(poison) => of_poison(prefix, &entry.key, poison),
+                        Found::Marker => continue,
+                    };
                     if written.is_ok() {
                         written = list.push(&row);
                     }
@@ -220,7 +224,7 @@ fn short<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-fn rows(registry: &Registry, prefix: &Prefix, asked: &Asked) -> Vec<InstanceRow> {
+fn rows<'a>(registry: &'a Registry, prefix: &Prefix, asked: &Asked) -> Vec<InstanceRow<'a>> {
     let mut rows = Vec::with_capacity(registry.instance_count());
     for (_, service) in registry.services() {
         rows.extend(
@@ -232,16 +236,20 @@ fn rows(registry: &Registry, prefix: &Prefix, asked: &Asked) -> Vec<InstanceRow>
     rows.extend(
         registry
             .quarantined()
-            .map(|(key, poison)| InstanceRow::of_poison(service_of(prefix, key), key, poison)),
+            .map(|(key, poison)| of_poison(prefix, key, poison)),
     );
     rows
 }
 
+fn of_poison<'a>(prefix: &Prefix, key: &'a Key, poison: &Poison) -> InstanceRow<'a> {
+    InstanceRow::of_poison(service_of(prefix, key), key, poison)
+}
+
 /// The service that a key would belong to if it could be read.
-fn service_of(prefix: &Prefix, key: &Key) -> Option<String> {
+fn service_of<'a>(prefix: &Prefix, key: &'a Key) -> Option<&'a str> {
     let rest = std::str::from_utf8(prefix.strip(key)?).ok()?;
     let (service, _) = rest.split_once('/')?;
-    ServiceName::new(service).ok().map(String::from)
+    fleet::service::check_name(service).ok().map(|()| service)
 }
 
 fn warn_of_poison(registry: &Registry, report: &Report) {

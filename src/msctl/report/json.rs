@@ -13,9 +13,12 @@ use crate::report::Failure;
 /// # Errors
 /// When the stream cannot be written.
 pub fn write<T: Serialize + ?Sized>(out: &mut dyn Write, item: &T) -> Result<(), Failure> {
-    let mut serializer = Serializer::with_formatter(out, Safe(CompactFormatter));
+    // Gathered first: a document is written in dozens of pieces of a few bytes.
+    let mut document = Vec::with_capacity(512);
+    let mut serializer = Serializer::with_formatter(&mut document, Safe(CompactFormatter));
     item.serialize(&mut serializer)
-        .map_err(|error| from_json(&error))
+        .map_err(|error| from_json(&error))?;
+    Ok(out.write_all(&document)?)
 }
 
 /// Writes one document with two spaces a level.

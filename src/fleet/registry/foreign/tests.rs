@@ -17,8 +17,8 @@ fn told(prefix: &str, key: &str, value: &str) -> String {
     match read(&Prefix::new(prefix).unwrap(), &entry(key, value)) {
         None => "unknown".to_owned(),
         Some(Err(cause)) => format!("broken: {cause}"),
-        Some(Ok(Found::Marker)) => "marker".to_owned(),
-        Some(Ok(Found::Instance(instance))) => {
+        Some(Ok(None)) => "marker".to_owned(),
+        Some(Ok(Some(instance))) => {
             assert_eq!(instance.lease, LeaseId::new(7));
             let record = &instance.record;
             let endpoints: Vec<String> = record.endpoints.iter().map(ToString::to_string).collect();

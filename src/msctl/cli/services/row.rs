@@ -1,11 +1,10 @@
 //! One instance as `services` prints it: the JSON that scripts rely on, and table cells.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::finding::{self, Flaps, age};
-use fleet::{Finding, Health, Instance, Key, Poison, Severity};
+use fleet::{Endpoint, Finding, Health, Instance, Key, LeaseId, Poison, Severity};
 use serde::{Serialize, Serializer};
 
 use super::gather::Asked;
@@ -19,16 +18,17 @@ pub(super) const TITLES: [&str; 8] = [
 /// The stable JSON form of an instance. A key that holds no instance is a row too, with its finding
 /// and without names.
 #[derive(Debug, Serialize)]
-pub(crate) struct InstanceRow {
-    service: Option<String>,
-    instance: Option<String>,
+pub(crate) struct InstanceRow<'a> {
+    service: Option<&'a str>,
+    instance: Option<&'a str>,
     format: Option<fleet::Format>,
     #[serde(serialize_with = "key_text")]
-    key: Key,
-    version: String,
+    key: &'a Key,
+    version: &'a str,
     weight: Option<u32>,
-    endpoints: Vec<EndpointRow>,
-    metadata: BTreeMap<String, String>,
+    #[serde(serialize_with = "endpoint_rows")]
+    endpoints: &'a [Endpoint],
+    metadata: &'a BTreeMap<String, String>,
     lease: Option<LeaseRow>,
     health: HealthRow,
     findings: Vec<FindingRow>,
@@ -39,15 +39,16 @@ pub(crate) struct InstanceRow {
 }
 
 #[derive(Debug, Serialize)]
-struct EndpointRow {
-    protocol: Arc<str>,
-    address: Arc<str>,
+struct EndpointRow<'a> {
+    protocol: &'a str,
+    address: &'a str,
     secure: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct LeaseRow {
-    id: String,
+    #[serde(serialize_with = "shown")]
+    id: LeaseId,
     granted: Option<i64>,
     ttl: Option<i64>,
 }
@@ -73,6 +74,18 @@ fn key_text<S: Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> 
     }
 }
 
+fn shown<S: Serializer>(id: &LeaseId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn endpoint_rows<S: Serializer>(endpoints: &[Endpoint], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(endpoints.iter().map(|endpoint| EndpointRow {
+        protocol: &endpoint.protocol,
+        address: &endpoint.address,
+        secure: endpoint.secure,
+    }))
+}
+
 fn health_word<S: Serializer>(health: &Health, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(health.word())
 }
@@ -87,31 +100,26 @@ impl From<Finding> for FindingRow {
     }
 }
 
-impl InstanceRow {
+/// A key that holds no instance has none.
+static NO_METADATA: BTreeMap<String, String> = BTreeMap::new();
+
+impl<'a> InstanceRow<'a> {
     /// An instance with what was found out about it.
-    pub(super) fn of(instance: &Instance, asked: &Asked, flaps: Option<Flaps>) -> Self {
+    pub(super) fn of(instance: &'a Instance, asked: &Asked, flaps: Option<Flaps>) -> Self {
         let record = &instance.record;
         let verdict = asked.verdict(instance);
         let info = asked.lease(instance);
         Self {
-            service: Some(record.service.to_string()),
-            instance: Some(record.id.to_string()),
+            service: Some(record.service.as_str()),
+            instance: Some(record.id.as_str()),
             format: Some(instance.format),
-            key: instance.key.clone(),
-            version: record.version.clone(),
+            key: &instance.key,
+            version: &record.version,
             weight: Some(record.weight),
-            endpoints: record
-                .endpoints
-                .iter()
-                .map(|endpoint| EndpointRow {
-                    protocol: Arc::clone(&endpoint.protocol),
-                    address: Arc::clone(&endpoint.address),
-                    secure: endpoint.secure,
-                })
-                .collect(),
-            metadata: record.metadata.clone(),
+            endpoints: &record.endpoints,
+            metadata: &record.metadata,
             lease: instance.lease.map(|id| LeaseRow {
-                id: id.to_string(),
+                id,
                 granted: info.map(|info| info.granted),
                 ttl: info.and_then(|info| info.ttl),
             }),
@@ -130,18 +138,18 @@ impl InstanceRow {
     }
 
     /// A key under the services prefix that holds no instance.
-    pub(super) fn of_poison(service: Option<String>, key: &Key, poison: &Poison) -> Self {
+    pub(super) fn of_poison(service: Option<&'a str>, key: &'a Key, poison: &Poison) -> Self {
         Self {
             service,
             instance: None,
             format: None,
-            key: key.clone(),
-            version: String::new(),
+            key,
+            version: "",
             weight: None,
-            endpoints: Vec::new(),
-            metadata: BTreeMap::new(),
+            endpoints: &[],
+            metadata: &NO_METADATA,
             lease: poison.lease.map(|id| LeaseRow {
-                id: id.to_string(),
+                id,
                 granted: None,
                 ttl: None,
             }),
@@ -162,14 +170,14 @@ impl InstanceRow {
             Duration::try_from(since).map_or_else(|_| String::new(), age)
         });
         vec![
-            self.instance.as_deref().map_or_else(
+            self.instance.map_or_else(
                 || Cell::new(self.key.to_string(), Tone::Bad),
                 |instance| instance.into(),
             ),
             self.endpoints.first().map_or("", |e| &*e.address).into(),
             self.health_cell(),
             self.ttl_cell(),
-            self.version.as_str().into(),
+            self.version.into(),
             up.into(),
             self.metadata.get("zone").map_or("", String::as_str).into(),
             self.findings_cell(),
@@ -215,18 +223,16 @@ impl InstanceRow {
 }
 
 /// The table with one line a service.
-pub(super) fn by_service(rows: &[InstanceRow]) -> Table {
+pub(super) fn by_service(rows: &[InstanceRow<'_>]) -> Table {
     let mut table = Table::new(&["SERVICE", "HEALTH", "VERSION", ">TTL MIN", "FINDINGS"]);
-    let instances: Vec<&InstanceRow> = rows.iter().filter(|row| row.instance.is_some()).collect();
+    let instances: Vec<&InstanceRow<'_>> =
+        rows.iter().filter(|row| row.instance.is_some()).collect();
     for group in instances.chunk_by(|a, b| a.service == b.service) {
-        let service = group
-            .first()
-            .and_then(|row| row.service.as_deref())
-            .unwrap_or("");
+        let service = group.first().and_then(|row| row.service).unwrap_or("");
         let versions = super::tally(
             group
                 .iter()
-                .map(|row| row.version.as_str())
+                .map(|row| row.version)
                 .filter(|v| !v.is_empty()),
         );
         let ttl = group.iter().filter_map(|row| row.lease.as_ref()?.ttl).min();
@@ -242,7 +248,7 @@ pub(super) fn by_service(rows: &[InstanceRow]) -> Table {
 }
 
 /// `5/6 ●●●●●⧗`, the worst last; beyond a dozen instances the counts alone.
-fn health_bar(group: &[&InstanceRow]) -> Cell {
+fn health_bar(group: &[&InstanceRow<'_>]) -> Cell {
     let count = |health| {
         group
             .iter()
@@ -269,11 +275,11 @@ fn health_bar(group: &[&InstanceRow]) -> Cell {
 }
 
 /// The findings of one service: each named while they are few, counted when they are many.
-fn findings_of(group: &[&InstanceRow]) -> Cell {
+fn findings_of(group: &[&InstanceRow<'_>]) -> Cell {
     let all: Vec<(&str, &FindingRow)> = group
         .iter()
         .flat_map(|row| {
-            let instance = row.instance.as_deref().unwrap_or("");
+            let instance = row.instance.unwrap_or("");
             row.findings.iter().map(move |finding| (instance, finding))
         })
         .collect();

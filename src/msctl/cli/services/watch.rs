@@ -23,7 +23,7 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<InstanceRow>,
+    instance: Option<InstanceRow<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
 }
@@ -134,12 +134,12 @@ fn tell(
     }
 }
 
-fn told(
+fn told<'a>(
     change: &'static str,
     revision: Revision,
-    instance: &Instance,
+    instance: &'a Instance,
     flaps: Option<Flaps>,
-) -> Told<'static> {
+) -> Told<'a> {
     Told {
         key: Some(shown(&instance.key)),
         instance: Some(InstanceRow::of(instance, &Asked::nobody(), flaps)),
