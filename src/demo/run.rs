@@ -1,7 +1,5 @@
 //! Sets the services up on the platform library and runs them to their orderly end.
 
-use std::sync::Arc;
-
 use platform::{
     ChannelOptions, Error, Platform, Service,
     channel::{Connector, TlsFiles},
@@ -92,9 +90,6 @@ pub async fn start_order(options: Options) -> Result<Serving, Error> {
     platform.bind(service).await
 }
 
-/// The calls between the services that change nothing.
-const READS: [&str; 2] = ["/user.v1.UserService/Get", "/user.v1.UserService/List"];
-
 /// The process in the fleet, and what it is called there.
 async fn join(service: &str, options: &Options) -> Result<(Platform, String), Error> {
     let own = || format!("{service}-{}", std::process::id());
@@ -109,10 +104,9 @@ async fn join(service: &str, options: &Options) -> Result<(Platform, String), Er
         .lease_ttl(options.ttl)
         .drain_timeout(options.drain)
         .channel_options(ChannelOptions {
-            // A read that may have been answered already does no harm when it is repeated.
-            idempotent: Arc::new(READS.map(str::to_owned).into()),
             connector: connector(options)?,
-            ..ChannelOptions::default()
+            // A read that may have been answered already does no harm when it is repeated.
+            ..ChannelOptions::default().descriptors(FILE_DESCRIPTOR_SET)?
         })
         // A demo must not begin with what an earlier one left behind.
         .no_config_cache();

@@ -148,7 +148,7 @@ fn fleet_of(services: usize, each: usize, home: &Path, runtime: &Runtime) {
         let (ends, client, revisions) = (&ends, &client, &mut revisions);
         scope.spawn(move || {
             let changed = runtime.block_on(change(client, each, lease, revisions, ends));
-            println!("  {:.0} changes a second came", changed);
+            println!("  {changed:.0} changes a second came");
         });
         let before = processor(screen.pid());
         let begun = Instant::now();
