@@ -69,7 +69,17 @@ async fn nobody_gets_through_once_it_refuses() {
 async fn what_was_held_is_lost_when_it_refuses() {
     let proxy = Proxy::start(echo().await).await;
     for round in 0..200 {
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        // The proxy listens again a moment after it was told to.
+        let mut stream = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match TcpStream::connect(proxy.address()).await {
+                    Ok(stream) => return stream,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await
+        .unwrap();
         stream.write_all(b"a").await.unwrap();
         read(&mut stream, 1).await;
         proxy.set(Mode::HoldAnswers);

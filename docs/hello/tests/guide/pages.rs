@@ -34,6 +34,7 @@ fn every_code_block_of_the_guide_stands_in_a_file_that_is_compiled() {
         "hello.proto",
         "lib.rs",
         "main.rs",
+        "tests/guide/main.rs",
         "tests/guide/service.rs",
         "tests/guide/config.rs",
         "tests/guide/callers.rs",
