@@ -71,6 +71,9 @@ const PAGE_BYTES: usize = 2 << 20;
 /// How many times larger than the first a page may become: what follows small entries may be large.
 const MOST_GROWTH: usize = 4;
 
+/// How many turns of other tasks a request needs to be written: with some to spare.
+const TASKS_TO_THE_WIRE: usize = 4;
+
 /// Where a listing that is read page by page stands.
 struct Cursor {
     prefix: Prefix,
@@ -120,8 +123,14 @@ impl Client {
         let mut cursor = Cursor::new(prefix, options);
         let mut arrived = self.next_page(&mut cursor).await?;
         while let Some(kvs) = arrived {
-            // The next page is asked for before this one is read.
-            let read = async { page(kvs.into_iter().map(wire::entry).collect()) };
+            // The next page is asked for before this one is read, and the request is let out: the
+            // tasks that it passes through may share this thread.
+            let read = async {
+                for _ in 0..TASKS_TO_THE_WIRE {
+                    tokio::task::yield_now().await;
+                }
+                page(kvs.into_iter().map(wire::entry).collect());
+            };
             let (next, ()) = futures::join!(self.next_page(&mut cursor), read);
             arrived = next?;
         }
