@@ -18,7 +18,6 @@ use crate::world::{check, check_named, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotent_call_is_repeated_elsewhere() {
     let peers = [Peer::start(), Peer::start()];
-    peers[0].behave(Manner::With(Code::Unavailable));
     let idempotent = Arc::new(BTreeSet::from([CHECK.to_owned()]));
     let channel = channel(
         &[&peers[0], &peers[1]],
@@ -27,8 +26,11 @@ async fn an_idempotent_call_is_repeated_elsewhere() {
             ..options()
         },
     );
-    let mut failed = 0;
-    until("the bad one was called", || peers[0].calls() > 0)
+    // Elsewhere is only where somebody is connected.
+    all_called(&channel, &peers).await;
+    peers[0].behave(Manner::With(Code::Unavailable));
+    let (before, mut failed) = (peers[0].calls(), 0);
+    until("the bad one was called", || peers[0].calls() > before)
         .await_with(&channel, &mut failed)
         .await;
     assert_eq!(failed, 0);
