@@ -65,6 +65,17 @@ impl Asked<'_> {
         files.map(|file| file.unwrap().path()).collect()
     }
 
+    /// It is said to be saved, was written once, and its text is kept nowhere.
+    fn is_saved_once(&mut self) {
+        self.terminal.wait_for_texts(&["saved as revision"]);
+        assert_eq!(self.terminal.wait_for_end(), 0);
+        assert!(self.drafts().is_empty(), "{:?}", self.drafts());
+        let history = ["config", "history", "order", "-o", "json"];
+        let history = self.world.msctl(&history).ok().json();
+        let releases = history.as_array().unwrap();
+        assert_eq!(releases.len(), 2, "written once: {history}");
+    }
+
     /// The text is where it says, and holds the change.
     fn keeps_the_draft(&self) {
         let drafts = self.drafts();
@@ -99,16 +110,7 @@ fn an_answer_that_comes_late_is_waited_for_or_asked_for_again() {
         asked.terminal.keys("y\r");
         until("it is written", || asked.value() == "5s\n");
         asked.proxy.set(Mode::Forward);
-        asked.terminal.wait_for_texts(&["saved as revision"]);
-        assert_eq!(asked.terminal.wait_for_end(), 0);
-        assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
-        let history = ["config", "history", "order", "-o", "json"];
-        let history = asked.world.msctl(&history).ok().json();
-        assert_eq!(
-            history.as_array().unwrap().len(),
-            2,
-            "written once: {history}"
-        );
+        asked.is_saved_once();
     });
 }
 
@@ -130,13 +132,7 @@ fn an_answer_that_is_cut_off_is_asked_for_until_etcd_is_back() {
             std::net::TcpStream::connect(asked.proxy.address()).is_err()
         });
         asked.proxy.set(Mode::Forward);
-        asked.terminal.wait_for_texts(&["saved as revision"]);
-        assert_eq!(asked.terminal.wait_for_end(), 0);
-        assert!(asked.drafts().is_empty(), "{:?}", asked.drafts());
-        let history = ["config", "history", "order", "-o", "json"];
-        let history = asked.world.msctl(&history).ok().json();
-        let releases = history.as_array().unwrap();
-        assert_eq!(releases.len(), 2, "written once: {history}");
+        asked.is_saved_once();
     });
 }
 

@@ -34,6 +34,7 @@ mod yank;
 pub(super) use arrange::{Sorting, sort};
 pub(super) use calls::ask_methods;
 pub(super) use go::{go, go_to_service, open};
+pub(super) use leave::unless_drafts;
 pub(super) use prompt::read;
 
 /// Runs an action where the focus is.

@@ -6,7 +6,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use crate::tui::action::{ACTIONS, Scope};
 use crate::tui::effect::Effect;
 use crate::tui::state::editor::{Editor, Shape};
-use crate::tui::state::overlay::{Overlay, Palette, PaletteEntry, PaletteRun, Question};
+use crate::tui::state::overlay::{Overlay, Palette, PaletteEntry, PaletteRun};
 use crate::tui::state::toast::Tone;
 use crate::tui::state::{State, View};
 use crate::tui::theme::Theme;
@@ -143,24 +143,11 @@ fn switch(state: &mut State, name: String) -> Vec<Effect> {
         state.say(Tone::Warn, "a save is on its way; wait for its answer");
         return Vec::new();
     }
-    let count = state.config.drafts.len();
-    if count == 0 {
+    if state.config.drafts.is_empty() {
         state.say(Tone::Plain, format!("going to {name}"));
-        return vec![Effect::SwitchContext(name)];
     }
-    state.overlay = Some(Overlay::Question(Question {
-        text: format!("{count} changes are not saved. Go to {name} and lose them?"),
-        lines: state
-            .config
-            .drafts
-            .keys()
-            .take(10)
-            .map(ToString::to_string)
-            .collect(),
-        typed: None,
-        then: Effect::SwitchContext(name),
-    }));
-    Vec::new()
+    let verb = format!("Go to {name}");
+    super::act::unless_drafts(state, &verb, Effect::SwitchContext(name))
 }
 
 /// Moves among the entries.

@@ -4,22 +4,28 @@ use super::{Action, Effect, State, View, act, config};
 use crate::tui::state::overlay::{Overlay, Question};
 
 pub(super) fn quit(state: &mut State) -> Vec<Effect> {
-    if state.config.drafts.is_empty() {
-        return vec![Effect::Quit];
+    unless_drafts(state, "Leave", Effect::Quit)
+}
+
+/// What ends this session's state, after a question where drafts would be lost with it. That is
+/// asked in any context, and never takes a typed name.
+pub(in crate::tui::update) fn unless_drafts(
+    state: &mut State,
+    verb: &str,
+    then: Effect,
+) -> Vec<Effect> {
+    let drafts = &state.config.drafts;
+    if drafts.is_empty() {
+        return vec![then];
     }
-    // Losing a draft is asked in any context, and never takes a typed name.
-    let count = state.config.drafts.len();
     state.overlay = Some(Overlay::Question(Question {
-        text: format!("{count} changes are not saved. Leave and lose them?"),
-        lines: state
-            .config
-            .drafts
-            .keys()
-            .take(10)
-            .map(ToString::to_string)
-            .collect(),
+        text: format!(
+            "{} changes are not saved. {verb} and lose them?",
+            drafts.len()
+        ),
+        lines: drafts.keys().take(10).map(ToString::to_string).collect(),
         typed: None,
-        then: Effect::Quit,
+        then,
     }));
     Vec::new()
 }
