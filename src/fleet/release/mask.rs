@@ -52,7 +52,7 @@ fn without_secrets(record: &[u8], known: &Published) -> Option<Vec<u8>> {
             }
         }
     }
-    found.then(|| serde_json::to_vec(&document).unwrap_or_default())
+    found.then(|| serde_json::to_vec(&document).ok()).flatten()
 }
 
 #[cfg(test)]
