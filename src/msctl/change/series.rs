@@ -42,8 +42,8 @@ pub enum Stop {
 }
 
 /// Writes changes, none of which touches a key of another and all of which were checked against the
-/// same schemas, each all or nothing. `told` hears how many keys are written. Gives the highest revision. Cancelling it leaves some written; each has its
-/// record.
+/// same schemas, each all or nothing. `told` hears how many keys are written. Gives the highest
+/// revision. Cancelling it leaves some written; each has its record.
 ///
 /// # Errors
 /// [`Stopped`] when one was not written.

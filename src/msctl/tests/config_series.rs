@@ -6,9 +6,11 @@ use tests::proxy::{Mode, Proxy};
 use crate::terminal::Terminal;
 use crate::world::{World, over_both, until};
 
-const KEYS: usize = 1_000;
+const KEYS: usize = 2_000;
 
-/// `config apply` of a thousand keys at a terminal, waiting for its confirmation.
+const TRANSACTIONS: usize = 16;
+
+/// `config apply` of two thousand keys at a terminal, waiting for its confirmation.
 fn asked(world: &World, endpoint: &str, timeout: &str) -> Terminal {
     let keys: String = (0..KEYS).map(|i| format!("  k{i:04}: {i}\n")).collect();
     let file = world.home.path().join("many.yaml");
@@ -32,7 +34,8 @@ fn asked(world: &World, endpoint: &str, timeout: &str) -> Terminal {
     let binary = env!("CARGO_BIN_EXE_msctl");
     let terminal = Terminal::start(binary, &arguments, &variables, (240, 40));
     terminal.wait_for("the question", |text| {
-        text.contains("1000 keys in 8 transactions") && text.contains("Save to")
+        text.contains(&format!("{KEYS} keys in {TRANSACTIONS} transactions"))
+            && text.contains("Save to")
     });
     terminal
 }
@@ -75,6 +78,11 @@ fn a_key_that_changed_meanwhile_stops_the_rest_and_what_is_written_is_said() {
             "{mine}: {text}"
         );
         assert_eq!(records, mine.div_ceil(126), "each with its record");
+        // Its refusal comes among the first answers; without a stop all others are written.
+        assert!(
+            records < TRANSACTIONS - 4,
+            "{records} were written beside one that was refused"
+        );
         assert_eq!(
             world.etcdctl(&["get", "--print-value-only", "/config/order/k0200"]),
             "theirs\n"
@@ -93,7 +101,7 @@ fn answers_that_never_come_leave_unknown_what_was_on_its_way_and_no_more() {
     proxy.set(Mode::HoldAnswers);
     terminal.keys("y\r");
     until("something is written", || stand(&world).1 > 0);
-    let text = terminal.wait_for_texts(&["it is unknown whether transaction 1 of 8 was written"]);
+    let text = terminal.wait_for_texts(&["it is unknown whether transaction 1 of 16 was written"]);
     assert_eq!(terminal.wait_for_end(), 1, "{text}");
     // HTTP/2 lets no more than a window through whose answers are held.
     let (keys, records) = stand(&world);
