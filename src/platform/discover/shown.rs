@@ -104,3 +104,47 @@ impl Drop for Gauges {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet::{Revision, ServiceName};
+
+    use super::*;
+    use crate::discover::{Instances, known};
+
+    fn view(knowledge: Knowledge) -> ServiceView {
+        ServiceView {
+            service: ServiceName::new("order").unwrap(),
+            instances: Instances::default(),
+            quarantined: 0,
+            knowledge,
+        }
+    }
+
+    #[test]
+    fn a_loop_that_failed_leaves_its_list_in_doubt_until_the_next_one_hears_etcd() {
+        let revision = Revision(7);
+        let shown = Shown::new(view(Knowledge::Fresh { revision }));
+        let seen = shown.view();
+        let doubt = || seen.borrow().knowledge.doubt();
+        assert_eq!(doubt(), None);
+        shown.doubt("it panicked");
+        assert!(doubt().unwrap().contains("it panicked"), "{:?}", doubt());
+        let since = seen.borrow().knowledge.clone();
+        // The next loop has heard nothing: what is known is as old as before.
+        shown.show(known(view(Knowledge::default()), &shown.last()));
+        assert_eq!(seen.borrow().knowledge, since);
+        shown.show(known(view(Knowledge::Fresh { revision }), &shown.last()));
+        assert_eq!(doubt(), None);
+    }
+
+    #[test]
+    fn a_loop_that_failed_before_it_heard_etcd_still_waits_and_says_why() {
+        let shown = Shown::new(view(Knowledge::default()));
+        shown.doubt("it panicked");
+        let Knowledge::Waiting { cause: Some(cause) } = shown.last().knowledge.clone() else {
+            panic!("{:?}", shown.last().knowledge);
+        };
+        assert!(cause.contains("it panicked"), "{cause}");
+    }
+}
