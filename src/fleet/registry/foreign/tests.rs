@@ -87,6 +87,7 @@ fn each_frameworks_record_is_read_as_it_is_written() {
         ),
         ("/dubbo/", "/dubbo/com.shop.Cart/providers", "", "marker"),
         ("/dubbo/", "/dubbo/com.shop.Cart", "", "marker"),
+        ("/dubbo/", "/dubbo/com.shop.Cart", "\t", "marker"),
         (
             "/dubbo/",
             "/dubbo/com.shop.Cart/consumers/consumer%3A%2F%2F10.0.0.2%2Fcom.shop.Cart",
