@@ -25,7 +25,7 @@ pub use client::state::{Condition, LinkState, MemberState};
 pub use client::{Client, Transport};
 pub use error::Error;
 pub use lease::{Gate, LeaseKeeper, LeaseOptions, LeaseState};
-pub use mirror::{History, Mirror, MirrorEvent, MirrorOptions, Scope};
+pub use mirror::{History, Mirror, MirrorEvent, MirrorOptions, PagedEvent, Scope};
 pub use replay::{Lost, Replay, ReplayOptions};
 pub use settings::{Credentials, Settings, TlsSettings};
 pub use tls::TlsFiles;

@@ -10,6 +10,7 @@ mod held;
 mod history;
 mod listing;
 mod merge;
+mod outlet;
 mod proof;
 mod scope;
 mod session;
@@ -23,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Client;
 pub use history::History;
+use outlet::Outlet;
 pub use scope::Scope;
 use session::Session;
 
@@ -88,6 +90,21 @@ pub enum MirrorEvent {
     },
 }
 
+/// What a mirror tells a reader that takes the first listing page by page, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PagedEvent {
+    /// Entries of the first listing, as they arrive. They are the truth once `Listed` has come.
+    Page {
+        /// The first page of a listing: what came of one before, which broke off, is void.
+        begins: bool,
+        /// In the order of the keys.
+        entries: Vec<Entry>,
+    },
+    /// As every reader gets it. `Listed` has no entries of its own: they are those of the pages
+    /// since the last one that began a listing.
+    Event(MirrorEvent),
+}
+
 /// The task that mirrors. Dropping it ends the task; dropping the receiver does, too.
 #[derive(Debug)]
 pub struct Mirror {
@@ -110,12 +127,31 @@ impl Mirror {
         scope: impl Into<Scope>,
         options: MirrorOptions,
     ) -> (Self, mpsc::Receiver<MirrorEvent>) {
-        let scope = scope.into();
         let (events, receiver) = mpsc::channel(options.capacity.max(1));
-        let session = Session::new(client, &scope, options, events);
-        let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
-        let mirror = Self { scope, _task: task };
+        let mirror = Self::start(client, scope.into(), options, Outlet::Whole(events));
         (mirror, receiver)
+    }
+
+    /// As [`Mirror::spawn`], for a reader that can make something of a page while the next one is
+    /// under way: a large prefix is there sooner, and is never held twice.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn spawn_paged(
+        client: Client,
+        scope: impl Into<Scope>,
+        options: MirrorOptions,
+    ) -> (Self, mpsc::Receiver<PagedEvent>) {
+        let (events, receiver) = mpsc::channel(options.capacity.max(1));
+        let mirror = Self::start(client, scope.into(), options, Outlet::Paged(events));
+        (mirror, receiver)
+    }
+
+    fn start(client: Client, scope: Scope, options: MirrorOptions, outlet: Outlet) -> Self {
+        let session = Session::new(client, &scope, options, outlet);
+        let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
+        Self { scope, _task: task }
     }
 
     /// What is mirrored.

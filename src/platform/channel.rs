@@ -20,7 +20,7 @@ use tonic::Status;
 
 use crate::discover::ServiceView;
 use balance::Balance;
-use call::{Time, call};
+use call::Call;
 use target::Source;
 
 mod balance;
@@ -126,7 +126,6 @@ impl tower::Service<Request<tonic::body::Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
-        let time = Time::new(&request, self.balance.options.timeout);
-        Box::pin(call(self.balance.clone(), request, time))
+        Box::pin(Call::begin(self.balance.clone(), request).run())
     }
 }

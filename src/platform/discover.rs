@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use etcd::{Client, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, Mirror, MirrorOptions, PagedEvent};
 use fleet::{Prefix, Revision, ServiceName};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -133,7 +133,7 @@ impl Discovery {
         let begin = move || {
             let fold = Fold::new(services.clone(), name.clone());
             let options = MirrorOptions::default();
-            let (mirror, events) = Mirror::spawn(client.clone(), prefix.clone(), options);
+            let (mirror, events) = Mirror::spawn_paged(client.clone(), prefix.clone(), options);
             follow(mirror, events, fold, Arc::clone(&shown))
         };
         let loop_name = format!("discovery of {service}");
@@ -160,7 +160,7 @@ fn known(view: ServiceView, last: &ServiceView) -> ServiceView {
 
 async fn follow(
     _mirror: Mirror,
-    mut events: mpsc::Receiver<MirrorEvent>,
+    mut events: mpsc::Receiver<PagedEvent>,
     mut fold: Fold,
     shown: Arc<Shown>,
 ) {
@@ -173,15 +173,23 @@ async fn follow(
                 None => std::future::pending().await,
             }
         };
+        // A page alone changes nothing that is shown.
+        let mut outdated = false;
         tokio::select! {
             came = events.recv_many(&mut together, TOGETHER) => if came == 0 {
                 return;
             },
-            () = grace => fold.expire(Instant::now()),
+            () = grace => {
+                fold.expire(Instant::now());
+                outdated = true;
+            }
         }
         for event in together.drain(..) {
-            fold.take(event, Instant::now());
+            outdated |= matches!(event, PagedEvent::Event(_));
+            fold.take_paged(event, Instant::now());
         }
-        shown.show(known(fold.view(), &shown.last()));
+        if outdated {
+            shown.show(known(fold.view(), &shown.last()));
+        }
     }
 }

@@ -32,7 +32,7 @@ mod push;
 mod queue;
 mod span;
 
-pub(crate) use span::{Kind, Span, parent};
+pub(crate) use span::{Kind, Span, is_recording, parent};
 
 /// The name of the spans of requests that are there for logs alone: the collector gets better ones.
 pub(crate) const REQUEST: &str = "platform::request";

@@ -120,6 +120,21 @@ impl Client {
         options: ListOptions,
         mut page: impl FnMut(Vec<Entry>),
     ) -> Result<Revision, Error> {
+        let all = self.list_pages(prefix, options, |entries| {
+            page(entries);
+            std::future::ready(true)
+        });
+        Ok(all.await?.unwrap_or(Revision::ZERO))
+    }
+
+    /// As [`Client::list_each`], for a reader that may take its time: the next page is under way
+    /// meanwhile, and no further one. `None` when the reader said that it wants no more.
+    pub(crate) async fn list_pages<F: Future<Output = bool>>(
+        &self,
+        prefix: &Prefix,
+        options: ListOptions,
+        mut page: impl FnMut(Vec<Entry>) -> F,
+    ) -> Result<Option<Revision>, Error> {
         let mut cursor = Cursor::new(prefix, options);
         let mut arrived = self.next_page(&mut cursor).await?;
         while let Some(kvs) = arrived {
@@ -129,12 +144,15 @@ impl Client {
                 for _ in 0..TASKS_TO_THE_WIRE {
                     tokio::task::yield_now().await;
                 }
-                page(kvs.into_iter().map(wire::entry).collect());
+                page(kvs.into_iter().map(wire::entry).collect()).await
             };
-            let (next, ()) = futures::join!(self.next_page(&mut cursor), read);
+            let (next, goes_on) = futures::join!(self.next_page(&mut cursor), read);
+            if !goes_on {
+                return Ok(None);
+            }
             arrived = next?;
         }
-        Ok(cursor.revision)
+        Ok(Some(cursor.revision))
     }
 
     /// The keys of a prefix at one revision, without values and leases.

@@ -42,12 +42,16 @@ pub(super) struct Held {
 impl Held {
     /// Starts from a listing.
     pub(super) fn of(entries: &[Entry]) -> Self {
-        Self {
-            keys: entries
-                .iter()
-                .map(|entry| (entry.key.clone(), Mark::of(entry)))
-                .collect(),
-        }
+        let mut held = Self::default();
+        held.add(entries);
+        held
+    }
+
+    /// Takes note of a part of a listing.
+    pub(super) fn add(&mut self, entries: &[Entry]) {
+        let marks = entries.iter();
+        self.keys
+            .extend(marks.map(|entry| (entry.key.clone(), Mark::of(entry))));
     }
 
     /// Takes note of a change that the reader gets.

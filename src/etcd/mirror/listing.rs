@@ -7,7 +7,9 @@ use fleet::{Entry, Prefix, Revision};
 use super::MirrorEvent;
 use super::held::Held;
 use super::history::{self, History, Relist};
+use super::outlet::Pages;
 use super::session::{Session, Stop};
+use crate::ListOptions;
 use crate::error::Error;
 
 impl Session {
@@ -18,15 +20,48 @@ impl Session {
     }
 
     pub(super) async fn list_first(&mut self) -> Result<(), Stop> {
-        let (listed, revision) = self.list().await?;
-        for (track, entries) in self.tracks.iter_mut().zip(&listed) {
-            track.held = Held::of(entries);
+        let (held, revision, entries) = match self.outlet.pages() {
+            Some(pages) => {
+                let (held, revision) = self.list_by_page(pages).await?;
+                (held, revision, Vec::new())
+            }
+            None => {
+                let (listed, revision) = self.list().await?;
+                let held = listed.iter().map(|entries| Held::of(entries)).collect();
+                (held, revision, together(listed))
+            }
+        };
+        for (track, held) in self.tracks.iter_mut().zip::<Vec<Held>>(held) {
+            track.held = held;
             track.position = revision;
         }
         self.listed = true;
         self.relist = None;
-        let entries = together(listed);
         self.give(MirrorEvent::Listed { revision, entries }).await
+    }
+
+    /// Lists all prefixes and hands each page on as it arrives.
+    async fn list_by_page(&self, mut pages: Pages) -> Result<(Vec<Held>, Revision), Stop> {
+        let mut all = Vec::with_capacity(self.tracks.len());
+        let mut revision = None;
+        for track in &self.tracks {
+            let mut held = Held::default();
+            let page = self.options.page;
+            let options = ListOptions { page, revision };
+            let listed = self.client.list_pages(&track.prefix, options, |entries| {
+                held.add(&entries);
+                pages.give(entries)
+            });
+            match listed.await {
+                Ok(Some(at)) => revision = Some(at),
+                Ok(None) => return Err(Stop::Unread),
+                // A large listing while much is written: from the start, as it stands now.
+                Err(Error::Compacted { .. }) => return Err(Stop::Again),
+                Err(error) => return Err(error.into()),
+            }
+            all.push(held);
+        }
+        Ok((all, revision.unwrap_or(Revision::ZERO)))
     }
 
     pub(super) async fn list_again(&mut self, reason: Relist) -> Result<(), Stop> {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use etcd_client::proto as pb;
 use fleet::{Change, Prefix, Revision};
-use tokio::sync::mpsc;
 
 use super::batch::Batches;
 use super::held::Held;
 use super::history::{self, History, Relist};
 use super::merge::{Merge, Parts};
+use super::outlet::{Outlet, Unread};
 use super::proof::{Due, Proof};
 use super::scope::Scope;
 use super::watching::Watching;
@@ -38,7 +38,7 @@ pub(super) struct Track {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) options: MirrorOptions,
-    events: mpsc::Sender<MirrorEvent>,
+    pub(super) outlet: Outlet,
     pub(super) figures: figures::Watch,
     pub(super) tracks: Vec<Track>,
     /// The first listing was given.
@@ -78,6 +78,12 @@ pub(super) enum Reason {
     Unusable,
 }
 
+impl From<Unread> for Stop {
+    fn from(_: Unread) -> Self {
+        Self::Unread
+    }
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         let reason = match error.is_absence() {
@@ -101,7 +107,7 @@ impl Session {
         client: Client,
         scope: &Scope,
         options: MirrorOptions,
-        events: mpsc::Sender<MirrorEvent>,
+        outlet: Outlet,
     ) -> Self {
         let prefixes = scope.prefixes().iter();
         let tracks = prefixes.map(|prefix| Track {
@@ -112,7 +118,7 @@ impl Session {
         Self {
             client,
             options,
-            events,
+            outlet,
             figures: figures::Watch::of(scope),
             tracks: tracks.collect(),
             listed: false,
@@ -152,7 +158,7 @@ impl Session {
             // Even a harmless end waits a little, so that none of them can make a hot loop.
             tokio::select! {
                 () = pause.wait() => {}
-                () = self.events.closed() => return,
+                () = self.outlet.closed() => return,
             }
         }
     }
@@ -172,12 +178,12 @@ impl Session {
     /// again, also where no proof has come in between.
     pub(super) async fn give(&mut self, event: MirrorEvent) -> Result<(), Stop> {
         self.stale = None;
-        self.events.send(event).await.map_err(|_| Stop::Unread)
+        self.outlet.give(event).await.map_err(Stop::from)
     }
 
     /// Lists if need be, then watches until something happens.
     async fn stretch(&mut self, resuming: bool, proven: &mut bool) -> Stop {
-        let events = self.events.clone();
+        let outlet = self.outlet.clone();
         let prepared = async {
             if !self.listed {
                 return self.list_first().await;
@@ -196,7 +202,7 @@ impl Session {
         };
         let prepared = tokio::select! {
             prepared = prepared => prepared,
-            () = events.closed() => return Stop::Unread,
+            () = outlet.closed() => return Stop::Unread,
         };
         if let Err(stop) = prepared {
             return stop;
@@ -214,7 +220,7 @@ impl Session {
                 // What has come is taken before anything is said about what has not.
                 biased;
                 received = stretch.watching.next() => received,
-                () = self.events.closed() => return Err(Stop::Unread),
+                () = self.outlet.closed() => return Err(Stop::Unread),
                 () = tokio::time::sleep_until(stretch.proof.next()) => {
                     match stretch.proof.press(&self.options) {
                         Due::Ask => stretch.watching.ask_progress(),
@@ -268,7 +274,7 @@ impl Session {
         let from = tracks.map(|track| (track.prefix.clone(), track.position));
         let watching = tokio::select! {
             opened = Watching::open(&self.client, from, self.avoid) => opened?,
-            () = self.events.closed() => return Err(Stop::Unread),
+            () = self.outlet.closed() => return Err(Stop::Unread),
         };
         watching.ask_progress();
         Ok(Stretch {
@@ -351,8 +357,7 @@ impl Session {
                 history: History::Same,
             };
             self.give(changed).await?;
-            let unread = self.events.max_capacity() - self.events.capacity();
-            self.figures.given(revision, unread);
+            self.figures.given(revision, self.outlet.unread());
         }
         Ok(())
     }

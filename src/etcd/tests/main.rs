@@ -19,6 +19,7 @@ mod interposer;
 mod lease;
 mod mirror;
 mod observer;
+mod paged;
 mod replay;
 mod scope;
 mod space;

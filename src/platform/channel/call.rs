@@ -23,7 +23,7 @@ use super::node::Link;
 use super::replay::{Replay, Replayer, replay};
 use super::reply::{ReplyBody, status_of, verdict_of};
 use super::stay::Stay;
-use crate::telemetry::{Kind, Span, parent};
+use crate::telemetry::{Kind, Span, is_recording, parent};
 use crate::{deadline, trace};
 
 /// How long a call may take.
@@ -56,94 +56,30 @@ impl Time {
     }
 }
 
-pub(super) async fn call(
-    balance: Arc<Balance>,
-    request: Request<tonic::body::Body>,
-    time: Time,
-) -> Result<Response<ReplyBody>, Status> {
-    balance.begin();
-    let (mut parts, body) = request.into_parts();
-    let mut span = begin_span(&mut parts);
-    match attempts(balance, parts, body, time).await {
-        Ok(mut response) => {
-            if let Some(span) = &mut span
-                && let Some(code) = status_of(response.headers())
-            {
-                span.end(code);
-            }
-            response.body_mut().carry(span);
-            Ok(response)
-        }
-        Err(status) => {
-            if let Some(mut span) = span {
-                span.end(status.code());
-            }
-            Err(status)
-        }
-    }
-}
-
 /// The call's place in the trace of what it is made for, told to the server. What the caller set
-/// itself stands where it makes the call for no request.
-fn begin_span(parts: &mut Parts) -> Option<Span> {
+/// itself stands where it makes the call for no request. A trace that would begin here is worth its
+/// header only where somebody records it: otherwise the server begins its own.
+fn begin_span(parts: &mut Parts) -> Option<Box<Span>> {
     let parent = parent().or_else(|| trace::Context::sent(&parts.headers));
-    let context = parent
-        .as_ref()
-        .map_or_else(trace::Context::root, trace::Context::child);
-    context.send(&mut parts.headers);
-    Span::begin(Kind::Client, &context, parent.as_ref(), parts.uri.path())
-}
-
-async fn attempts(
-    balance: Arc<Balance>,
-    parts: Parts,
-    body: tonic::body::Body,
-    time: Time,
-) -> Result<Response<ReplyBody>, Status> {
-    let (body, replayer) = replay(body);
-    let mut call = Call {
-        balance,
-        parts,
-        replayer,
-        time,
-        head: time.head.map(|head| Box::pin(sleep_until(head.into()))),
-        attempt: 1,
-        returned: 0,
+    let context = match &parent {
+        Some(parent) => parent.child(),
+        None if is_recording() => trace::Context::root(),
+        None => return None,
     };
-    let mut body = Some(body);
-    loop {
-        let stay = call.choose().await?;
-        let Some(link) = stay.node.link() else {
-            // The connection was lost between choosing and sending.
-            stay.end(Verdict::Neutral, "");
-            tokio::task::yield_now().await;
-            continue;
-        };
-        let Some(view) = body.take().or_else(|| call.replayer.again()) else {
-            return Err(Status::unavailable(
-                "the request is too large to be sent again",
-            ));
-        };
-        let flight = call.launch(stay, link, view)?;
-        let landed = match call.patience() {
-            Some(patience) => call.race(flight, patience).await?,
-            None => call.land(flight).await?,
-        };
-        match call.settle(landed) {
-            Settled::Reply(response) => return Ok(response),
-            Settled::Again(view) => body = view,
-            Settled::Failed(status) => return Err(status),
-        }
-        call.attempt += 1;
-        call.balance.meters.retries.increment(1);
-    }
+    context.send(&mut parts.headers);
+    let path = parts.uri.path();
+    Span::begin(Kind::Client, &context, parent.as_ref(), path).map(Box::new)
 }
 
-/// What all attempts of one call share.
-struct Call {
+/// A call. What is rarely needed stands in boxes: the future of every call is allocated anew, and
+/// a large one costs more to allocate and to move than all else here.
+pub(super) struct Call {
     balance: Arc<Balance>,
     parts: Parts,
+    /// The body of the first attempt, until it is sent.
+    body: Option<Replay>,
     replayer: Replayer,
+    span: Option<Box<Span>>,
     time: Time,
     /// One timer for all attempts; it goes on to guard the body.
     head: Option<Pin<Box<Sleep>>>,
@@ -189,12 +125,75 @@ enum Settled {
 }
 
 impl Call {
-    /// An endpoint, waiting while one is being connected or looked up; never waits for one that failed.
-    async fn choose(&mut self) -> Result<Stay, Status> {
-        let balance = &self.balance;
-        if let Ok(stay) = balance.choose() {
-            return Ok(stay);
+    pub(super) fn begin(balance: Arc<Balance>, request: Request<tonic::body::Body>) -> Box<Call> {
+        let time = Time::new(&request, balance.options.timeout);
+        balance.begin();
+        let (mut parts, body) = request.into_parts();
+        let span = begin_span(&mut parts);
+        let (body, replayer) = replay(body);
+        Box::new(Call {
+            balance,
+            parts,
+            body: Some(body),
+            replayer,
+            span,
+            time,
+            head: time.head.map(|head| Box::pin(sleep_until(head.into()))),
+            attempt: 1,
+            returned: 0,
+        })
+    }
+
+    /// Until there is an answer.
+    pub(super) async fn run(mut self: Box<Call>) -> Result<Response<ReplyBody>, Status> {
+        let outcome = self.answer().await;
+        let code = match &outcome {
+            Ok(response) => status_of(response.headers()),
+            Err(status) => Some(status.code()),
+        };
+        if let (Some(span), Some(code)) = (&mut self.span, code) {
+            span.end(code);
         }
+        let mut response = outcome?;
+        response.body_mut().carry(self.span);
+        Ok(response)
+    }
+
+    async fn answer(&mut self) -> Result<Response<ReplyBody>, Status> {
+        loop {
+            let stay = match self.balance.choose() {
+                Ok(stay) => stay,
+                Err(_) => Box::pin(self.wait_for_one()).await?,
+            };
+            let Some(link) = stay.node.link() else {
+                // The connection was lost between choosing and sending.
+                stay.end(Verdict::Neutral, "");
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let Some(view) = self.body.take().or_else(|| self.replayer.again()) else {
+                return Err(Status::unavailable(
+                    "the request is too large to be sent again",
+                ));
+            };
+            let flight = self.launch(stay, link, view)?;
+            let landed = match self.patience() {
+                Some(patience) => Box::pin(self.race(flight, patience)).await?,
+                None => self.land(flight).await?,
+            };
+            match self.settle(landed) {
+                Settled::Reply(response) => return Ok(response),
+                Settled::Again(view) => self.body = view,
+                Settled::Failed(status) => return Err(status),
+            }
+            self.attempt += 1;
+            self.balance.meters.retries.increment(1);
+        }
+    }
+
+    /// An endpoint once one is connected or looked up; never waits for one that failed.
+    async fn wait_for_one(&mut self) -> Result<Stay, Status> {
+        let balance = &self.balance;
         let mut changes = balance.changes();
         let options = &balance.options;
         let patience = options.discovery_timeout.max(options.connect_timeout);

@@ -45,8 +45,8 @@ impl ReplyBody {
     }
 
     /// Ends the span of the call with the answer.
-    pub(super) fn carry(&mut self, span: Option<Span>) {
-        self.span = span.map(Box::new);
+    pub(super) fn carry(&mut self, span: Option<Box<Span>>) {
+        self.span = span;
     }
 
     fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {

@@ -2,11 +2,12 @@
 //! handed in. Deletes that somebody made are honoured at once; a store that came back without its
 //! history took nobody away, so what it forgot is kept for a grace, marked stale.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd::{History, MirrorEvent};
-use fleet::{Change, Key, Prefix, Registry, ServiceName};
+use etcd::{History, MirrorEvent, PagedEvent};
+use fleet::{Change, Entry, Found, Instance, Key, Prefix, ServiceName};
 
 use super::{Instances, Knowledge, ServiceView};
 
@@ -17,23 +18,85 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Fold {
-    service: ServiceName,
-    registry: Registry,
+    of: Of,
     /// Those of the service, and the forgotten ones.
     instances: Instances,
+    /// Keys whose records cannot be read.
+    quarantined: BTreeSet<Key>,
     knowledge: Knowledge,
     /// Until when.
     forgotten: BTreeMap<Key, Instant>,
+    /// The part of the first listing that is here.
+    arrived: Listed,
+}
+
+/// Whose records are looked for, and where.
+#[derive(Debug)]
+struct Of {
+    prefix: Prefix,
+    service: ServiceName,
+}
+
+/// What a listing holds of the service.
+#[derive(Debug, Default)]
+struct Listed {
+    instances: Vec<Arc<Instance>>,
+    quarantined: BTreeSet<Key>,
+}
+
+/// What a key means for the service.
+enum Meaning {
+    Instance(Arc<Instance>),
+    Poison,
+    Nothing,
+}
+
+impl Of {
+    fn read(&self, entry: &Entry) -> Meaning {
+        match Found::read(&self.prefix, entry) {
+            Found::Instance(one) if one.record.service == self.service => {
+                Meaning::Instance(Arc::from(one))
+            }
+            Found::Poison(_) => Meaning::Poison,
+            Found::Instance(_) | Found::Marker => Meaning::Nothing,
+        }
+    }
+}
+
+impl Listed {
+    fn add(&mut self, of: &Of, entries: Vec<Entry>) {
+        for entry in entries {
+            match of.read(&entry) {
+                Meaning::Instance(one) => self.instances.push(one),
+                Meaning::Poison => drop(self.quarantined.insert(entry.key)),
+                Meaning::Nothing => {}
+            }
+        }
+    }
 }
 
 impl Fold {
     pub(super) fn new(prefix: Prefix, service: ServiceName) -> Fold {
         Fold {
-            service,
-            registry: Registry::new(prefix),
+            of: Of { prefix, service },
             instances: Instances::default(),
+            quarantined: BTreeSet::new(),
             knowledge: Knowledge::default(),
             forgotten: BTreeMap::new(),
+            arrived: Listed::default(),
+        }
+    }
+
+    /// Takes one event in, of a mirror that lists page by page.
+    pub(super) fn take_paged(&mut self, event: PagedEvent, now: Instant) {
+        match event {
+            PagedEvent::Page { begins, entries } => {
+                if begins {
+                    self.arrived = Listed::default();
+                }
+                self.arrived.add(&self.of, entries);
+            }
+            PagedEvent::Event(event) => self.take(event, now),
         }
     }
 
@@ -41,10 +104,10 @@ impl Fold {
     pub(super) fn take(&mut self, event: MirrorEvent, now: Instant) {
         match event {
             MirrorEvent::Listed { revision, entries } => {
-                self.registry.replace(entries);
-                let service = self.registry.service(self.service.as_str());
-                let instances = service.into_iter().flat_map(|one| one.instances());
-                self.instances = instances.cloned().collect();
+                let mut listed = std::mem::take(&mut self.arrived);
+                listed.add(&self.of, entries);
+                self.instances = listed.instances.into_iter().collect();
+                self.quarantined = listed.quarantined;
                 self.knowledge = Knowledge::Fresh { revision };
             }
             MirrorEvent::Changed {
@@ -52,24 +115,8 @@ impl Fold {
                 changes,
                 history,
             } => {
-                let wiped = history == History::Another;
-                for change in &changes {
-                    let key = change.key();
-                    self.registry.apply(change);
-                    if wiped
-                        && matches!(change, Change::Delete { .. })
-                        && self.instances.get(key).is_some()
-                    {
-                        self.forgotten.insert(key.clone(), now + GRACE);
-                        continue;
-                    }
-                    // Registered anew, or deleted by somebody: that counts.
-                    self.forgotten.remove(key);
-                    let known = self.registry.instance(key);
-                    match known.filter(|known| known.record.service == self.service) {
-                        Some(known) => self.instances.put(known.clone()),
-                        None => self.instances.remove(key),
-                    }
+                for change in changes {
+                    self.change(change, history, now);
                 }
                 self.knowledge = Knowledge::Fresh { revision };
             }
@@ -91,6 +138,36 @@ impl Fold {
         }
     }
 
+    fn change(&mut self, change: Change, history: History, now: Instant) {
+        let (key, meaning) = match change {
+            Change::Put(entry) => (entry.key.clone(), self.of.read(&entry)),
+            Change::Delete { key, .. } => {
+                self.quarantined.remove(&key);
+                if history == History::Another && self.instances.get(&key).is_some() {
+                    self.forgotten.insert(key, now + GRACE);
+                    return;
+                }
+                (key, Meaning::Nothing)
+            }
+        };
+        // Registered anew, or deleted by somebody: that counts.
+        self.forgotten.remove(&key);
+        match meaning {
+            Meaning::Instance(one) => {
+                self.quarantined.remove(&key);
+                self.instances.put(one);
+            }
+            Meaning::Poison => {
+                self.instances.remove(&key);
+                self.quarantined.insert(key);
+            }
+            Meaning::Nothing => {
+                self.instances.remove(&key);
+                self.quarantined.remove(&key);
+            }
+        }
+    }
+
     /// Whether etcd has proved what is known, and nothing speaks against it.
     pub(super) fn is_fresh(&self) -> bool {
         matches!(self.knowledge, Knowledge::Fresh { .. })
@@ -101,11 +178,9 @@ impl Fold {
         &self.instances
     }
 
-    /// Whether no key is known.
+    /// Whether no instance and no unreadable record is known.
     pub(super) fn is_empty(&self) -> bool {
-        self.instances.is_empty()
-            && self.registry.instance_count() == 0
-            && self.registry.quarantined().len() == 0
+        self.instances.is_empty() && self.quarantined.is_empty()
     }
 
     /// When the next forgotten instance is given up.
@@ -137,9 +212,9 @@ impl Fold {
             (knowledge, _) => knowledge.clone(),
         };
         ServiceView {
-            service: self.service.clone(),
+            service: self.of.service.clone(),
             instances: self.instances.clone(),
-            quarantined: self.registry.quarantined().len(),
+            quarantined: self.quarantined.len(),
             knowledge,
         }
     }
@@ -288,6 +363,48 @@ mod tests {
     }
 
     #[test]
+    fn pages_count_once_the_listing_is_whole_and_not_when_it_broke_off() {
+        let mut fold = Fold::new(
+            Prefix::new("/services/").unwrap(),
+            ServiceName::new("user").unwrap(),
+        );
+        let mut bad = entry("bad", 5);
+        bad.value = b"{".to_vec().into();
+        let page = |begins, entries| PagedEvent::Page { begins, entries };
+        let now = Instant::now();
+        for event in [
+            page(true, vec![entry("gone", 3), bad.clone()]),
+            page(true, vec![entry("a", 5), entry("b", 5)]),
+            page(false, vec![bad, entry("c", 5)]),
+        ] {
+            fold.take_paged(event, now);
+            assert!(fold.view().knowledge.is_waiting() && ids(&fold).is_empty());
+        }
+        let listed = MirrorEvent::Listed {
+            revision: Revision(10),
+            entries: Vec::new(),
+        };
+        fold.take_paged(PagedEvent::Event(listed), now);
+        assert_eq!(ids(&fold), ["a", "b", "c"]);
+        assert_eq!(fold.view().quarantined, 1);
+    }
+
+    #[test]
+    fn a_record_of_another_service_is_none_of_this_one() {
+        let mut fold = listed(&["a"]);
+        let mut moved = entry("a", 11);
+        let text = String::from_utf8(moved.value.to_vec()).unwrap();
+        moved.value = text.replace("user", "order").into_bytes().into();
+        moved.key = "/services/order/a".into();
+        let changes = vec![Change::Put(moved)];
+        fold.take(changed(11, changes, History::Same), Instant::now());
+        assert_eq!(
+            (ids(&fold), fold.view().quarantined),
+            (vec!["a".to_owned()], 0)
+        );
+    }
+
+    #[test]
     fn a_poison_record_is_counted_beside_good_ones() {
         let mut fold = listed(&["a"]);
         let mut bad = entry("b", 11);
@@ -296,5 +413,9 @@ mod tests {
         fold.take(changed(11, changes, History::Same), Instant::now());
         assert_eq!(ids(&fold), ["a"]);
         assert_eq!(fold.view().quarantined, 1);
+        // Whether it is mended or deleted.
+        let changes = vec![Change::Put(entry("b", 12))];
+        fold.take(changed(12, changes, History::Same), Instant::now());
+        assert_eq!((ids(&fold).len(), fold.view().quarantined), (2, 0));
     }
 }

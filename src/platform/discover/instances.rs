@@ -96,12 +96,13 @@ impl FromIterator<Arc<Instance>> for Instances {
         let mut all: Vec<Arc<Instance>> = instances.into_iter().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all.dedup_by(|later, kept| later.key == kept.key);
+        let len = all.len();
+        let mut rest = all.into_iter();
+        let piece = || Some(rest.by_ref().take(PIECE / 2).collect::<Vec<_>>());
+        let pieces = std::iter::from_fn(piece).take(len.div_ceil(PIECE / 2));
         Instances {
-            len: all.len(),
-            pieces: all
-                .chunks(PIECE / 2)
-                .map(|piece| Arc::new(piece.to_vec()))
-                .collect(),
+            len,
+            pieces: pieces.map(Arc::new).collect(),
         }
     }
 }

@@ -36,6 +36,11 @@ impl std::fmt::Debug for Span {
     }
 }
 
+/// Whether spans of this process go anywhere.
+pub(crate) fn is_recording() -> bool {
+    IN_USE.load().is_some()
+}
+
 impl Span {
     /// `None` when nobody exports, or the trace is not to be recorded. `method` is
     /// `/pkg.Service/Method`, or what else is answered.
