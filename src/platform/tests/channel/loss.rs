@@ -105,8 +105,9 @@ async fn a_frozen_endpoint_is_found_by_pings_though_its_connection_stands() {
             ..options()
         },
     );
-    ready(&channel).await;
-    check(&channel).await.unwrap();
+    // On a busy machine so short a patience loses a connection now and then; it comes back.
+    let answers = || async { check(&channel).await.is_ok().then_some(()) };
+    crate::world::eventually("it answers", answers).await;
     proxy.set(Mode::BlackHole);
     // Without the pings the channel would stay ready and each call would wait for its deadline.
     crate::world::eventually("it is given up", || async {
@@ -119,8 +120,7 @@ async fn a_frozen_endpoint_is_found_by_pings_though_its_connection_stands() {
     })
     .await;
     proxy.set(Mode::Forward);
-    ready(&channel).await;
-    check(&channel).await.unwrap();
+    crate::world::eventually("it answers again", answers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
