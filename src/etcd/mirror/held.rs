@@ -4,9 +4,10 @@
 //! left; values are the reader's to keep.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use fleet::{Change, Entry, Key, Revision};
+use foldhash::fast::{FixedState, RandomState};
 
 use super::History;
 
@@ -21,7 +22,7 @@ pub(super) struct Mark {
 
 impl Mark {
     fn of(entry: &Entry) -> Self {
-        let mut print = DefaultHasher::new();
+        let mut print = FixedState::default().build_hasher();
         let lease = entry.lease.map_or(0, fleet::LeaseId::get);
         (entry.version, lease).hash(&mut print);
         entry.value.hash(&mut print);
@@ -36,7 +37,7 @@ impl Mark {
 /// The keys held and their marks.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    keys: HashMap<Key, Mark>,
+    keys: HashMap<Key, Mark, RandomState>,
 }
 
 impl Held {
