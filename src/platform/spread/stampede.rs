@@ -1,5 +1,6 @@
-//! Two thousand leases are lost at one moment, on a real etcd: asking for new ones is spread by the size
-//! of the fleet, and all come back. Hundreds share a connection, as a machine cannot be two thousand.
+//! Two thousand at one moment, on a real etcd: leases that are lost are asked for again over a time that
+//! the size of the fleet gives, and all come back; whole registrations are in `registrations`. Hundreds
+//! share a connection, as a machine cannot be two thousand.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -115,3 +116,5 @@ async fn two_thousand_leases_lost_at_once_are_granted_anew_one_after_another() {
     // 200 in each second, and what chance and a slow machine make of it.
     assert!(second < LEASES / 3, "{second}");
 }
+
+mod registrations;
