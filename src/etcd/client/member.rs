@@ -17,6 +17,7 @@ use super::patience;
 use super::state::{Condition, LinkState};
 use crate::backoff::Backoff;
 use crate::figures;
+use crate::running::watched;
 use crate::settings::Settings;
 
 /// The least time between two connection attempts, however many calls ask for one.
@@ -237,6 +238,19 @@ impl Task {
                 break;
             }
         }
+        while let Err(cause) = watched("member", self.attend()).await {
+            if let Phase::Up(connection) = &self.standing.borrow().phase {
+                connection.lost.cancel();
+            }
+            self.down(&cause, 1);
+            if !self.pause().await {
+                return;
+            }
+        }
+    }
+
+    /// Connects and watches over the connection, time and again, until the link ends.
+    async fn attend(&mut self) {
         loop {
             match self.connect().await {
                 Ok(connection) => {

@@ -23,6 +23,7 @@ mod paged;
 mod replay;
 mod scope;
 mod space;
+mod struck;
 mod tls;
 mod wiped;
 mod world;
