@@ -11,6 +11,7 @@
 )]
 
 mod auth;
+mod calm;
 mod client;
 mod commit;
 mod failover;
