@@ -137,6 +137,30 @@ fn nothing_a_service_does_depends_on_the_wall_clock() {
     }
 }
 
+/// `docs/faults.md` says which test holds what.
+#[test]
+fn every_test_that_is_said_to_hold_a_story_is_there() {
+    let page = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let (_, stories) = page.split_once("## Which test holds what").unwrap();
+    let stories = stories.split("\n## ").next().unwrap();
+    let tests: String = sources(&["src", "tests"])
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    let named: Vec<&str> = stories
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(named.len() > 40, "{}", named.len());
+    for name in named {
+        assert!(
+            tests.contains(&format!("fn {name}(")),
+            "no test is called {name}"
+        );
+    }
+}
+
 #[test]
 fn versions_stand_in_the_workspace_alone() {
     for (name, _) in EDGES {

@@ -11,6 +11,7 @@ pub(crate) mod dial;
 pub mod leases;
 pub(crate) mod link;
 pub(crate) mod member;
+pub(crate) mod patience;
 pub mod range;
 pub(crate) mod secure;
 pub mod state;

@@ -113,6 +113,10 @@ pub(crate) fn authenticated() {
     counter!("etcd_tokens_total").increment(1);
 }
 
+pub(crate) fn loop_failed(name: &'static str) {
+    counter!("etcd_loop_faults_total", "loop" => name).increment(1);
+}
+
 pub(crate) fn no_space() {
     counter!("etcd_no_space_total").increment(1);
 }

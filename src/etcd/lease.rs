@@ -18,6 +18,10 @@ use crate::client::Client;
 use crate::client::call;
 use crate::client::stream::{End, Stream};
 use crate::figures;
+use crate::running::watched;
+
+/// How long a loop that ended by a fault waits before it begins anew: at first, and at most.
+const FAULT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// How a lease is kept.
 #[derive(Debug, Clone)]
@@ -143,7 +147,7 @@ impl LeaseKeeper {
             client,
             state,
             leave,
-            task: AbortOnDropHandle::new(tokio::spawn(task.run())),
+            task: AbortOnDropHandle::new(tokio::spawn(task.keep_on())),
         }
     }
 
@@ -210,7 +214,22 @@ enum Pause {
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Keeps leases until it is to leave, whatever befalls it.
+    async fn keep_on(mut self) {
+        let mut pause = Backoff::new(FAULT.0, FAULT.1);
+        while let Err(cause) = watched("lease", Box::pin(self.run())).await {
+            // The lease may still be there. What hangs on it moves to the next one, and it runs out.
+            figures::lease_lost();
+            self.lose(format!(
+                "the loop that keeps the lease ended by a fault: {cause}"
+            ));
+            if self.leave.run_until_cancelled(pause.wait()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn run(&mut self) {
         let leave = self.leave.clone();
         loop {
             let opened = leave.run_until_cancelled(self.gate.opened()).await;

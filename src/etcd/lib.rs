@@ -14,6 +14,7 @@ mod figures;
 pub mod lease;
 pub mod mirror;
 pub mod replay;
+pub mod running;
 pub mod settings;
 pub mod tls;
 mod wire;

@@ -9,6 +9,9 @@ use std::time::Duration;
 use crate::tls::TlsFiles;
 
 /// How to reach a cluster. Made by [`Settings::new`]; every field has a default but the endpoints.
+///
+/// How long somebody may take to answer is counted in time in which this process could have heard:
+/// while it is stopped, or too busy to listen, nobody is late.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `host:port`, `http://host:port` or `https://host:port`, one for each member.

@@ -85,15 +85,7 @@ impl Registration {
             failing.tell(RegistrationState::Waiting { cause });
         };
         let begin = move || {
-            let task = Task {
-                client: client.clone(),
-                said: said.clone(),
-                record: record.clone(),
-                fleet: fleet.clone(),
-                leases: VecDeque::new(),
-                backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
-                drained: false,
-            };
+            let task = Task::new(client.clone(), said.clone(), record.clone(), fleet.clone());
             task.run(lease.clone())
         };
         let task = supervise("registration", failed, begin);
@@ -211,6 +203,8 @@ struct Task {
     backoff: Backoff,
     /// An operator has drained it: what is put anew says so too.
     drained: bool,
+    /// etcd has said once how the registration stands.
+    answered: bool,
 }
 
 /// When to look again without being told.
@@ -221,12 +215,24 @@ enum Next {
 }
 
 impl Task {
+    fn new(client: Client, said: Said, record: InstanceRecord, fleet: FleetSize) -> Task {
+        Task {
+            client,
+            said,
+            record,
+            fleet,
+            leases: VecDeque::new(),
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+            drained: false,
+            answered: false,
+        }
+    }
+
     async fn run(mut self, mut lease: watch::Receiver<LeaseState>) {
         let Ok(prefix) = Prefix::new(self.said.key.as_bytes()) else {
             return;
         };
-        let (_mirror, mut events) =
-            Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
+        let mut watched: Option<(Mirror, mpsc::Receiver<MirrorEvent>)> = None;
         loop {
             let state = lease.borrow_and_update().clone();
             let next = match &state {
@@ -244,11 +250,13 @@ impl Task {
                     Next::Event
                 }
             };
-            if self
-                .woken(&mut lease, &mut events, &state, next)
-                .await
-                .is_none()
-            {
+            if self.answered && watched.is_none() {
+                // Not before: where a whole fleet starts, its records come first.
+                let (client, prefix) = (self.client.clone(), prefix.clone());
+                watched = Some(Mirror::spawn(client, prefix, MirrorOptions::default()));
+            }
+            let events = watched.as_mut().map(|(_, events)| events);
+            if self.woken(&mut lease, events, &state, next).await.is_none() {
                 return;
             }
         }
@@ -258,7 +266,7 @@ impl Task {
     async fn woken(
         &mut self,
         lease: &mut watch::Receiver<LeaseState>,
-        events: &mut mpsc::Receiver<MirrorEvent>,
+        mut events: Option<&mut mpsc::Receiver<MirrorEvent>>,
         known: &LeaseState,
         next: Next,
     ) -> Option<()> {
@@ -272,7 +280,7 @@ impl Task {
         loop {
             tokio::select! {
                 () = lease_news(lease, known) => return Some(()),
-                event = events.recv() => {
+                event = heard(events.as_deref_mut()) => {
                     if self.concerns(&event?) {
                         tokio::time::sleep(self.fleet.moment(SPREAD)).await;
                         return Some(());
@@ -285,23 +293,33 @@ impl Task {
 
     /// Whether an event means that the record may not be as it should.
     fn concerns(&mut self, event: &MirrorEvent) -> bool {
-        let MirrorEvent::Changed { changes, .. } = event else {
-            return false;
-        };
-        let mut concerned = false;
         let key = self.said.key.clone();
-        for change in changes.iter().filter(|change| *change.key() == key) {
-            concerned |= match change {
-                Change::Put(entry) => {
-                    entry.lease != self.leases.back().copied() || !self.knows(&entry.value)
+        match event {
+            // It may have been deleted or edited before it was watched.
+            MirrorEvent::Listed { entries, .. } => {
+                let found = entries.iter().find(|entry| entry.key == key);
+                found.is_none_or(|entry| !self.is_ours(entry))
+            }
+            MirrorEvent::Changed { changes, .. } => {
+                let mut concerned = false;
+                for change in changes.iter().filter(|change| *change.key() == key) {
+                    concerned |= match change {
+                        Change::Put(entry) => !self.is_ours(entry),
+                        Change::Delete { .. } => {
+                            tracing::warn!(%key, "the registration was deleted; putting it again");
+                            true
+                        }
+                    };
                 }
-                Change::Delete { .. } => {
-                    tracing::warn!(key = %self.said.key, "the registration was deleted; putting it again");
-                    true
-                }
-            };
+                concerned
+            }
+            MirrorEvent::Fresh { .. } | MirrorEvent::Stale { .. } => false,
         }
-        concerned
+    }
+
+    /// Whether this is the record as this process keeps it.
+    fn is_ours(&mut self, entry: &Entry) -> bool {
+        entry.lease == self.leases.back().copied() && self.knows(&entry.value)
     }
 
     /// Whether a value under one of our leases is this process's record, as it is or drained. Which
@@ -317,7 +335,10 @@ impl Task {
 
     async fn reconcile(&mut self, lease: LeaseId) -> Next {
         match self.attempt(lease).await {
-            Ok(next) => next,
+            Ok(next) => {
+                self.answered = true;
+                next
+            }
             Err(cause) => {
                 counter!("platform_registration_failures_total").increment(1);
                 tracing::warn!(key = %self.said.key, %cause, "not registered; trying again");
@@ -406,6 +427,14 @@ impl Task {
     }
 }
 
+/// The next event, once something is watched; `None` when the mirror has ended.
+async fn heard(events: Option<&mut mpsc::Receiver<MirrorEvent>>) -> Option<MirrorEvent> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Ends when another lease is held than is known, or none, or none for another reason: after a loss
 /// comes why no new one is granted. Each keepalive moves the deadline, which is no news. Without its
 /// keeper the owner is gone, who ends this as well.
@@ -420,80 +449,4 @@ async fn lease_news(lease: &mut watch::Receiver<LeaseState>, known: &LeaseState)
 }
 
 #[cfg(test)]
-mod tests {
-    use fleet::{Endpoint, InstanceId, ServiceName};
-
-    use super::*;
-
-    fn record(port: u16, started: &str) -> InstanceRecord {
-        let mut record = InstanceRecord::new(
-            ServiceName::new("order").unwrap(),
-            InstanceId::new("o-1").unwrap(),
-        );
-        record.endpoints = vec![Endpoint::parse(&format!("grpc://h:{port}")).unwrap()];
-        record.started_at = Some(started.parse().unwrap());
-        record
-    }
-
-    fn entry(value: Vec<u8>, lease: i64) -> Entry {
-        Entry {
-            key: "/services/order/o-1".into(),
-            value: value.into(),
-            create_revision: Revision(1),
-            mod_revision: Revision(1),
-            version: 1,
-            lease: LeaseId::new(lease),
-        }
-    }
-
-    #[test]
-    fn only_what_is_provably_ours_is_written_over() {
-        const NOW: &str = "2026-11-22T10:00:00Z";
-        const EARLIER: &str = "2026-11-22T09:00:00Z";
-        let ours = record(1, NOW);
-        let value = ours.to_json().unwrap();
-        let lease = LeaseId::new(7).unwrap();
-        let leases = VecDeque::from([LeaseId::new(5).unwrap(), lease]);
-        let json = |record: InstanceRecord| record.to_json().unwrap();
-        let check = |found: Option<Entry>| decide(&ours, &value, lease, &leases, found.as_ref());
-        assert_eq!(check(None), Move::Put);
-        assert_eq!(check(Some(entry(value.clone(), 7))), Move::Keep);
-        assert_eq!(
-            check(Some(entry(b"edited".to_vec(), 7))),
-            Move::Put,
-            "edited by hand under our lease"
-        );
-        assert_eq!(
-            check(Some(entry(value.clone(), 5))),
-            Move::Put,
-            "our lost lease"
-        );
-        assert_eq!(
-            check(Some(entry(value.clone(), 0))),
-            Move::TakeOver(None),
-            "our lease was detached by hand"
-        );
-        let out = drain::drained(&ours).to_json().unwrap();
-        assert_eq!(
-            check(Some(entry(out, 7))),
-            Move::Keep,
-            "drained by an operator"
-        );
-        let same_place = json(record(1, EARLIER));
-        assert_eq!(
-            check(Some(entry(same_place, 3))),
-            Move::TakeOver(LeaseId::new(3)),
-            "our earlier process"
-        );
-        let poison = entry(b"\xff".to_vec(), 3);
-        assert_eq!(check(Some(poison)), Move::TakeOver(None));
-        let other = entry(json(record(2, EARLIER)), 3);
-        match check(Some(other)) {
-            Move::Refuse(cause) => assert!(
-                cause.contains("grpc://h:2") && cause.contains("instance_id"),
-                "{cause}"
-            ),
-            other => panic!("{other:?}"),
-        }
-    }
-}
+mod tests;

@@ -2,13 +2,10 @@
 //! begins anew where it ended by a fault. None ends by itself while its owner lives: what such a loop
 //! kept would just never change again. Deliberately absent: mending what made it fail.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use etcd::backoff::Backoff;
-use futures::FutureExt as _;
 use metrics::{Gauge, counter, gauge};
 
 /// How long a loop waits, by chance, before it begins anew: at first, and at most.
@@ -29,14 +26,15 @@ pub(crate) async fn supervise<F: Future<Output = ()>>(
     loop {
         let running = Running::new(name.as_str());
         let begun = Instant::now();
-        let work = begin();
+        // A loop may be large, and whoever starts it need not be.
+        let work = Box::pin(begin());
         #[cfg(test)]
         let work = fault::exposed(&name, work);
-        let ended = AssertUnwindSafe(work).catch_unwind().await;
+        let ended = etcd::running::caught(work).await;
         drop(running);
         let cause = match ended {
             Ok(()) => "it ended by itself".to_owned(),
-            Err(panic) => format!("it panicked: {}", words(&*panic)),
+            Err(cause) => cause,
         };
         counter!("platform_loop_faults_total", "loop" => name.clone()).increment(1);
         tracing::error!(%name, %cause, "a background loop ended by a fault, which is a bug; it begins anew");
@@ -46,13 +44,6 @@ pub(crate) async fn supervise<F: Future<Output = ()>>(
         }
         backoff.wait().await;
     }
-}
-
-/// What a panic says.
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    let made = || panic.downcast_ref::<String>().map(String::as_str);
-    literal.or_else(made).unwrap_or("no words")
 }
 
 /// Counts a loop as running until it is dropped.

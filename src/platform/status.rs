@@ -11,7 +11,7 @@ use fleet::status::{Liveness, StatusRecord, Taken, WatchFreshness};
 use fleet::{Edit, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision, Seen, Write};
 use metrics::counter;
 use rand::Rng as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Standing;
@@ -64,8 +64,7 @@ impl Reporter {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
-        let (_mirror, mut events) =
-            Mirror::spawn(self.client.clone(), prefix, MirrorOptions::default());
+        let mut watched: Option<(Mirror, mpsc::Receiver<MirrorEvent>)> = None;
         let mut told: Option<Told> = None;
         let mut written = Revision::ZERO;
         let mut rest = Duration::ZERO;
@@ -92,7 +91,7 @@ impl Reporter {
                     () = told_by(&mut self.standing) => Some(()),
                     () = told_by(&mut self.alive) => Some(()),
                     () = told_by(&mut self.registration) => Some(()),
-                    event = events.recv() => event.map(|event| {
+                    event = heard(watched.as_mut()) => event.map(|event| {
                         if self.is_undone_by(&event, written) {
                             tracing::warn!(key = %self.key, "the status was changed by another; putting it again");
                             told = None;
@@ -116,6 +115,11 @@ impl Reporter {
                     counter!("platform_status_reports_total").increment(1);
                     told = Some((lease, record));
                     written = revision;
+                    // Not before: where a whole fleet starts, its records come first.
+                    watched.get_or_insert_with(|| {
+                        let client = self.client.clone();
+                        Mirror::spawn(client, prefix.clone(), MirrorOptions::default())
+                    });
                 }
                 // Tried again after the rest; the registration's own trouble is logged there.
                 Err(cause) => tracing::debug!(key = %self.key, %cause, "status not reported"),
@@ -134,16 +138,30 @@ impl Reporter {
 
     /// Whether an event means that what was written last does not stand there any longer.
     fn is_undone_by(&self, event: &MirrorEvent, written: Revision) -> bool {
-        let MirrorEvent::Changed {
-            changes, history, ..
-        } = event
-        else {
-            return false;
-        };
-        let later = |revision| *history == History::Another || revision > written;
-        changes
-            .iter()
-            .any(|change| *change.key() == self.key && later(change.revision()))
+        match event {
+            // It may have been deleted or edited before it was watched.
+            MirrorEvent::Listed { entries, .. } => {
+                let stands = entries.iter().find(|entry| entry.key == self.key);
+                stands.is_none_or(|entry| entry.mod_revision != written)
+            }
+            MirrorEvent::Changed {
+                changes, history, ..
+            } => {
+                let later = |revision| *history == History::Another || revision > written;
+                changes
+                    .iter()
+                    .any(|change| *change.key() == self.key && later(change.revision()))
+            }
+            MirrorEvent::Fresh { .. } | MirrorEvent::Stale { .. } => false,
+        }
+    }
+}
+
+/// The next event, once something is watched; `None` when the mirror has ended.
+async fn heard(watched: Option<&mut (Mirror, mpsc::Receiver<MirrorEvent>)>) -> Option<MirrorEvent> {
+    match watched {
+        Some((_, events)) => events.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -259,5 +277,44 @@ mod tests {
             lease,
             &record(&standing, &Alive::No { detail: "x".into() })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_report_lost_or_edited_before_it_was_watched_is_put_again() {
+        let prefixes = fleet::Prefixes::default();
+        let client = Client::new(etcd::Settings::new(["127.0.0.1:1"])).unwrap();
+        let waiting = RegistrationState::Waiting {
+            cause: String::new(),
+        };
+        let reporter = Reporter {
+            client,
+            key: "/status/order/o-1".into(),
+            services: prefixes.services,
+            fleet: FleetSize::default(),
+            standing: watch::channel(Standing::default()).1,
+            alive: watch::channel(Alive::Yes).1,
+            registration: watch::channel(waiting).1,
+        };
+        let listed = |entries: &[(&str, i64)]| {
+            let entry = |&(key, revision): &(&str, i64)| fleet::Entry {
+                key: key.into(),
+                value: b"{}".as_slice().into(),
+                create_revision: Revision(1),
+                mod_revision: Revision(revision),
+                version: 1,
+                lease: LeaseId::new(7),
+            };
+            let listed = MirrorEvent::Listed {
+                revision: Revision(9),
+                entries: entries.iter().map(entry).collect(),
+            };
+            reporter.is_undone_by(&listed, Revision(5))
+        };
+        assert!(!listed(&[
+            ("/status/order/o-1", 5),
+            ("/status/order/o-10", 6)
+        ]));
+        assert!(listed(&[("/status/order/o-10", 5)]), "deleted");
+        assert!(listed(&[("/status/order/o-1", 6)]), "edited");
     }
 }

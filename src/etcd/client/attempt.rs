@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::call::{self, Method};
 use super::link::{Call, Link, MAX_REQUEST, Repeat};
 use super::member::{Connection, Member};
+use super::patience;
 use crate::error::{Error, Subject, Verdict, judge};
 use crate::figures;
 
@@ -137,10 +138,10 @@ impl Link {
     async fn sign_of_life(&self, member: &Member, connection: &Connection) -> Result<(), Failure> {
         let status = super::member::ask_status(&connection.transport);
         let cause = tokio::select! {
-            answer = tokio::time::timeout(self.settings.probe_timeout, status) => match answer {
-                Ok(Ok(_)) => None,
-                Ok(Err(status)) => call::broken_by(&status),
-                Err(_) => Some("no sign of life".to_owned()),
+            answer = patience::within(self.settings.probe_timeout, status) => match answer {
+                Some(Ok(_)) => None,
+                Some(Err(status)) => call::broken_by(&status),
+                None => Some("no sign of life".to_owned()),
             },
             () = connection.lost.cancelled() => Some("the member stopped answering".to_owned()),
         };

@@ -3,6 +3,7 @@
 //! A call that may be repeated fails only when every member failed it or its deadline passed; a
 //! write is never sent twice. What the messages mean is the callers'.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::auth::{Auth, Pass};
 use super::call::Method;
 use super::dial::Dial;
 use super::member::{Connection, Member, Rank};
+use super::patience::Patience;
 use super::state::{Condition, LinkState, MemberState};
 use crate::backoff::Backoff;
 use crate::error::{Error, Verdict};
@@ -169,20 +171,19 @@ impl Link {
             return Err(Error::TooLarge { bytes, limit });
         }
         let deadline = Instant::now() + call.within;
+        let mut patience = Patience::new(call.within);
         let mut last = None;
         let mut pause = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
         loop {
             let round = self.round(call, &message, deadline, &mut last);
-            match tokio::time::timeout_at(deadline, round).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(Some(error))) => return Err(error),
-                Ok(Err(None)) => {}
-                Err(_) => break,
+            let ended = patience.wait(pin!(round)).await;
+            match ended {
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(Some(error))) => return Err(error),
+                Some(Err(None)) => {}
+                None => break,
             }
-            if tokio::time::timeout_at(deadline, pause.wait())
-                .await
-                .is_err()
-            {
+            if patience.wait(pause.wait()).await.is_none() {
                 // Nothing is under way: a write that only ever met members that could not take
                 // it was not written.
                 if let (Repeat::Never, Some(error)) = (call.repeat, last.take()) {

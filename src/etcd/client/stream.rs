@@ -2,6 +2,7 @@
 //!
 //! It never reconnects: resuming is its owner's, who knows where it stood.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use prost::Message;
@@ -14,6 +15,7 @@ use super::auth::Pass;
 use super::call::{self, Method};
 use super::link::{Link, MAX_REQUEST, Trouble};
 use super::member::{Connection, StreamGuard, ask_status};
+use super::patience::Patience;
 use crate::error::{Error, Subject, Verdict, judge};
 
 /// Requests that wait to be sent. More would be a flood.
@@ -60,20 +62,22 @@ where
     {
         let within = link.settings.request_timeout;
         let deadline = Instant::now() + within;
+        let mut patience = Patience::new(within);
         let mut unreached = Vec::new();
         let mut last = None;
         for index in link.candidates(avoid) {
             let attempt = Self::open_on(link, method, first.clone(), index, deadline);
-            match tokio::time::timeout_at(deadline, attempt).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(Ok(cause))) => unreached.push(cause),
-                Ok(Err(Err(error))) => {
+            let ended = patience.wait(pin!(attempt)).await;
+            match ended {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(Ok(cause))) => unreached.push(cause),
+                Some(Err(Err(error))) => {
                     if !error.is_absence() && !matches!(error, Error::Auth { .. }) {
                         return Err(error);
                     }
                     last = Some(error);
                 }
-                Err(_) => {
+                None => {
                     return Err(Error::Deadline {
                         endpoint: link.endpoints().join(", "),
                         method: method.name,

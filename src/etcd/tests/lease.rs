@@ -81,6 +81,10 @@ async fn a_lost_lease_is_granted_anew(world: World) {
     for _ in 0..2 {
         put(&world.direct, "/l/a", "1", LeaseRule::Attach(id)).await;
         world.direct.lease_revoke(id).await.unwrap();
+        let next = state.wait_for(|state| state.id() != Some(id)).await;
+        if let LeaseState::Lost { cause, .. } = &*next.unwrap() {
+            assert_eq!(cause, "it expired or was revoked", "by etcd's answer");
+        }
         id = another(&mut state, id).await;
         seen.until("the key is gone with its lease", |seen| {
             seen.last.is_some() && seen.value("/l/a").is_none()

@@ -11,6 +11,7 @@
 )]
 
 mod auth;
+mod calm;
 mod client;
 mod commit;
 mod failover;
@@ -23,6 +24,7 @@ mod paged;
 mod replay;
 mod scope;
 mod space;
+mod struck;
 mod tls;
 mod wiped;
 mod world;

@@ -265,6 +265,7 @@ async fn freshness_is_proved_again_and_again(world: World) {
     // Nothing under the prefix changes, and yet the proof moves on.
     seen.until("a later proof", |seen| seen.freshest >= elsewhere)
         .await;
+    assert!(seen.stale.is_empty(), "by a new watch: {:?}", seen.stale);
 }
 
 async fn a_dropped_mirror_ends(world: World) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{fault::strike, *};
+use crate::telemetry::Telemetry;
 use crate::{Platform, Service, ServiceName};
 
 /// One figure of the process; 0 before it was counted.
@@ -60,6 +61,26 @@ async fn a_loop_that_ends_falls_in_its_gauge_is_told_and_begins_anew() {
         figure("platform_loop_faults_total{loop=\"a test's\"} "),
         2.0
     );
+}
+
+#[tokio::test]
+async fn the_export_of_metrics_goes_on_after_a_panic_and_ends_when_it_is_to() {
+    let exports = || figure("telemetry_metric_exports_total{outcome=\"failed\"} ");
+    let loops = |what: &str| figure(&format!("platform_loop_{what}{{loop=\"metrics export\"}} "));
+    let every = ("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "10".to_owned());
+    // Nobody listens there.
+    let telemetry = Telemetry::new("struck").endpoint("http://127.0.0.1:1");
+    let exporter = telemetry.environment([every]).start().unwrap();
+    until("exports", async || exports() >= 2.0).await;
+    assert_eq!(loops("running"), 1.0);
+    let faults = loops("faults_total");
+    strike("metrics export");
+    until("the panic", async || loops("faults_total") > faults).await;
+    let before = exports();
+    until("exports after it", async || exports() >= before + 2.0).await;
+    exporter.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(loops("running"), 0.0);
+    assert_eq!(loops("faults_total"), faults + 1.0, "leaving is no fault");
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -2,6 +2,7 @@
 //! of its own; an export has a deadline, and what a collector missed is in the next one, as everything
 //! is cumulative. Deliberately absent: a second registry, and a queue.
 
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +21,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::environment::{Environment, Signal};
 use super::exposition::{self, Span};
-use crate::running::Running;
+use crate::running::supervise;
 use crate::server::Recorded;
 
 /// Where metrics go, and how often.
+#[derive(Clone)]
 pub(super) struct Push {
     recorded: Recorded,
     collector: MetricsServiceClient<Channel>,
@@ -75,21 +77,22 @@ impl Push {
     }
 
     async fn run(mut self, leave: CancellationToken) {
-        let _running = Running::new("metrics export");
+        let push = self.clone();
+        let begin = || push.clone().export_on();
+        // Held until the last export is made, which shows it running.
+        let mut exports = pin!(supervise("metrics export", |_| {}, begin));
+        leave.run_until_cancelled(exports.as_mut()).await;
+        self.export().await;
+    }
+
+    async fn export_on(mut self) {
         // A fleet that starts together does not send together.
         let mut wait = rand::rng().random_range(Duration::ZERO..=self.interval);
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = leave.cancelled() => break,
-            }
-            tokio::select! {
-                () = self.export() => {}
-                () = leave.cancelled() => break,
-            }
+            tokio::time::sleep(wait).await;
+            self.export().await;
             wait = self.interval;
         }
-        self.export().await;
     }
 
     async fn export(&mut self) {

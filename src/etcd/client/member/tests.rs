@@ -1,0 +1,97 @@
+//! A member that is slow, busy or silent, in front of a server in this process.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// A member that answers a question about its status whenever there is a permit.
+fn answering(permits: &Arc<Semaphore>) -> (etcdlite::Server, Member, Arc<AtomicUsize>) {
+    let (server, channel) = etcdlite::Server::in_process(etcdlite::Options::default());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (permits, count) = (Arc::clone(permits), Arc::clone(&asked));
+    let service = tower::service_fn(move |request| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (permits, channel) = (Arc::clone(&permits), channel.clone());
+        async move {
+            let permit = permits.acquire().await;
+            drop(permit);
+            tower::ServiceExt::oneshot(channel, request).await
+        }
+    });
+    let settings = Settings {
+        probe_timeout: Duration::from_millis(300),
+        ..Settings::new(["in process"])
+    };
+    let dial = Arc::new(Dial::Fixed(Transport::new(service)));
+    let state = watch::Sender::new(LinkState::default());
+    let member = Member::spawn(0, "in process".into(), dial, &settings, state);
+    (server, member, asked)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_too_busy_to_tell_its_status_is_alive_while_it_answers_others() {
+    let (_server, member, asked) = answering(&Arc::new(Semaphore::new(0)));
+    let connection = member.connection().await.unwrap();
+    until("three questions that got no answer", || {
+        connection.hear();
+        member.suspect(&connection);
+        asked.load(Ordering::Relaxed) >= 3
+    })
+    .await;
+    assert!(!connection.lost.is_cancelled(), "others were answered");
+    until("a member that says nothing at all is lost", || {
+        member.suspect(&connection);
+        connection.lost.is_cancelled()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_who_doubt_a_member_at_once_are_content_with_one_answer() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (_server, member, asked) = answering(&permits);
+    let first = member.connection().await.unwrap();
+    member.suspect(&first);
+    until("a question", || asked.load(Ordering::Relaxed) == 1).await;
+    for _ in 0..60 {
+        member.suspect(&first);
+    }
+    permits.add_permits(1);
+    until("an answer", || first.silence() < first.born.elapsed() / 2).await;
+    member.broken(&first, "reset");
+    member.connection().await.unwrap();
+    // The last of them is that of the second connection.
+    let asked = asked.load(Ordering::Relaxed);
+    assert!(asked <= 3, "{asked}");
+}
+
+/// However many calls ask at once, a connection that broke is replaced.
+#[tokio::test]
+async fn a_loss_is_noticed_behind_a_full_inbox() {
+    let (_server, channel) = etcdlite::Server::in_process(etcdlite::Options::default());
+    let dial = Dial::Fixed(Transport::new(channel));
+    let settings = Settings::new(["in process"]);
+    let state = watch::Sender::new(LinkState::default());
+    let member = Member::spawn(0, "in process".into(), Arc::new(dial), &settings, state);
+    let first = member.connection().await.unwrap();
+    // The member's task gets no turn before the inbox is full.
+    let another = Connection {
+        epoch: first.epoch + 1,
+        ..first.clone()
+    };
+    for _ in 0..100 {
+        member.suspect(&another);
+    }
+    member.broken(&first, "reset");
+    let second = tokio::time::timeout(Duration::from_secs(30), member.connection());
+    let second = second.await.expect("a new connection").unwrap();
+    assert!(second.epoch > first.epoch);
+}
