@@ -198,7 +198,8 @@ async fn call(gateway: &Gateway) -> u16 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_whose_loops_panic_follows_its_registry_again() {
-    let store = etcdlite::Server::bind("127.0.0.1:0".parse().unwrap(), etcdlite::Options::default());
+    let store =
+        etcdlite::Server::bind("127.0.0.1:0".parse().unwrap(), etcdlite::Options::default());
     let store = store.await.unwrap();
     let client = client(&store.local_addr().unwrap().to_string());
     let orders = Service::new().grpc(Orders);
