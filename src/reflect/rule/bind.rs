@@ -483,7 +483,7 @@ fn below(field: &Field, error: JsonError) -> JsonError {
     JsonError { path, ..error }
 }
 
-fn text_error(path: &str, message: &str) -> JsonError {
+pub(super) fn text_error(path: &str, message: &str) -> JsonError {
     JsonError {
         path: path.to_owned(),
         message: message.to_owned(),

@@ -58,6 +58,8 @@ message M {
   google.protobuf.Duration duration_value = 42;
   repeated M children = 43;
   optional string maybe = 44;
+  string own_name = 45 [json_name = "Called"];
+  string odd = 46 [json_name = "search[odd]"];
 }
 service S {
   rpc Plain(M) returns (M) { option (google.api.http) = {get: "/plain"}; }
@@ -177,6 +179,21 @@ const CASES: &[(&str, &str)] = &[
     (
         "/plain?wrapper_bytes_value=Ynl0ZXM=",
         r#"{"wrapperBytesValue":"Ynl0ZXM="}"#,
+    ),
+    // A name that the proto file gives for JSON is one of the two.
+    ("/plain?Called=x", r#"{"Called":"x"}"#),
+    ("/plain?own_name=x", r#"{"Called":"x"}"#),
+    ("/plain?ownName=x", "400 ownName"),
+    // grpc-httpjson-transcoding takes any name; here brackets are for the keys of maps, and the proto name is at hand.
+    ("/plain?search[odd]=x", "400 search[odd]"),
+    ("/plain?odd=x", r#"{"search[odd]":"x"}"#),
+    (
+        "/plain?nested.bytes_value=aGkh",
+        r#"{"nested":{"bytesValue":"aGkh"}}"#,
+    ),
+    (
+        "/plain?nested.bytes_value=oops%7b",
+        "400 nested.bytes_value",
     ),
     // An empty text is one.
     ("/plain?maybe=", r#"{"maybe":""}"#),
