@@ -243,12 +243,23 @@ impl Writer<'_> {
             _ => {
                 let schema = self.shapes.field(field);
                 let about = field.doc.clone().unwrap_or_default();
-                into.push(
-                    json!({"name": shown, "in": "query", "description": about, "schema": schema}),
-                );
+                let mut parameter = json!({"name": shown, "in": "query", "description": about});
+                if field.message.as_ref().is_some_and(is_json_text) {
+                    parameter["content"] = json!({"application/json": {"schema": schema}});
+                } else {
+                    parameter["schema"] = schema;
+                }
+                into.push(parameter);
             }
         }
     }
+}
+
+/// Whether a query gives a value of this type as JSON.
+fn is_json_text(message: &Message) -> bool {
+    ["Struct", "Value", "ListValue"]
+        .iter()
+        .any(|name| message.full_name().strip_prefix("google.protobuf.") == Some(name))
 }
 
 /// Whether a whole body of this type is its bytes and not JSON.

@@ -158,6 +158,8 @@ async fn the_document_tells_what_the_rules_take() {
     assert_eq!(named("unsigned").unwrap()["schema"]["format"], "uint64");
     assert_eq!(named("kind").unwrap()["schema"]["enum"][1], "ROUND");
     assert_eq!(named("inner.count").unwrap()["in"], "query");
+    let json = &named("any").unwrap()["content"]["application/json"];
+    assert!(json["schema"].is_object(), "{parameters:?}");
     assert!(named("labels").is_none() && named("list").is_none());
     let patched = &paths["/v1/all/{id}"]["patch"]["parameters"][0];
     assert!(patched["description"].as_str().unwrap().contains("all.id"));
