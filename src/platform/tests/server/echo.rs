@@ -219,7 +219,7 @@ impl Echo {
                     .boxed()
             }
             "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete"
-            | "Download" | "Upload" | "UploadWhole" => {
+            | "Bare" | "Download" | "Upload" | "UploadWhole" => {
                 sent(vec![message]).chain(end(&Status::ok(""))).boxed()
             }
             _ => end(&Status::unimplemented(method.to_owned())),

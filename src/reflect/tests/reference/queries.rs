@@ -360,6 +360,9 @@ const CASES: &[(&str, &str)] = &[
         "/flag/false?bool_value=true&string_value=str",
         r#"{"stringValue":"str"}"#,
     ),
+    // Not even read.
+    ("/flag/true?bool_value=maybe", r#"{"boolValue":true}"#),
+    ("/body?nested.bool_value=maybe", "{}"),
     (
         "/deep/x?nested.nested.string_value=str&nested.nested.bool_value=true&string_value=str",
         r#"{"stringValue":"str","nested":{"nested":{"stringValue":"x","boolValue":true}}}"#,

@@ -146,6 +146,8 @@ const CASES: &[Case] = &[
     (WIDTHS, "GET /c/f/d/e", "GET /c/f/d/e"),
     (WIDTHS, "GET /c/x/y/d/z", "404"),
     (WIDTHS, "GET /c//v/d/w/x", "404"),
+    (&["GET /x/**", "GET /x/*"], "GET /x/y", "GET /x/*"),
+    (&["GET /x/*", "GET /x/**"], "GET /x/y", "GET /x/*"),
     (ENDS, "GET /a/b/hello/world/c", "GET /a/{id=b/**}"),
     (ENDS, "GET /a/b/world/c/z", "GET /a/{id=b/**}/z"),
     (ENDS, "GET /a/b/world/c/y/z", "GET /a/{id=b/**}/y/z"),
