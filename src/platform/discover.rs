@@ -25,7 +25,7 @@ pub(crate) use directory::Directory;
 pub use instances::Instances;
 
 /// So many events are shown together at most.
-const TOGETHER: usize = 1_000;
+pub(crate) const TOGETHER: usize = 1_000;
 
 /// The instances of one service as they are known now.
 #[derive(Debug, Clone)]

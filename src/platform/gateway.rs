@@ -19,10 +19,10 @@ use crate::{
     server::{Handle, JsonOptions, Server, ServerError, Service},
 };
 use front::Front;
-use keep::Keeper;
+use keep::keep;
 
 /// Whom a gateway stands in front of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Upstreams {
     /// Servers at known addresses. Each inner list holds the replicas of one server, which share its calls; where
     /// several servers have one service, the first has it.
@@ -105,8 +105,7 @@ impl Gateway {
     ) -> Result<Self, ServerError> {
         let front = Front::new(options.json.clone(), service.is_guarded());
         let server = Server::bind(addr, service.in_front_of(front.routing())).await?;
-        let keeper = Keeper::new(front, upstreams, options);
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keep(front, upstreams, options)));
         server.handle().ready();
         Ok(Self {
             server,

@@ -72,6 +72,6 @@ impl Drop for Running {
 }
 
 #[cfg(test)]
-mod fault;
+pub(crate) mod fault;
 #[cfg(test)]
 mod tests;

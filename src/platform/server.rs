@@ -16,6 +16,7 @@ mod head;
 mod health;
 mod jwt;
 mod keys;
+mod layer;
 mod metrics;
 mod observe;
 mod port;
@@ -51,6 +52,7 @@ use tonic_reflection::pb::{
 };
 use tower::util::BoxCloneSyncService;
 
+use self::layer::Layer as _;
 pub use self::{
     auth::{Auth, Authenticate, Credential, Identity},
     call::{Call, Protocol, Surface},
@@ -514,21 +516,16 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
             grpc.clone(),
         )))
     });
-    let end = dispatch::Dispatch {
-        grpc,
-        health: service.health.clone(),
+    let health = service.health.clone();
+    let end = tower::service_fn(move |request| dispatch::dispatch(&grpc, &health, request));
+    let timely = deadline::Timely::Outside {
+        default: service.default_timeout,
     };
-    let mut stack = Stack::new(deadline::Timely {
-        inner: end,
-        place: deadline::Place::Outside {
-            default: service.default_timeout,
-        },
-    });
+    let mut stack = Stack::new(timely.before(end));
     for layer in service.layers {
         stack = layer(stack);
     }
     let gated = gate::Gated {
-        inner: stack,
         gates: service.gates.into(),
         // More than a semaphore counts is as good as no bound.
         room: Arc::new(Semaphore::new(
@@ -538,15 +535,12 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         limiters,
     };
     let auth = service.auth.map(Arc::new);
-    let checked = auth::Checked {
-        inner: gated,
-        auth: auth.clone(),
-    };
-    let mut stack = Stack::new(gate::Doorstep {
-        inner: checked,
+    let checked = auth::Checked(auth.clone());
+    let doorstep = gate::Doorstep {
         limiters: early,
         auth,
-    });
+    };
+    let mut stack = Stack::new(doorstep.before(checked.before(gated.before(stack))));
     if let Some(least) = service.gzip_from {
         stack = compress::before(stack, least)?;
     }
@@ -554,14 +548,13 @@ fn assemble(service: Service) -> Result<(Stack, Handle), ServerError> {
         stack = cors.before(stack)?;
     }
     let observed = observe::Observe {
-        inner: head::Headed(guard::Guard(stack)),
         routing,
         life: service.health.life().clone(),
         in_flight: in_flight.clone(),
         _upkeep: upkeep,
     };
     Ok((
-        Stack::new(observed),
+        Stack::new(observed.before(head::Head.before(guard::Guard.before(stack)))),
         Handle {
             health: service.health,
             in_flight,

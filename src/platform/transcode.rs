@@ -140,6 +140,8 @@ pub(crate) struct Transcoder {
     router: Router,
     parse: Arc<ParseOptions>,
     print: Arc<PrintOptions>,
+    /// As `print`, and never on more lines than one.
+    print_line: Arc<PrintOptions>,
     max_request: usize,
     max_response: usize,
     metadata: Allowed,
@@ -173,6 +175,10 @@ impl Transcoder {
         Self {
             router,
             parse: Arc::new(options.parse),
+            print_line: Arc::new(PrintOptions {
+                indent: None,
+                ..options.print
+            }),
             print: Arc::new(options.print),
             max_request: options.max_request,
             max_response: options.max_response,
@@ -295,7 +301,12 @@ impl Transcoder {
         let Ok(response) = grpc.oneshot(call).await;
         let form = Form {
             found: Arc::clone(found),
-            print: Arc::clone(&self.print),
+            print: Arc::clone(if found.method().server_streaming() {
+                &self.print_line
+            } else {
+                &self.print
+            }),
+            is_raw: found.gives_bytes(),
             most: self.max_response,
             lines: lines(parts.headers.get(header::ACCEPT)),
             trailers: trailers(parts.version, parts.headers.get(header::TE)),
@@ -345,6 +356,8 @@ fn lines(accept: Option<&HeaderValue>) -> Lines {
         .unwrap_or_default();
     if accepts.contains("application/x-ndjson") {
         Lines::NdJson
+    } else if accepts.contains("text/event-stream") {
+        Lines::Events
     } else {
         Lines::Json
     }

@@ -18,7 +18,8 @@ use crate::{
     transcode::Transcoder,
 };
 
-/// See the module.
+/// See the module. Clones show in one place.
+#[derive(Clone)]
 pub(super) struct Front {
     routing: Arc<Routing>,
     json: JsonOptions,

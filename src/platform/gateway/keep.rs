@@ -1,8 +1,10 @@
-//! Keeps a gateway true: follows the registry by one mirror for all services, learns from each upstream, and shows what is known whenever that
-//! changes. One task owns it all; a service's learner and channel end with its place here.
+//! Keeps a gateway true: follows the registry by one mirror for all services, learns from each upstream, and shows
+//! what is known whenever that changes. One loop owns it all; a service's learner and channel end with its place here.
+//! Invariant: what was shown stays while a loop that has ended by a fault begins anew and learns again.
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +19,11 @@ use super::{
     front::{Front, Part},
     learn::{Known, Learning, Lesson, News, Place, learn},
 };
-use crate::{channel::Channel, discover::Directory};
+use crate::{
+    channel::Channel,
+    discover::{Directory, TOGETHER},
+    running::supervise,
+};
 
 /// Services beyond so many are left out, and said to be.
 const MOST_SERVICES: usize = 1_000;
@@ -31,8 +37,19 @@ const PACE: Duration = Duration::from_millis(100);
 /// Upstreams that an answer names as unknown; the rest it counts.
 const MOST_NAMED: usize = 3;
 
+/// Keeps `front` true to these upstreams until dropped.
+pub(super) async fn keep(front: Front, upstreams: Upstreams, options: GatewayOptions) {
+    let mut shown = Shown::Outdated;
+    let begin = || {
+        let mut keeper = Keeper::new(front.clone(), upstreams.clone(), options.clone());
+        keeper.shown = std::mem::replace(&mut shown, Shown::Before);
+        keeper.run()
+    };
+    supervise("gateway", |_| {}, begin).await;
+}
+
 /// See the module.
-pub(super) struct Keeper {
+struct Keeper {
     front: Front,
     options: GatewayOptions,
     learning: Learning,
@@ -48,6 +65,8 @@ pub(super) struct Keeper {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shown {
+    /// What a loop before this one knew, which this one is still to learn.
+    Before,
     /// Another upstream is known, or one is known otherwise.
     Outdated,
     /// All that is known, and this as pending.
@@ -57,6 +76,8 @@ enum Shown {
 struct Upstream {
     place: Place,
     known: Option<(Known, Channel)>,
+    /// Whether anything came of asking it.
+    is_asked: bool,
     /// Why nothing is known yet.
     unreached: Option<String>,
     /// Since when it has no instance.
@@ -75,7 +96,7 @@ struct Registered {
 }
 
 impl Keeper {
-    pub(super) fn new(front: Front, upstreams: Upstreams, options: GatewayOptions) -> Self {
+    fn new(front: Front, upstreams: Upstreams, options: GatewayOptions) -> Self {
         let (send, news) = mpsc::channel(WAITING);
         let learning = Learning {
             channel: options.channel.clone(),
@@ -118,62 +139,72 @@ impl Keeper {
         keeper
     }
 
-    pub(super) async fn run(mut self) {
-        loop {
-            let late = match self.next_show.checked_duration_since(Instant::now()) {
-                None => {
-                    self.show();
-                    None
-                }
-                Some(_) => Some(self.next_show),
-            };
-            let forget = self.next_to_forget();
-            let expire = self
-                .registered
-                .as_ref()
-                .and_then(|one| one.directory.next_deadline());
-            let event = async {
-                match &mut self.registered {
-                    Some(registered) => registered.events.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                Some(news) = self.news.recv() => {
-                    self.take(news);
-                    // What has come together is shown together.
-                    while let Ok(news) = self.news.try_recv() {
-                        self.take(news);
-                    }
-                }
-                event = event => match event {
-                    Some(event) => {
-                        self.follow(event);
-                        while let Some(Ok(event)) = self.registered.as_mut().map(|one| one.events.try_recv()) {
-                            self.follow(event);
-                        }
-                        self.publish();
-                    }
-                    // The mirror has ended, which it does with its client alone.
-                    None => self.registered = None,
-                },
-                () = at(forget) => self.forget(),
-                () = at(expire) => self.expire(),
-                () = at(late) => {}
+    /// Ends where the mirror does, which is a fault of the mirror's.
+    async fn run(mut self) {
+        while self.turn().await.is_continue() {}
+    }
+
+    /// Shows what there is to show, waits for what comes next, and takes it in with what has come together with it: so
+    /// much that others still get their turn.
+    async fn turn(&mut self) -> ControlFlow<()> {
+        let late = match self.next_show.checked_duration_since(Instant::now()) {
+            None => {
+                self.show();
+                None
             }
+            Some(_) => Some(self.next_show),
+        };
+        let forget = self.next_to_forget();
+        let expire = self
+            .registered
+            .as_ref()
+            .and_then(|one| one.directory.next_deadline());
+        let (mut news, mut events) = (Vec::new(), Vec::new());
+        let happens = async {
+            match &mut self.registered {
+                Some(registered) => registered.events.recv_many(&mut events, TOGETHER).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.news.recv_many(&mut news, WAITING) => {}
+            came = happens => if came == 0 {
+                return ControlFlow::Break(());
+            },
+            () = at(forget) => self.forget(),
+            () = at(expire) => self.expire(),
+            () = at(late) => {}
         }
+        for one in news {
+            self.take(one);
+        }
+        if !events.is_empty() {
+            for event in events {
+                self.follow(event);
+            }
+            self.publish();
+        }
+        ControlFlow::Continue(())
     }
 
     fn add(&mut self, name: Arc<str>, place: Place) {
-        let learner = learn(
-            Arc::clone(&name),
-            place.clone(),
-            self.learning.clone(),
-            self.send.clone(),
-        );
+        let learner = {
+            let (learning, send) = (self.learning.clone(), self.send.clone());
+            let (name, place) = (Arc::clone(&name), place.clone());
+            let begin = move || {
+                learn(
+                    Arc::clone(&name),
+                    place.clone(),
+                    learning.clone(),
+                    send.clone(),
+                )
+            };
+            supervise("gateway learner", |_| {}, begin)
+        };
         let upstream = Upstream {
             place,
             known: None,
+            is_asked: false,
             unreached: Some("it is being asked".to_owned()),
             gone: None,
             _learner: AbortOnDropHandle::new(tokio::spawn(learner)),
@@ -187,6 +218,7 @@ impl Keeper {
         let Some(upstream) = self.upstreams.get_mut(&name) else {
             return;
         };
+        upstream.is_asked = true;
         match news.lesson {
             Lesson::Known(known) => {
                 let services: Vec<_> = known
@@ -314,6 +346,9 @@ impl Keeper {
     }
 
     fn show(&mut self) {
+        if self.shown == Shown::Before && !self.has_heard_all() {
+            return;
+        }
         let waiting: Vec<String> = self
             .upstreams
             .iter()
@@ -348,6 +383,13 @@ impl Keeper {
         });
         self.front.show(parts, pending);
     }
+
+    /// Whether the registry and everybody in it has been asked.
+    fn has_heard_all(&self) -> bool {
+        let is_heard = |one: &Registered| one.unheard.is_none();
+        let mut here = self.upstreams.values().filter(|one| one.gone.is_none());
+        self.registered.as_ref().is_none_or(is_heard) && here.all(|one| one.is_asked)
+    }
 }
 
 /// Ends at this moment; never where there is none.
@@ -357,3 +399,6 @@ async fn at(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

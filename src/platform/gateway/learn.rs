@@ -115,7 +115,7 @@ impl Known {
     }
 }
 
-/// Learns for ever; ends when nobody wants the news any longer.
+/// Learns for ever.
 pub(super) async fn learn(
     upstream: Arc<str>,
     mut place: Place,
@@ -181,7 +181,8 @@ pub(super) async fn learn(
         if let Some(lesson) = lesson {
             let upstream = Arc::clone(&upstream);
             if news.send(News { upstream, lesson }).await.is_err() {
-                return;
+                // Nobody listens any longer; this task's owner is about to end it too.
+                std::future::pending::<()>().await;
             }
         }
         // Cancelled or over, the next look begins anew.

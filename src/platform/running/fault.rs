@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 static STRUCK: LazyLock<broadcast::Sender<String>> = LazyLock::new(|| broadcast::channel(64).0);
 
 /// Panics in every loop of this name that runs now.
-pub(super) fn strike(name: &str) {
+pub(crate) fn strike(name: &str) {
     STRUCK.send(name.to_owned()).unwrap();
 }
 

@@ -10,6 +10,9 @@ use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{fault::strike, *};
+use crate::server::{
+    ApiKeys, Authenticate as _, Call, Credential, Jwt, Protocol, Server, Surface, Tls,
+};
 use crate::telemetry::Telemetry;
 use crate::{Platform, Service, ServiceName};
 
@@ -209,4 +212,48 @@ async fn whichever_loop_of_a_process_panics_it_does_its_work_again() {
     .await;
     drop(serving);
     server.shutdown().await;
+}
+
+/// A public key that everybody knows.
+const JWKS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whichever_loop_of_a_server_panics_it_looks_at_its_files_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, content) in [
+        ("keys", "ann k1\n".to_owned()),
+        ("jwks", JWKS.to_owned()),
+        ("certificate", pair.cert.pem()),
+        ("key", pair.signing_key.serialize_pem()),
+    ] {
+        std::fs::write(file(name), content).unwrap();
+    }
+    let check = Duration::from_millis(10);
+    let keys = ApiKeys::file(file("keys"), check).await.unwrap();
+    let tokens = Jwt::keys_from_file(file("jwks")).issuer("i").audience("a");
+    let tokens = tokens.refresh_every(check).start().await.unwrap();
+    let tls = Tls::files(file("certificate"), file("key")).check_every(check);
+    let server = Server::bind("127.0.0.1:0", Service::new().tls(tls));
+    let server = server.await.unwrap();
+    for hit in ["API keys", "keys for tokens", "certificates"] {
+        let faults = format!("platform_loop_faults_total{{loop=\"{hit}\"}} ");
+        let runs = format!("platform_loop_running{{loop=\"{hit}\"}} ");
+        let (before, ran) = (figure(&faults), figure(&runs));
+        until(hit, async || figure(&runs) >= 1.0).await;
+        strike(hit);
+        until(hit, async || {
+            figure(&faults) > before && figure(&runs) >= ran.max(1.0)
+        })
+        .await;
+    }
+    let request = http::Request::new(());
+    let call = Call::new(&request, Protocol::Http, Surface::Api, "x".into());
+    std::fs::write(file("keys"), "bob k2\n").unwrap();
+    until("the changed keys", async || {
+        keys.authenticate(Credential::ApiKey("k2"), &call).is_ok()
+    })
+    .await;
+    drop((tokens, server));
 }

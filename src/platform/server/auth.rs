@@ -1,21 +1,15 @@
 //! Authentication for both protocols at once: a check sees the credential, and what it answers, an identity,
 //! is in the extensions of the request for handlers of either. Off unless asked for; what stays open is listed.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, header};
 use tonic::{Status, body::Body};
-use tower::Service;
 
 use super::{
     call::{Call, Protocol, Surface},
     keys::ApiKeys,
+    layer::{Answer, Layer, Next, at_once},
 };
 
 /// What a caller presents. `Debug` hides it.
@@ -142,26 +136,11 @@ fn credential(headers: &HeaderMap) -> Credential<'_> {
 
 /// The layer.
 #[derive(Clone)]
-pub(crate) struct Checked<S> {
-    pub(crate) inner: S,
-    pub(crate) auth: Option<Arc<Auth>>,
-}
+pub(super) struct Checked(pub(super) Option<Arc<Auth>>);
 
-impl<S> Service<Request<Body>> for Checked<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        if let (Some(auth), Some(call)) = (&self.auth, request.extensions().get::<Call>())
+impl<S: Next> Layer<S> for Checked {
+    fn answer(&self, mut request: Request<Body>, next: &mut S) -> Answer {
+        if let (Some(auth), Some(call)) = (&self.0, request.extensions().get::<Call>())
             && auth.guards(call.surface())
         {
             match auth.check.authenticate(credential(request.headers()), call) {
@@ -177,11 +156,11 @@ where
                             .headers_mut()
                             .insert(header::WWW_AUTHENTICATE, scheme);
                     }
-                    return Box::pin(async move { Ok(response) });
+                    return at_once(response);
                 }
             }
         }
-        Box::pin(self.inner.call(request))
+        Box::pin(next.call(request))
     }
 }
 

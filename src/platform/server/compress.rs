@@ -1,12 +1,12 @@
 //! gzip for JSON answers whose length is known and worth it. Streams are left alone: a line held back in a
 //! compressor would make a watch look dead. gRPC compresses by itself, message by message.
 
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use tonic::body::Body;
 use tower::ServiceBuilder;
 use tower_http::compression::{CompressionBody, CompressionLayer, Predicate};
 
-use super::{ServerError, Stack, call::Protocol, fork::Fork};
+use super::{ServerError, Stack, call::Protocol, fork::fork};
 
 /// Below this the headers of compression weigh more than it saves.
 const LEAST: usize = 256;
@@ -49,9 +49,6 @@ pub(super) fn before(stack: Stack, least: usize) -> Result<Stack, ServerError> {
         .map_response(|response: Response<CompressionBody<Body>>| response.map(Body::new))
         .layer(layer)
         .service(stack.clone());
-    Ok(Stack::new(Fork {
-        is_through: |request| Protocol::of(request) == Protocol::Http,
-        through: Stack::new(through),
-        past: stack,
-    }))
+    let is_http = |request: &Request<Body>| Protocol::of(request) == Protocol::Http;
+    Ok(fork(is_http, Stack::new(through), stack))
 }

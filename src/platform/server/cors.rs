@@ -8,7 +8,7 @@ use tonic::body::Body;
 use tower::Layer as _;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{ServerError, Stack, call::Protocol, fork::Fork};
+use super::{ServerError, Stack, call::Protocol, fork::fork};
 
 /// How long a browser may remember the answer to a preflight. Some cap it at two hours.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
@@ -69,11 +69,8 @@ impl Cors {
             what: "CORS",
             cause,
         })?;
-        Ok(Stack::new(Fork {
-            is_through: may_come_from_a_page,
-            through: Stack::new(layer.layer(stack.clone())),
-            past: stack,
-        }))
+        let through = Stack::new(layer.layer(stack.clone()));
+        Ok(fork(may_come_from_a_page, through, stack))
     }
 
     fn layer(self) -> Result<CorsLayer, String> {

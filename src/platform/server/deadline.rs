@@ -3,21 +3,23 @@
 //! the channels they call by inherit it.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use futures::stream;
+use http::{HeaderMap, Request};
+use http_body::{Body as _, Frame};
+use http_body_util::StreamBody;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, body::Body};
-use tower::Service;
 
-use super::{call::Protocol, guard};
+use super::{
+    call::Protocol,
+    guard,
+    layer::{Answer, Layer, Next, at_once},
+};
 use crate::deadline::{self, GRPC_TIMEOUT};
 
 /// When the caller stops waiting. In the extensions of a request that has one.
@@ -31,16 +33,9 @@ impl Deadline {
     }
 }
 
-/// See the module.
-#[derive(Clone)]
-pub(crate) struct Timely<S> {
-    pub(crate) inner: S,
-    pub(crate) place: Place,
-}
-
-/// Where a [`Timely`] stands. Both protocols pass both places; the deadline is worked out once.
+/// See the module. Both protocols pass both places; the deadline is worked out once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
+pub(super) enum Timely {
     /// Around the transcoder: a call over HTTP is bounded from here, its request's body included.
     Outside {
         /// For callers that set none; `None` lets them wait for ever.
@@ -50,33 +45,21 @@ pub(crate) enum Place {
     Inside,
 }
 
-impl<S> Service<Request<Body>> for Timely<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+impl<S: Next> Layer<S> for Timely {
+    fn answer(&self, mut request: Request<Body>, next: &mut S) -> Answer {
         let protocol = Protocol::of(&request);
         let deadline = match self.deadline(&mut request) {
             Ok(deadline) => deadline,
-            Err(status) => return Box::pin(async move { Ok(protocol.refuse(&status)) }),
+            Err(status) => return at_once(protocol.refuse(&status)),
         };
         let is_here = matches!(
-            (self.place, protocol),
-            (Place::Outside { .. }, Protocol::Http) | (Place::Inside, _)
+            (self, protocol),
+            (Self::Outside { .. }, Protocol::Http) | (Self::Inside, _)
         );
         let Some(deadline) = deadline.filter(|_| is_here) else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         };
-        let answer = self.inner.call(request);
+        let answer = next.call(request);
         Box::pin(async move {
             match tokio::time::timeout_at(deadline, deadline::within(deadline.into_std(), answer))
                 .await
@@ -84,23 +67,16 @@ where
                 Ok(Ok(response)) if response.body().is_end_stream() => Ok(response),
                 // An answer over HTTP is cut at the inner gRPC call, which ends it in good form.
                 Ok(Ok(response)) if protocol == Protocol::Http => Ok(response),
-                Ok(Ok(response)) => Ok(response.map(|body| {
-                    Body::new(Timed {
-                        body,
-                        deadline,
-                        over: Box::pin(sleep_until(deadline)),
-                        ended: false,
-                    })
-                })),
+                Ok(Ok(response)) => Ok(response.map(|body| timed(body, deadline))),
                 Err(_) => Ok(protocol.refuse(&over())),
             }
         })
     }
 }
 
-impl<S> Timely<S> {
-    fn deadline(&self, request: &mut Request<Body>) -> Result<Option<Instant>, Status> {
-        let Place::Outside { default } = self.place else {
+impl Timely {
+    fn deadline(self, request: &mut Request<Body>) -> Result<Option<Instant>, Status> {
+        let Self::Outside { default } = self else {
             return Ok(request
                 .extensions()
                 .get::<Deadline>()
@@ -131,47 +107,24 @@ fn requested(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     }
 }
 
-struct Timed {
-    body: Body,
-    deadline: Instant,
-    over: Pin<Box<Sleep>>,
-    ended: bool,
-}
-
-impl http_body::Body for Timed {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.ended {
+/// The body until the deadline. How long it is nobody may say: it may be cut.
+fn timed(body: Body, deadline: Instant) -> Body {
+    let mut left = Some((body, Box::pin(sleep_until(deadline))));
+    Body::new(StreamBody::new(stream::poll_fn(move |cx| {
+        let Some((body, over)) = &mut left else {
             return Poll::Ready(None);
-        }
-        let this = &mut *self;
+        };
         // The clock is read first: a stream that always has more would never let the timer be asked.
-        if Instant::now() < this.deadline {
+        if Instant::now() < deadline {
             // Handlers make their streams here, and the calls that they make for them inherit the deadline.
-            let polled = deadline::enter(this.deadline.into_std(), || {
-                Pin::new(&mut this.body).poll_frame(cx)
-            });
+            let polled = deadline::enter(deadline.into_std(), || Pin::new(body).poll_frame(cx));
             if polled.is_ready() {
                 return polled;
             }
-            std::task::ready!(this.over.as_mut().poll(cx));
+            ready!(over.as_mut().poll(cx));
         }
-        self.ended = true;
         // The handler's stream is dropped here, not when the caller lets go of the answer.
-        self.body = Body::empty();
-        Poll::Ready(Some(Ok(Frame::trailers(guard::trailers(&over())))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended || self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+        left = None;
+        Poll::Ready(Some(Ok(Frame::trailers(guard::trailers(&self::over())))))
+    })))
 }

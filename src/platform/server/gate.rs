@@ -2,25 +2,17 @@
 //! are refused are bounded too; inside it the bounds on calls in flight and on how fast they come, and the service's own
 //! say on whether a call may pass now. For more than yes or no there are tower layers.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body};
-use tower::Service;
 
 use super::{
     auth::Auth,
     call::{Call, Protocol, Surface},
+    layer::{Answer, Layer, Next, asked_by, at_once},
     rate::Limiter,
 };
 
@@ -60,68 +52,39 @@ fn paced(limiters: &[Limiter], call: &Call, request: &Request<Body>) -> Option<R
 
 /// The layer outside authentication: bounds each address in calls of the API, and in tries of a credential.
 #[derive(Clone)]
-pub(crate) struct Doorstep<S> {
-    pub(crate) inner: S,
-    pub(crate) limiters: Arc<[Limiter]>,
-    pub(crate) auth: Option<Arc<Auth>>,
+pub(super) struct Doorstep {
+    pub(super) limiters: Arc<[Limiter]>,
+    pub(super) auth: Option<Arc<Auth>>,
 }
 
-impl<S> Service<Request<Body>> for Doorstep<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl<S: Next> Layer<S> for Doorstep {
+    fn answer(&self, request: Request<Body>, next: &mut S) -> Answer {
         if let Some(call) = request.extensions().get::<Call>() {
             let asked = self.auth.as_ref();
             let is_bounded = call.surface() == Surface::Api
                 || asked.is_some_and(|auth| auth.guards(call.surface()));
             if is_bounded && let Some(response) = paced(&self.limiters, call, &request) {
-                return Box::pin(async move { Ok(response) });
+                return at_once(response);
             }
         }
-        Box::pin(self.inner.call(request))
+        Box::pin(next.call(request))
     }
 }
 
 /// The layer inside authentication.
 #[derive(Clone)]
-pub(crate) struct Gated<S> {
-    pub(crate) inner: S,
-    pub(crate) gates: Arc<[Box<dyn Gate>]>,
+pub(super) struct Gated {
+    pub(super) gates: Arc<[Box<dyn Gate>]>,
     /// One for each call of the API that may be in flight. Watches of health and the like take none.
-    pub(crate) room: Arc<Semaphore>,
-    pub(crate) most: usize,
-    pub(crate) limiters: Arc<[Limiter]>,
+    pub(super) room: Arc<Semaphore>,
+    pub(super) most: usize,
+    pub(super) limiters: Arc<[Limiter]>,
 }
 
-impl<S> Service<Request<Body>> for Gated<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl<S: Next + Clone + Send + 'static> Layer<S> for Gated {
+    fn answer(&self, request: Request<Body>, next: &mut S) -> Answer {
         let Some(call) = request.extensions().get::<Call>().cloned() else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         };
         let mut place = None;
         if call.surface() == Surface::Api {
@@ -129,66 +92,40 @@ where
             if place.is_none() {
                 let most = self.most;
                 let why = format!("{most} calls are in flight already. Try again later");
-                let response = shed(&call, "in_flight", why, SOON);
-                return Box::pin(async move { Ok(response) });
+                return at_once(shed(&call, "in_flight", why, SOON));
             }
             if let Some(response) = paced(&self.limiters, &call, &request) {
-                return Box::pin(async move { Ok(response) });
+                return at_once(response);
             }
         }
         if self.gates.is_empty() {
-            let answer = self.inner.call(request);
+            let answer = next.call(request);
             return Box::pin(async move { Ok(held(answer.await?, place)) });
         }
         let gates = Arc::clone(&self.gates);
         // The service that was polled ready is the one to call; its clone takes its place.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
+        let clone = next.clone();
+        let mut next = std::mem::replace(next, clone);
         Box::pin(async move {
             for gate in gates.iter() {
                 if let Err(status) = gate.admit(&call).await {
                     return Ok(call.protocol().refuse(&status));
                 }
             }
-            Ok(held(inner.call(request).await?, place))
+            Ok(held(next.call(request).await?, place))
         })
     }
 }
 
 /// The answer keeps the call's place until it has ended.
 fn held(response: Response<Body>, place: Option<OwnedSemaphorePermit>) -> Response<Body> {
-    match place {
-        Some(place) => response.map(|body| {
-            Body::new(Held {
-                body,
-                _place: place,
-            })
-        }),
-        None => response,
-    }
-}
-
-struct Held {
-    body: Body,
-    _place: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    let Some(place) = place else {
+        return response;
+    };
+    response.map(|body| {
+        asked_by(body, move |body, cx| {
+            let _place = &place;
+            Pin::new(body).poll_frame(cx)
+        })
+    })
 }

@@ -1,41 +1,26 @@
 //! HEAD is answered as GET would be, without the body. It is seen to outside all that answers: over HTTP/2 nobody
 //! else strips a body, and no refusal, probe or layer of a service's own can forget it.
 
-use std::{
-    convert::Infallible,
-    task::{Context, Poll},
-};
-
-use futures::future::BoxFuture;
+use futures::TryFutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use tonic::body::Body;
-use tower::Service;
+
+use super::layer::{Answer, Layer, Next};
 
 /// See the module.
-#[derive(Clone)]
-pub(super) struct Headed<S>(pub(super) S);
+#[derive(Clone, Copy)]
+pub(super) struct Head;
 
-impl<S> Service<Request<Body>> for Headed<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+impl<S: Next> Layer<S> for Head {
+    fn answer(&self, request: Request<Body>, next: &mut S) -> Answer {
         let is_head = request.method() == Method::HEAD;
-        let answer = self.0.call(request);
-        if !is_head {
-            return Box::pin(answer);
+        let answer = next.call(request);
+        if is_head {
+            Box::pin(answer.map_ok(without_body))
+        } else {
+            Box::pin(answer)
         }
-        Box::pin(async move { Ok(without_body(answer.await?)) })
     }
 }
 

@@ -29,6 +29,7 @@ use self::{
     source::Source,
 };
 use super::{Authenticate, Call, Credential, Identity, ServerError};
+use crate::running::supervise;
 
 /// How often the keys are fetched.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
@@ -188,7 +189,15 @@ impl Jwt {
             keys.store(Some(Arc::new(Held::now(read))));
         }
         let wanted = Arc::new(Notify::new());
-        let refresh = refresh(source, Arc::clone(&keys), Arc::clone(&wanted), self.refresh);
+        let (source, every) = (Arc::new(source), self.refresh);
+        let begin = {
+            let (keys, wanted) = (Arc::clone(&keys), Arc::clone(&wanted));
+            move || {
+                let (keys, wanted) = (Arc::clone(&keys), Arc::clone(&wanted));
+                refresh(Arc::clone(&source), keys, wanted, every)
+            }
+        };
+        let refresh = supervise("keys for tokens", |_| {}, begin);
         Ok(Tokens {
             keys,
             wanted,
@@ -216,7 +225,7 @@ impl Held {
 }
 
 async fn refresh(
-    source: Source,
+    source: Arc<Source>,
     held: Arc<ArcSwapOption<Held>>,
     wanted: Arc<Notify>,
     every: Duration,

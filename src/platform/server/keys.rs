@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::{Authenticate, Call, Credential, Identity, ServerError};
+use crate::running::supervise;
 
 /// A file beyond this size is no list of keys, and is not read to its end.
 const MOST: u64 = 1 << 20;
@@ -78,12 +79,10 @@ impl ApiKeys {
         let text = read(&file).await.map_err(wrong)?;
         let held = parse(&text).map_err(|cause| wrong(format!("{}: {cause}", file.display())))?;
         let held = Arc::new(ArcSwap::from_pointee(held));
-        let following = follow(
-            file,
-            check.max(Duration::from_millis(10)),
-            digest_of(&text),
-            Arc::clone(&held),
-        );
+        let (check, seen) = (check.max(Duration::from_millis(10)), digest_of(&text));
+        let followed = Arc::clone(&held);
+        let begin = move || follow(file.clone(), check, seen, Arc::clone(&followed));
+        let following = supervise("API keys", |_| {}, begin);
         Ok(Self {
             held,
             _follow: Some(Arc::new(AbortOnDropHandle::new(tokio::spawn(following)))),

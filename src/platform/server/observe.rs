@@ -2,26 +2,23 @@
 //! log when its answer has ended, with the ids of its trace. Neither queries, headers nor bodies are logged: they may hold secrets.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
-use tonic::{Code, Status, body::Body};
-use tower::Service;
+use http_body::Body as _;
+use tonic::{Code, body::Body};
 
 use super::{
     call::{self, Answered, Call, Outcome, Protocol, Surface},
+    layer::{Answer, Layer, Next, Polled, asked_by},
     metrics::Upkeep,
     port::Peer,
     route::Routing,
@@ -70,29 +67,16 @@ impl Drop for Counted {
 
 /// See the module.
 #[derive(Clone)]
-pub(crate) struct Observe<S> {
-    pub(crate) inner: S,
-    pub(crate) routing: Arc<Routing>,
-    pub(crate) life: Life,
-    pub(crate) in_flight: InFlight,
+pub(super) struct Observe {
+    pub(super) routing: Arc<Routing>,
+    pub(super) life: Life,
+    pub(super) in_flight: InFlight,
     /// What is counted here is summed up as long as there is somebody to count.
-    pub(crate) _upkeep: Option<Upkeep>,
+    pub(super) _upkeep: Option<Upkeep>,
 }
 
-impl<S> Service<Request<Body>> for Observe<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+impl<S: Next> Layer<S> for Observe {
+    fn answer(&self, mut request: Request<Body>, next: &mut S) -> Answer {
         let (call, target) = self.routing.load().resolve(&request);
         let traced = Traced::begin(&call, request.headers());
         let mut record = Record::begin(call.clone(), &request, self.in_flight.clone(), traced);
@@ -100,13 +84,13 @@ where
         extensions.insert(call);
         extensions.insert(target);
         extensions.insert(Draining(self.life.watch()));
-        let answer = record.traced.enter(|| self.inner.call(request));
+        let answer = record.traced.enter(|| next.call(request));
         Box::pin(async move {
             // Should the caller go away first, dropping the record logs that.
             let mut answer = std::pin::pin!(answer);
             let response = poll_fn(|cx| record.traced.enter(|| answer.as_mut().poll(cx))).await?;
             record.headers(&response);
-            Ok(response.map(|body| Body::new(Observed { body, record })))
+            Ok(response.map(|body| asked_by(body, move |body, cx| record.ask(body, cx))))
         })
     }
 }
@@ -156,6 +140,23 @@ impl Record {
             Protocol::Grpc => answered.or_else(|| call::code_in(response.headers())),
             Protocol::Http => answered.or_else(|| Some(call::code_of_http(response.status()))),
         };
+    }
+
+    /// Asks the answer for its next frame, and notes what comes.
+    fn ask(&mut self, body: &mut Body, cx: &mut Context<'_>) -> Polled {
+        let frame = ready!(self.traced.enter(|| Pin::new(body).poll_frame(cx)));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.sent += data.len() as u64;
+                } else if let Some(code) = frame.trailers_ref().and_then(call::code_in) {
+                    self.code = Some(code);
+                }
+            }
+            Some(Err(status)) => self.code = Some(status.code()),
+            None => {}
+        }
+        Poll::Ready(frame)
     }
 }
 
@@ -217,45 +218,5 @@ pub(crate) fn name_of(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// A body that carries its record to its end.
-struct Observed {
-    body: Body,
-    record: Record,
-}
-
-impl http_body::Body for Observed {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Self { body, record } = &mut *self;
-        let polled = record.traced.enter(|| Pin::new(body).poll_frame(cx));
-        let frame = std::task::ready!(polled);
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.record.sent += data.len() as u64;
-                } else if let Some(code) = frame.trailers_ref().and_then(call::code_in) {
-                    self.record.code = Some(code);
-                }
-            }
-            Some(Err(status)) => self.record.code = Some(status.code()),
-            None => {}
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -23,6 +23,7 @@ use tokio_rustls::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::ServerError;
+use crate::running::supervise;
 
 /// How often the files are compared with what is in use. Renewals come hours ahead of the end.
 const CHECK: Duration = Duration::from_secs(10);
@@ -82,7 +83,9 @@ impl Tls {
     pub(super) async fn start(self) -> Result<Handshakes, ServerError> {
         let files = self.read().await?;
         let in_use = Arc::new(ArcSwap::new(self.config(&files)?));
-        let reload = self.reload(files, Arc::clone(&in_use));
+        let renewed = Arc::clone(&in_use);
+        let begin = move || self.clone().reload(files.clone(), Arc::clone(&renewed));
+        let reload = supervise("certificates", |_| {}, begin);
         Ok(Handshakes {
             in_use,
             _reload: AbortOnDropHandle::new(tokio::spawn(reload)),
@@ -165,7 +168,7 @@ impl Tls {
 }
 
 /// What the files held. Two readings are compared by it.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Files {
     certificates: Vec<u8>,
     key: Vec<u8>,

@@ -112,16 +112,10 @@ trait AwaitWith: Future<Output = ()> + Sized {
 
 impl<F: Future<Output = ()>> AwaitWith for F {}
 
-async fn watch_health(
-    channel: &Channel,
-    timeout: Option<Duration>,
-) -> tonic::Streaming<HealthCheckResponse> {
-    let mut request = tonic::Request::new(HealthCheckRequest::default());
-    if let Some(timeout) = timeout {
-        request.set_timeout(timeout);
-    }
+async fn watch_health(channel: &Channel) -> tonic::Streaming<HealthCheckResponse> {
     let mut client = HealthClient::new(channel.clone());
-    client.watch(request).await.unwrap().into_inner()
+    let answer = client.watch(HealthCheckRequest::default()).await;
+    answer.unwrap().into_inner()
 }
 
 fn view(peers: &[(&str, &Peer)]) -> Arc<ServiceView> {

@@ -2,6 +2,8 @@
 //! message, written together while more are at hand and sent as soon as the service pauses.
 
 use std::{
+    borrow::Cow,
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -32,7 +34,9 @@ pub(crate) struct Form {
     pub(crate) print: Arc<PrintOptions>,
     /// The largest message that is taken from the service, bytes.
     pub(crate) most: usize,
-    /// Whether the caller asked for `application/x-ndjson`.
+    /// Whether the answer's body is bytes of a type of their own.
+    pub(crate) is_raw: bool,
+    /// How the caller asked for a stream.
     pub(crate) lines: Lines,
     /// Whether the caller takes trailers behind a stream.
     pub(crate) trailers: Trailers,
@@ -46,13 +50,44 @@ pub(crate) enum Trailers {
     Dropped,
 }
 
-/// What a stream of JSON lines is called.
+/// What a stream of JSON lines is called, and what stands around each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lines {
     /// `application/json`, as the reference has it.
     Json,
     /// `application/x-ndjson`, when the caller accepts that.
     NdJson,
+    /// `text/event-stream`, as a browser's `EventSource` asks for it: each line is the data of an event.
+    Events,
+}
+
+impl Lines {
+    fn kind(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json => "application/json",
+            Self::NdJson => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+        })
+    }
+
+    /// A line of what `opening` begins and `write` appends; nothing where that fails.
+    fn line<E>(
+        self,
+        out: &mut Vec<u8>,
+        opening: &str,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = out.len();
+        let (name, end): (&[u8], &[u8]) = match self {
+            Self::Json | Self::NdJson => (b"", b"}\n"),
+            Self::Events => (b"data: ", b"}\n\n"),
+        };
+        out.extend_from_slice(name);
+        out.extend_from_slice(opening.as_bytes());
+        write(out).inspect_err(|_| out.truncate(before))?;
+        out.extend_from_slice(end);
+        Ok(())
+    }
 }
 
 /// `google.api.HttpBody`: bytes of a type of their own, not to be written as JSON.
@@ -122,10 +157,10 @@ impl Form {
             Err(status) => return self.failed(&parts.headers, &status, Some(&incoming)),
         };
         let mut chunk = Vec::with_capacity(256);
-        let mut kind = self.kind();
+        let mut kind = self.lines.kind();
         if let Some(message) = &first {
-            if self.is_raw()
-                && let Ok(body) = HttpBody::decode(&**message)
+            if self.is_raw
+                && let Ok(body) = self.bytes(message)
             {
                 kind = raw_kind(&body);
             }
@@ -182,23 +217,10 @@ impl Form {
         self.found.method().schema()
     }
 
-    fn kind(&self) -> HeaderValue {
-        HeaderValue::from_static(match self.lines {
-            Lines::Json => "application/json",
-            Lines::NdJson => "application/x-ndjson",
-        })
-    }
-
-    fn is_raw(&self) -> bool {
-        self.found.rule().response_body.is_none()
-            && self.found.method().output().full_name() == "google.api.HttpBody"
-    }
-
     /// A message by itself, and its content type.
     fn write_bare(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<HeaderValue, Status> {
-        if self.is_raw() {
-            let body =
-                HttpBody::decode(&**message).map_err(|cause| unreadable(&cause.to_string()))?;
+        if self.is_raw {
+            let body = self.bytes(message)?;
             out.extend_from_slice(&body.data);
             return Ok(raw_kind(&body));
         }
@@ -207,16 +229,24 @@ impl Form {
     }
 
     fn write_line(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
-        if self.is_raw() {
+        if self.is_raw {
             // Bytes of a type of their own are passed on untouched, without a wrapping or newlines.
             return self.write_bare(message, out).map(|_| ());
         }
-        let before = out.len();
-        out.extend_from_slice(br#"{"result":"#);
-        self.write(message, out)
-            .inspect_err(|_| out.truncate(before))?;
-        out.extend_from_slice(b"}\n");
-        Ok(())
+        self.lines
+            .line(out, r#"{"result":"#, |out| self.write(message, out))
+    }
+
+    /// The bytes that are the answer's body.
+    fn bytes(&self, message: &Bytes) -> Result<HttpBody, Status> {
+        let found = self.found.response_bytes(message);
+        let wire = found.map_err(|cause| unreadable(&cause.to_string()))?;
+        match wire {
+            // Where the message is all of it, its bytes are not copied.
+            Cow::Borrowed(wire) => HttpBody::decode(message.slice_ref(wire)),
+            Cow::Owned(wire) => HttpBody::decode(Bytes::from(wire)),
+        }
+        .map_err(|cause| unreadable(&cause.to_string()))
     }
 
     fn write(&self, message: &Bytes, out: &mut Vec<u8>) -> Result<(), Status> {
@@ -226,9 +256,11 @@ impl Form {
     }
 
     fn write_error(&self, status: &Status, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#"{"error":"#);
-        out.extend_from_slice(&JsonStatus::new(status, self.schema()).json);
-        out.extend_from_slice(b"}\n");
+        let json = JsonStatus::new(status, self.schema()).json;
+        let Ok(()) = self.lines.line(out, r#"{"error":"#, |out| {
+            out.extend_from_slice(&json);
+            Ok::<_, Infallible>(())
+        });
     }
 }
 
@@ -329,7 +361,7 @@ impl Streamed {
 
     fn end(&mut self, status: &Status) {
         self.outcome.set(status.code());
-        if self.form.is_raw() {
+        if self.form.is_raw {
             // The bytes so far are not JSON; an error among them would be read as more of them, and a proper end
             // as all of them.
             self.broken = Some(status.clone());

@@ -135,11 +135,15 @@ impl Writer<'_> {
             .response_body
             .as_deref()
             .and_then(|name| output.field_at(&[name]));
+        let bytes = match &field {
+            Some(field) => field.message.as_ref().filter(|_| !field.many),
+            None => Some(&output),
+        };
+        if bytes.is_some_and(is_bytes) {
+            return json!({"description": "Bytes of a type of their own.", "content": {"*/*": {"schema": {}}}});
+        }
         let schema = match field {
             Some(field) => self.shapes.member(&field),
-            None if is_bytes(&output) => {
-                return json!({"description": "Bytes of a type of their own.", "content": {"*/*": {"schema": {}}}});
-            }
             None => self.shapes.message(&output),
         };
         if !method.server_streaming() {
@@ -153,6 +157,8 @@ impl Writer<'_> {
         json!({"description": "A line for each message.", "content": {
             "application/json": {"schema": line},
             "application/x-ndjson": {"schema": line},
+            // Each line is the data of an event.
+            "text/event-stream": {"schema": {"type": "string"}},
         }})
     }
 
@@ -237,12 +243,23 @@ impl Writer<'_> {
             _ => {
                 let schema = self.shapes.field(field);
                 let about = field.doc.clone().unwrap_or_default();
-                into.push(
-                    json!({"name": shown, "in": "query", "description": about, "schema": schema}),
-                );
+                let mut parameter = json!({"name": shown, "in": "query", "description": about});
+                if field.message.as_ref().is_some_and(is_json_text) {
+                    parameter["content"] = json!({"application/json": {"schema": schema}});
+                } else {
+                    parameter["schema"] = schema;
+                }
+                into.push(parameter);
             }
         }
     }
+}
+
+/// Whether a query gives a value of this type as JSON.
+fn is_json_text(message: &Message) -> bool {
+    ["Struct", "Value", "ListValue"]
+        .iter()
+        .any(|name| message.full_name().strip_prefix("google.protobuf.") == Some(name))
 }
 
 /// Whether a whole body of this type is its bytes and not JSON.

@@ -299,7 +299,7 @@ impl Match {
         let strict = options.unknown_fields == UnknownFields::Reject;
         let mut masked = false;
         let mut single: Vec<Vec<u16>> = Vec::new();
-        let mut oneofs: Vec<(Vec<u16>, u16)> = Vec::new();
+        let mut oneofs: Vec<(Vec<u16>, u16, u16)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(key), Some(value)) = (form_decode(key), form_decode(value)) else {
@@ -343,7 +343,7 @@ impl Match {
             // An empty mask is one that nobody gave.
             masked |= !value.is_empty()
                 && matches!(leaf.ty, Type::Message(id) if schema.table(id).kind == WellKnown::FieldMask);
-            let (fields, _) = along(schema, table, &slots);
+            let (fields, leaf) = along(schema, table, &slots);
             let most = options.max_nesting.min(options.max_depth);
             if slots.len() > most {
                 return Err(error(&format!(
@@ -356,14 +356,14 @@ impl Match {
                     let mut entry = Vec::new();
                     crate::json::put_key(key_type, map_key, &mut entry)
                         .map_err(|message| error(&message))?;
-                    put_text(schema, leaf, 2, &value, &mut entry)
+                    put_value(schema, leaf, 2, &value, options, &mut entry)
                         .map_err(|message| error(&message))?;
                     wire::put_len(&mut payload, leaf.number, &entry);
                 }
                 (Shape::Map(_), None) => return Err(error("a map wants a key: name[key]=value")),
                 (_, Some(_)) => return Err(error("only a map has keys")),
                 (shape, None) => {
-                    put_text(schema, leaf, leaf.number, &value, &mut payload)
+                    put_value(schema, leaf, leaf.number, &value, options, &mut payload)
                         .map_err(|message| error(&message))?;
                     let merges = matches!(leaf.ty, Type::Message(id) if schema.table(id).kind == WellKnown::FieldMask);
                     if shape == Shape::Single && !merges {
@@ -374,12 +374,17 @@ impl Match {
                     }
                 }
             }
-            if let Some(oneof) = leaf.oneof {
-                let parent = slots[..slots.len() - 1].to_vec();
-                if oneofs.contains(&(parent.clone(), oneof)) {
+            // A message that is a member is one by whatever is given of it.
+            for (at, field) in fields.iter().copied().chain([leaf]).enumerate() {
+                let Some(oneof) = field.oneof else { continue };
+                let (parent, member) = (&slots[..at], slots[at]);
+                let mut known = oneofs
+                    .iter()
+                    .filter(|one| one.0 == parent && one.1 == oneof);
+                if known.any(|one| one.2 != member) {
                     return Err(error("another member of the oneof is already set"));
                 }
-                oneofs.push((parent, oneof));
+                oneofs.push((parent.to_vec(), oneof, member));
             }
             wrap(&fields, &payload, out);
         }
@@ -483,12 +488,38 @@ fn below(field: &Field, error: JsonError) -> JsonError {
     JsonError { path, ..error }
 }
 
-fn text_error(path: &str, message: &str) -> JsonError {
+pub(super) fn text_error(path: &str, message: &str) -> JsonError {
     JsonError {
         path: path.to_owned(),
         message: message.to_owned(),
         offset: 0,
     }
+}
+
+/// Appends one value of a query: text without quotes, or JSON where only that can say it.
+fn put_value(
+    schema: &Inner,
+    field: &Field,
+    number: u32,
+    text: &str,
+    options: &ParseOptions,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    if let Type::Message(id) = field.ty
+        && let table = schema.table(id)
+        && matches!(
+            table.kind,
+            WellKnown::Struct | WellKnown::Value | WellKnown::ListValue
+        )
+    {
+        let mut payload = Vec::new();
+        Parser::new(schema, text.as_bytes(), options, &mut payload)
+            .and_then(|mut parser| parser.root(table))
+            .map_err(|error| format!("a {} is JSON: {error}", table.full_name))?;
+        wire::put_len(out, number, &payload);
+        return Ok(());
+    }
+    put_text(schema, field, number, text, out).map_err(|wrong| wrong.into_owned())
 }
 
 fn form_decode(text: &str) -> Option<String> {

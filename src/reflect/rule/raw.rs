@@ -1,24 +1,60 @@
-//! `google.api.HttpBody` in a request: the bytes of the HTTP body and their type, as they came, in place of JSON.
+//! `google.api.HttpBody` in a request or an answer: the bytes of the HTTP body and their type, as they are, in place
+//! of JSON.
+
+use std::borrow::Cow;
 
 use super::Body;
-use super::bind::{Match, wrap};
+use super::bind::{Match, text_error, wrap};
 use crate::json::{JsonError, ParseOptions};
-use crate::wire;
+use crate::schema::Message;
+use crate::wire::{self, LEN, Reader};
 
 const HTTP_BODY: &str = "google.api.HttpBody";
 
 impl Match {
     /// Whether the request's body is bytes of any type, for [`Match::bind_bytes`], and not JSON.
     pub fn takes_bytes(&self) -> bool {
-        let input = self.method().input();
-        match &self.rule().body {
-            Body::None => false,
-            Body::Whole => input.full_name() == HTTP_BODY,
-            Body::Field(name) => input
-                .field_at(&[name])
-                .and_then(|field| field.message.filter(|_| !field.many))
-                .is_some_and(|message| message.full_name() == HTTP_BODY),
+        let field = match &self.rule().body {
+            Body::None => return false,
+            Body::Whole => None,
+            Body::Field(name) => Some(name.as_str()),
+        };
+        is_bytes(&self.method().input(), field)
+    }
+
+    /// Whether the answer's body is bytes of any type, those of [`Match::response_bytes`], and not JSON.
+    pub fn gives_bytes(&self) -> bool {
+        is_bytes(
+            &self.method().output(),
+            self.rule().response_body.as_deref(),
+        )
+    }
+
+    /// The wire bytes of the `google.api.HttpBody` in an answer: of the field that `response_body` names, or all.
+    ///
+    /// # Errors
+    /// As [`Match::response`].
+    pub fn response_bytes<'a>(&self, wire: &'a [u8]) -> Result<Cow<'a, [u8]>, JsonError> {
+        let output = self.method().output();
+        let field = self.rule().response_body.as_deref();
+        let Some(field) = field.and_then(|name| output.table().field(name)) else {
+            return Ok(Cow::Borrowed(wire));
+        };
+        let mut found = Cow::Borrowed(&wire[..0]);
+        let mut reader = Reader::new(wire);
+        while let Some(raw) = reader
+            .next()
+            .map_err(|cause| text_error("", &cause.to_string()))?
+        {
+            if raw.number == field.number && raw.wire == LEN {
+                // A message in parts merges as if its bytes stood together.
+                match raw.payload(wire) {
+                    payload if found.is_empty() => found = Cow::Borrowed(payload),
+                    payload => found.to_mut().extend_from_slice(payload),
+                }
+            }
         }
+        Ok(found)
     }
 
     /// As [`Match::bind`], for a body that is bytes of the content type `kind`.
@@ -48,4 +84,15 @@ impl Match {
         self.bind_address(query, &[], options, out)
             .inspect_err(|_| out.truncate(before))
     }
+}
+
+/// Whether the message, or this field of it, is an `HttpBody`.
+fn is_bytes(message: &Message, field: Option<&str>) -> bool {
+    let Some(name) = field else {
+        return message.full_name() == HTTP_BODY;
+    };
+    message
+        .field_at(&[name])
+        .and_then(|field| field.message.filter(|_| !field.many))
+        .is_some_and(|message| message.full_name() == HTTP_BODY)
 }

@@ -228,8 +228,12 @@ impl Search<'_> {
                 .iter()
                 .filter(|(verb, _, _)| verb.as_deref() == suffix)
         };
-        let exact = here().find(|(_, verb, _)| verb == self.verb || verb == "*");
-        let found = exact.or_else(|| here().find(|(_, v, _)| self.verb == "HEAD" && v == "GET"));
+        let of = |wanted: &str| here().find(|(_, verb, _)| verb == wanted);
+        let get = (self.verb == "HEAD").then_some("GET");
+        let found = of(self.verb)
+            .or_else(|| of(get?))
+            // A rule for every verb leaves those of their own to theirs.
+            .or_else(|| of("*"));
         if found.is_none() {
             self.allow.extend(here().map(|(_, verb, _)| verb.clone()));
         }

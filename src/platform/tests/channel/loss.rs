@@ -129,7 +129,7 @@ async fn goodbyes_cost_no_call_while_streams_go_on() {
     let channel = channel(&[&peer], options());
     ready(&channel).await;
     // It keeps the first connection open beyond its goodbye.
-    let mut stream = watch_health(&channel, None).await;
+    let mut stream = watch_health(&channel).await;
     stream.message().await.unwrap().unwrap();
     let load = Load::start(&channel);
     let begun = Instant::now();

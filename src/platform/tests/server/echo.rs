@@ -159,6 +159,9 @@ impl Echo {
                 let status = Status::new(Code::from_i32(all.small), all.name);
                 sent(vec![message; number]).chain(end(&status)).boxed()
             }
+            "Downloads" => sent(vec![message; number])
+                .chain(end(&Status::ok("")))
+                .boxed(),
             "Raw" => {
                 let mut raw = BytesMut::new();
                 prost::encoding::string::encode(1, &"text/css".to_owned(), &mut raw);
@@ -216,7 +219,9 @@ impl Echo {
                     .boxed()
             }
             "Get" | "Verb" | "Create" | "Replace" | "Patch" | "Number" | "Inner" | "Delete"
-            | "Upload" | "UploadWhole" => sent(vec![message]).chain(end(&Status::ok(""))).boxed(),
+            | "Bare" | "Download" | "Upload" | "UploadWhole" => {
+                sent(vec![message]).chain(end(&Status::ok(""))).boxed()
+            }
             _ => end(&Status::unimplemented(method.to_owned())),
         }
     }

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use platform::server::{Call, Gate, Server, Service};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::{Code, Status};
 
 use crate::{
@@ -84,6 +88,27 @@ async fn a_deadline_ends_calls_of_both_protocols() {
         world.handle.in_flight() == 0
     })
     .await;
+}
+
+/// Before it is whole there is no gRPC call that could be late.
+#[tokio::test]
+async fn a_deadline_ends_the_wait_for_the_body_of_a_request_over_http() {
+    let world = World::new().await;
+    let mut stream = TcpStream::connect(world.addr()).await.unwrap();
+    let head =
+        "POST /v1/all HTTP/1.1\r\nhost: t\r\ngrpc-timeout: 50m\r\ncontent-length: 10\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A minute is also how long a body may take without a deadline, and then it is a 408.
+    soon(async {
+        while !answer.ends_with(b"}") {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+        }
+    })
+    .await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.contains(r#""code":4"#), "{answer}");
 }
 
 #[tokio::test]

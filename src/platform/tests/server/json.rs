@@ -323,7 +323,7 @@ async fn unpopulated_fields_are_written_and_names_are_a_choice() {
     let all = world.get("/v1/all/1").await.json();
     assert_eq!(all["numbers"], json!([]));
     assert_eq!(all["inner"], Value::Null);
-    let path = "/v1/all/1?ratio=NaN&single=-Infinity&measure=NaN&unsigned=18446744073709551615&fixed=4294967295&any=x";
+    let path = "/v1/all/1?ratio=NaN&single=-Infinity&measure=NaN&unsigned=18446744073709551615&fixed=4294967295&any=%22x%22";
     let answer = world.get(path).await;
     assert_eq!(answer.json()["ratio"], "NaN");
     assert_eq!(answer.json()["unsigned"], "18446744073709551615");

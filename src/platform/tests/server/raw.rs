@@ -46,6 +46,37 @@ async fn a_stream_of_bytes_that_fails_does_not_look_complete() {
     }
 }
 
+/// As Envoy has it; the reference gives the bytes of a field the type of JSON.
+#[tokio::test]
+async fn bytes_that_are_a_field_of_the_answer_are_its_body() {
+    let world = World::new().await;
+    let file = "file.content_type=text/html&file.data=aGkh";
+    for (path, kind, text) in [
+        (format!("/v1/files/x?{file}"), "text/html", "hi!"),
+        ("/v1/files/x".to_owned(), "application/octet-stream", ""),
+        (
+            format!("/v1/files/x/times/3?{file}"),
+            "text/html",
+            "hi!hi!hi!",
+        ),
+        (
+            "/v1/files/x/times/2".to_owned(),
+            "application/octet-stream",
+            "",
+        ),
+    ] {
+        for answer in both(&world, "GET", &path, b"").await {
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            assert_eq!(answer.text(), text, "{path}");
+            assert_eq!(answer.header("content-type"), Some(kind), "{path}");
+            assert!(answer.whole);
+        }
+    }
+    let document = world.get("/openapi.json").await.json();
+    let answers = &document["paths"]["/v1/files/{name}"]["get"]["responses"];
+    assert!(answers["200"]["content"]["*/*"].is_object(), "{answers}");
+}
+
 #[tokio::test]
 async fn an_upload_is_the_bytes_as_they_came_and_their_type() {
     let world = World::new().await;
@@ -77,7 +108,8 @@ async fn an_upload_in_a_stream_of_requests_comes_piece_by_piece() {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        // In how many pieces it comes is the network's choice; every one says whose it is.
+        // In how many pieces it comes is the network's choice; every one says whose it is. With
+        // grpc-httpjson-transcoding the first alone does, and a handler must remember it.
         assert!(!lines.is_empty());
         for line in &lines {
             assert_eq!(line["result"]["name"], "cat");

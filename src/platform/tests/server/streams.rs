@@ -4,12 +4,13 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use platform::server::JsonOptions;
 use serde_json::{Value, json};
 
 use crate::{
     contract::conforms,
     json::{check, populated},
-    world::{World, soon},
+    world::{Answer, World, soon},
 };
 
 #[tokio::test]
@@ -46,12 +47,79 @@ async fn a_server_stream_is_a_line_for_each_message() {
     );
     let answer = world.get("/v1/stream/0").await;
     assert_eq!((answer.status.as_u16(), answer.text()), (200, ""));
+}
 
-    let request = Request::get("/v1/stream/1")
-        .header("host", "t")
-        .header("accept", "application/x-ndjson");
-    let answer = world.http(request.body(Full::default()).unwrap()).await;
-    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+async fn asked_for(world: &World, path: &str, accept: &str) -> Answer {
+    let request = Request::get(path).header("host", "t");
+    let request = request.header("accept", accept);
+    world.http(request.body(Full::default()).unwrap()).await
+}
+
+/// Envoy has the events of a stream as a setting, and bare messages in them: a failure then ends the stream as its
+/// success does. Here callers ask, and an event is a line.
+#[tokio::test]
+async fn a_stream_comes_as_it_is_asked_for() {
+    const ALL: &str = "/v1/stream/2/names?name=ab";
+    const FAILED: &str = "/v1/stream/1/names?name=ab&small=8";
+    let lines = "{\"result\":\"ab\"}\n{\"result\":\"ab\"}\n";
+    let failed =
+        "{\"result\":\"ab\"}\n{\"error\":{\"code\":8,\"message\":\"ab\",\"details\":[]}}\n";
+    let events = |lines: &str| -> String {
+        let each = lines.lines();
+        each.map(|line| format!("data: {line}\n\n")).collect()
+    };
+    let world = World::new().await;
+    for (path, accept, kind, text) in [
+        (ALL, "*/*", "application/json", lines.to_owned()),
+        (
+            ALL,
+            "application/x-ndjson",
+            "application/x-ndjson",
+            lines.to_owned(),
+        ),
+        (ALL, "text/event-stream", "text/event-stream", events(lines)),
+        (
+            FAILED,
+            "application/json",
+            "application/json",
+            failed.to_owned(),
+        ),
+        (
+            FAILED,
+            "text/event-stream",
+            "text/event-stream",
+            events(failed),
+        ),
+        (
+            "/v1/stream/0/names",
+            "text/event-stream",
+            "text/event-stream",
+            String::new(),
+        ),
+    ] {
+        let answer = asked_for(&world, path, accept).await;
+        assert_eq!(answer.status, 200, "{path} {accept}");
+        assert_eq!(answer.header("content-type"), Some(kind), "{path} {accept}");
+        assert_eq!(answer.text(), text, "{path} {accept}");
+        assert!(answer.whole);
+        conforms(&world, "GET", "/v1/stream/2/names", &answer).await;
+    }
+    // Before its first message a failure is an error, whatever was asked for.
+    let path = "/v1/stream/0/names?name=ab&small=8";
+    let answer = asked_for(&world, path, "text/event-stream").await;
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_is_one_line_however_answers_are_written() {
+    let mut json = JsonOptions::default();
+    json.print.indent = Some(2);
+    let world = World::with(|service| service.json(json)).await;
+    let answer = world.get("/v1/stream/2?id=x").await;
+    assert_eq!(answer.text().lines().count(), 2, "{}", answer.text());
+    let answer = world.get("/v1/all/x").await;
+    assert!(answer.text().lines().count() > 2, "{}", answer.text());
 }
 
 #[tokio::test]
@@ -107,6 +175,18 @@ async fn a_stream_of_requests_is_documents_in_a_row() {
     )
     .await;
     check(&world, "POST", "/v1/collect", "", json!({})).await;
+    check(
+        &world,
+        "POST",
+        "/v1/collect",
+        "{} {\"id\":\"1\"} {}",
+        json!({"id": "1"}),
+    )
+    .await;
+    // grpc-httpjson-transcoding reads the elements of one array. Here an array is a document, which a body that is a
+    // repeated field may be.
+    let answer = world.send("POST", "/v1/collect", r#"[{"id":"1"}]"#).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
     let answer = world
         .send("POST", "/v1/both", "{\"id\":\"1\"}\n{\"id\":\"2\"}")
         .await;

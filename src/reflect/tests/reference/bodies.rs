@@ -14,10 +14,12 @@ message Shelf { string name = 1; string theme = 2; }
 message Book { string name = 1; string author = 2; string title = 3; Author author_info = 4; }
 message Author { string first_name = 1; string last_name = 2; Bio bio = 3; }
 message Bio { int64 year_born = 1; int64 year_died = 2; string text = 3; }
+message Library { repeated Shelf shelves = 1; string name = 2; }
 message CreateBook { Book book = 1; int64 shelf = 2; }
 service S {
   rpc Shelves(Shelf) returns (Shelf) { option (google.api.http) = {post: "/shelves" body: "*"}; }
   rpc Theme(Shelf) returns (Shelf) { option (google.api.http) = {post: "/themes/{name}" body: "theme"}; }
+  rpc Many(Library) returns (Library) { option (google.api.http) = {post: "/many/{name}" body: "shelves"}; }
   rpc Books(Book) returns (Book) { option (google.api.http) = {post: "/books" body: "*"}; }
   rpc Create(CreateBook) returns (CreateBook) { option (google.api.http) = {post: "/shelves/{shelf}/books" body: "book"}; }
   rpc By(CreateBook) returns (CreateBook) {
@@ -68,6 +70,14 @@ const CASES: &[(&str, &str, &str)] = &[
         r#"{"name":"1","theme":"History"}"#,
     ),
     ("/themes/1", "", r#"{"name":"1"}"#),
+    // A field that is a list takes one.
+    (
+        "/many/x",
+        r#"[{"name":"1","theme":"History"},{"name":"2"}]"#,
+        r#"{"name":"x","shelves":[{"name":"1","theme":"History"},{"name":"2"}]}"#,
+    ),
+    ("/many/x", "[]", r#"{"name":"x"}"#),
+    ("/many/x", r#"{"name":"1"}"#, "400"),
     ("/shelves", "", "{}"),
     (
         "/shelves",

@@ -66,6 +66,21 @@ const CASES: &[(&str, &str, &str)] = &[
     ("/a/{x}/c", "/a/%/c", "400"),
     ("/a/{x}/c", "/a/%zz/c", "400"),
     ("/a/{x}/c", "/a/%ff/c", "400"),
+    // Decoded once.
+    ("/{x}", "/%25", "x=%"),
+    ("/{x}", "/%2523", "x=%23"),
+    // Of a value of several segments grpc-httpjson-transcoding leaves all that is reserved encoded, unless told
+    // otherwise. Ours, as it does when told so, leaves the slash alone: it could not be told from the others, and
+    // whoever reads the value must not have to decode the rest.
+    ("/w/{x=**}", "/w/%2f%23/%20%2523", "x=%2f#/ %23"),
+    (
+        "/a/{x=*}/{y=**}/c",
+        "/a/%21%23%24%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D/%21%23%24%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D/c",
+        "x=!#$&'()*+,/:;=?@[] y=!#$&'()*+,%2F:;=?@[]",
+    ),
+    // A slash at the end is an empty segment, which `**` alone takes.
+    ("/**", "/a/", ""),
+    ("/{x=**}", "/a/", "x=a/"),
     // A plus is a plus in a path.
     ("/a/{x}/c", "/a/p+q/c", "x=p+q"),
     ("/some/const:verb", "/some/const:verb", ""),
@@ -76,6 +91,12 @@ const CASES: &[(&str, &str, &str)] = &[
     ("/o/{x=*}:verb", "/o/a:b:verb", "x=a:b"),
     ("/o/{x=**}:verb", "/o/a/b:verb", "x=a/b"),
     ("/o/{x=*}:verb", "/o/a", "404"),
+    (
+        "/{x=*}/{y=*}:verb",
+        "/some:verb/const:verb",
+        "x=some:verb y=const",
+    ),
+    ("/some/*:verb", "/some/other:verb/", "404"),
     // The reference makes what it does not know a part of the value as well; so does ours, unless it is encoded.
     ("/o/{x}", "/o/a:zap", "x=a:zap"),
     ("/o/{x=*}:verb", "/o/a%3Averb", "404"),
@@ -124,6 +145,30 @@ fn paths_match_as_the_references_own_tests_say() {
                 Lookup::Malformed(_) => "400".to_owned(),
             };
             assert_eq!(found, *expected, "{verb} {path} by {template}");
+        }
+    }
+}
+
+/// Every character of ASCII, by either case of its digits.
+#[test]
+fn an_encoded_character_is_itself_in_a_value() {
+    let schema = compiled(
+        r#"
+        syntax = "proto3";
+        package every;
+        import "google/api/annotations.proto";
+        message M { string x = 1; }
+        service S { rpc Find(M) returns (M) { option (google.api.http) = {get: "/{x}"}; } }
+    "#,
+    );
+    let (router, _) = Router::new(&schema, Unbound::Ignore);
+    for byte in 0..0x80_u8 {
+        for path in [format!("/%{byte:02x}"), format!("/%{byte:02X}")] {
+            let Lookup::Found(found) = router.lookup("GET", &path) else {
+                panic!("{path} is not found");
+            };
+            let values: Vec<_> = found.variables().map(|(_, value)| value).collect();
+            assert_eq!(values, [char::from(byte).to_string()], "{path}");
         }
     }
 }

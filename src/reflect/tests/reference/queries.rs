@@ -13,6 +13,7 @@ package query;
 import "google/api/annotations.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/field_mask.proto";
+import "google/protobuf/struct.proto";
 import "google/protobuf/timestamp.proto";
 import "google/protobuf/wrappers.proto";
 enum Kind { X = 0; Y = 1; Z = 2; }
@@ -58,6 +59,14 @@ message M {
   google.protobuf.Duration duration_value = 42;
   repeated M children = 43;
   optional string maybe = 44;
+  string own_name = 45 [json_name = "Called"];
+  google.protobuf.Struct struct_value = 47;
+  google.protobuf.Value struct_value_value = 48;
+  google.protobuf.ListValue list_value = 49;
+  repeated google.protobuf.UInt64Value repeated_message = 50;
+  map<string, google.protobuf.Value> map_values = 51;
+  oneof nested_oneof_value { int32 nested_oneof_int32_value = 52; M nested_oneof_value_one = 53; }
+  string odd = 46 [json_name = "search[odd]"];
 }
 service S {
   rpc Plain(M) returns (M) { option (google.api.http) = {get: "/plain"}; }
@@ -178,6 +187,21 @@ const CASES: &[(&str, &str)] = &[
         "/plain?wrapper_bytes_value=Ynl0ZXM=",
         r#"{"wrapperBytesValue":"Ynl0ZXM="}"#,
     ),
+    // A name that the proto file gives for JSON is one of the two.
+    ("/plain?Called=x", r#"{"Called":"x"}"#),
+    ("/plain?own_name=x", r#"{"Called":"x"}"#),
+    ("/plain?ownName=x", "400 ownName"),
+    // grpc-httpjson-transcoding takes any name; here brackets are for the keys of maps, and the proto name is at hand.
+    ("/plain?search[odd]=x", "400 search[odd]"),
+    ("/plain?odd=x", r#"{"search[odd]":"x"}"#),
+    (
+        "/plain?nested.bytes_value=aGkh",
+        r#"{"nested":{"bytesValue":"aGkh"}}"#,
+    ),
+    (
+        "/plain?nested.bytes_value=oops%7b",
+        "400 nested.bytes_value",
+    ),
     // An empty text is one.
     ("/plain?maybe=", r#"{"maybe":""}"#),
     (
@@ -249,6 +273,65 @@ const CASES: &[(&str, &str)] = &[
         "/plain?oneof_bool_value=true&oneof_string_value=foobar",
         "400 oneof_string_value",
     ),
+    (
+        "/plain?nested_oneof_value_one.int64Value=-1&nested_oneof_value_one.string_value=foo",
+        r#"{"nestedOneofValueOne":{"int64Value":"-1","stringValue":"foo"}}"#,
+    ),
+    (
+        "/plain?nested_oneof_int32_value=10&nested_oneof_value_one.int32Value=-1",
+        "400 nested_oneof_value_one.int32Value",
+    ),
+    (
+        "/plain?nested_oneof_value_one.int32Value=-1&nested_oneof_int32_value=10",
+        "400 nested_oneof_int32_value",
+    ),
+    (
+        "/plain?nested.nested_oneof_int32_value=10&nested_oneof_value_one.int32Value=-1",
+        r#"{"nested":{"nestedOneofInt32Value":10},"nestedOneofValueOne":{"int32Value":-1}}"#,
+    ),
+    // What only JSON can say is JSON.
+    (
+        r#"/plain?struct_value={"a":{"b":1}}&struct_value_value={"a":{"b":1}}"#,
+        r#"{"structValue":{"a":{"b":1}},"structValueValue":{"a":{"b":1}}}"#,
+    ),
+    (
+        r#"/plain?struct_value={"c":[1,2],"d":[{"e":1,"f":{}}]}&struct_value_value=[]"#,
+        r#"{"structValue":{"c":[1,2],"d":[{"e":1,"f":{}}]},"structValueValue":[]}"#,
+    ),
+    (
+        r#"/plain?struct_value={}&struct_value_value="""#,
+        r#"{"structValue":{},"structValueValue":""}"#,
+    ),
+    (
+        "/plain?structValueValue=true",
+        r#"{"structValueValue":true}"#,
+    ),
+    ("/plain?structValueValue=0", r#"{"structValueValue":0}"#),
+    (
+        "/plain?structValueValue=null",
+        r#"{"structValueValue":null}"#,
+    ),
+    ("/plain?structValueValue=text", "400 structValueValue"),
+    ("/plain?structValueValue=", "400 structValueValue"),
+    ("/plain?struct_value=[]", "400 struct_value"),
+    ("/plain?struct_value={", "400 struct_value"),
+    ("/plain?listValue=[1,%22a%22]", r#"{"listValue":[1,"a"]}"#),
+    ("/plain?map_values[a]={}", r#"{"mapValues":{"a":{}}}"#),
+    (
+        "/plain?repeated_message=1&repeated_message=2&repeated_message=3",
+        r#"{"repeatedMessage":["1","2","3"]}"#,
+    ),
+    (
+        "/plain?repeated_message.value=1",
+        "400 repeated_message.value",
+    ),
+    // Null is no time.
+    ("/plain?timestampValue=null", "400 timestampValue"),
+    ("/plain?durationValue=null", "400 durationValue"),
+    (
+        "/plain?timestampValue=0000-01-01T00:00:00.00Z",
+        "400 timestampValue",
+    ),
     // Nothing lies below a value, nor below a list.
     ("/plain?float_value.nested=test", "400 float_value.nested"),
     ("/plain?double_value.nested=test", "400 double_value.nested"),
@@ -277,6 +360,9 @@ const CASES: &[(&str, &str)] = &[
         "/flag/false?bool_value=true&string_value=str",
         r#"{"stringValue":"str"}"#,
     ),
+    // Not even read.
+    ("/flag/true?bool_value=maybe", r#"{"boolValue":true}"#),
+    ("/body?nested.bool_value=maybe", "{}"),
     (
         "/deep/x?nested.nested.string_value=str&nested.nested.bool_value=true&string_value=str",
         r#"{"stringValue":"str","nested":{"nested":{"stringValue":"x","boolValue":true}}}"#,

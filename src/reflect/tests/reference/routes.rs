@@ -7,6 +7,23 @@ use crate::fixture::compiled;
 /// Rules, a request, and the rule that it gets or the status.
 type Case = (&'static [&'static str], &'static str, &'static str);
 
+const PEOPLE: &[&str] = &["GET /person", "GET /person/{id=*}", "GET /{id=**}:verb"];
+const VERBS: &[&str] = &["GET /{id=**}:verb", "GET /{id=**}"];
+const WIDTHS: &[&str] = &[
+    "GET /a/**",
+    "GET /c/*/d/**",
+    "GET /c/*/d/e",
+    "GET /c/f/d/e",
+    "GET /",
+];
+const ENDS: &[&str] = &[
+    "GET /a/{id=b/**}",
+    "GET /a/{id=b/**}/z",
+    "GET /a/{id=b/**}/y/z",
+    "GET /a/{id=b/**}:verb",
+    "GET /a/{id=**}",
+];
+
 const CASES: &[Case] = &[
     (&["GET /other"], "GET /", "404"),
     (&["GET /foo"], "GET /foo", "GET /foo"),
@@ -83,6 +100,76 @@ const CASES: &[Case] = &[
     // Case counts in paths and verbs.
     (&["GET /foo"], "GET /Foo", "404"),
     (&["GET /foo"], "get /foo", "405"),
+    (
+        &["POST /foo/{id=*}:archive"],
+        "DELETE /foo/bar:archive",
+        "405",
+    ),
+    (
+        &[
+            "POST /v1/orgs:verb",
+            "POST /v1/orgs",
+            "POST /v1/dummies:verb",
+        ],
+        "POST /v1/orgs:verb",
+        "POST /v1/orgs:verb",
+    ),
+    // What a rule names as a verb is one, however wide the rule.
+    (PEOPLE, "GET /person", "GET /person"),
+    (PEOPLE, "GET /person/jason", "GET /person/{id=*}"),
+    (PEOPLE, "GET /person:verb", "GET /{id=**}:verb"),
+    (PEOPLE, "GET /person/jason:verb", "GET /{id=**}:verb"),
+    (PEOPLE, "GET /animal/cat:verb", "GET /{id=**}:verb"),
+    (PEOPLE, "GET /animal/cat", "404"),
+    (PEOPLE, "GET /person:other", "404"),
+    (PEOPLE, "GET /person/jason:other", "GET /person/{id=*}"),
+    // Envoy says 404, since some other path has a verb of that name. Here a verb belongs to the paths that have it.
+    (
+        &["POST /wildcard/{id=**}", "POST /foo/bar:verb"],
+        "POST /wildcard/random:verb",
+        "POST /wildcard/{id=**}",
+    ),
+    // A colon before the last segment is a part of its own.
+    (
+        &["GET /foo/*/hello"],
+        "GET /foo/other:verb/hello",
+        "GET /foo/*/hello",
+    ),
+    (VERBS, "GET /some:verb/const", "GET /{id=**}"),
+    (VERBS, "GET /some:verb/const:verb", "GET /{id=**}:verb"),
+    (VERBS, "GET /some:verb2/const:verb2", "GET /{id=**}"),
+    // The more that is said, the better it fits.
+    (WIDTHS, "GET /", "GET /"),
+    (WIDTHS, "GET /a/b/c", "GET /a/**"),
+    (WIDTHS, "GET /c/u/d/v", "GET /c/*/d/**"),
+    (WIDTHS, "GET /c/x/d/e", "GET /c/*/d/e"),
+    (WIDTHS, "GET /c/f/d/e", "GET /c/f/d/e"),
+    (WIDTHS, "GET /c/x/y/d/z", "404"),
+    (WIDTHS, "GET /c//v/d/w/x", "404"),
+    (&["GET /x/**", "GET /x/*"], "GET /x/y", "GET /x/*"),
+    (&["GET /x/*", "GET /x/**"], "GET /x/y", "GET /x/*"),
+    (ENDS, "GET /a/b/hello/world/c", "GET /a/{id=b/**}"),
+    (ENDS, "GET /a/b/world/c/z", "GET /a/{id=b/**}/z"),
+    (ENDS, "GET /a/b/world/c/y/z", "GET /a/{id=b/**}/y/z"),
+    (ENDS, "GET /a/b/world/c:verb", "GET /a/{id=b/**}:verb"),
+    (ENDS, "GET /a/hello/b/world/c", "GET /a/{id=**}"),
+    (
+        &["GET /a/{id=b/*/y/z/**}/foo", "GET /a/{id=b/*/**/y/z}/foo"],
+        "GET /a/b/foo/y/z/bar/baz/foo",
+        "GET /a/{id=b/*/y/z/**}/foo",
+    ),
+    (
+        &["GET /a/{id=b/*/y/z/**}/foo", "GET /a/{id=b/*/**/y/z}/foo"],
+        "GET /a/b/foo/bar/baz/y/z/foo",
+        "GET /a/{id=b/*/**/y/z}/foo",
+    ),
+    // Verbs that have no name of their own in a rule, and all of them.
+    (&["OPTIONS /foo"], "OPTIONS /foo", "OPTIONS /foo"),
+    (&["GET /foo", "HEAD /foo"], "HEAD /foo", "HEAD /foo"),
+    (&["* /foo"], "PURGE /foo", "* /foo"),
+    (&["* /foo", "GET /foo"], "GET /foo", "GET /foo"),
+    (&["* /foo", "GET /foo"], "HEAD /foo", "GET /foo"),
+    (&["GET /foo", "* /foo"], "POST /foo", "* /foo"),
     // Slashes too many name something else.
     (&["GET /foo"], "GET /foo/", "404"),
     (&["GET /foo"], "GET //foo", "404"),
@@ -91,7 +178,11 @@ const CASES: &[Case] = &[
 
 fn rule(line: &str) -> String {
     let (verb, template) = line.split_once(' ').unwrap();
-    format!("{}: \"{template}\"", verb.to_ascii_lowercase())
+    if ["GET", "PUT", "POST", "DELETE", "PATCH"].contains(&verb) {
+        format!("{}: \"{template}\"", verb.to_ascii_lowercase())
+    } else {
+        format!("custom: {{kind: \"{verb}\" path: \"{template}\"}}")
+    }
 }
 
 #[test]
@@ -132,6 +223,26 @@ fn requests_go_where_the_reference_sends_them() {
         };
         assert_eq!(found, *expected, "{request} among {rules:?}");
     }
+}
+
+/// A path of nothing but slashes costs no stack.
+#[test]
+fn a_path_full_of_slashes_is_answered() {
+    let schema = compiled(
+        r#"
+        syntax = "proto3";
+        package slashes;
+        import "google/api/annotations.proto";
+        message M { string id = 1; }
+        service S { rpc R(M) returns (M) { option (google.api.http) = {get: "/a/**/x"}; } }
+    "#,
+    );
+    let (router, _) = Router::new(&schema, Unbound::Ignore);
+    let slashes = "/".repeat(64_000);
+    let found = router.lookup("GET", &format!("/a/{slashes}/x"));
+    assert!(matches!(found, Lookup::Found(_)));
+    let found = router.lookup("GET", &format!("/a/{slashes}/y"));
+    assert!(matches!(found, Lookup::NotFound));
 }
 
 /// A path of nothing but colons costs no more than a few searches.
