@@ -29,6 +29,7 @@ pub mod budget;
 mod call;
 mod connect;
 mod fate;
+mod gather;
 mod health;
 mod hedge;
 mod members;

@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::gather::Gather;
+use super::node::Node;
 use super::replay::Replay;
 use super::trust::Trust;
 use crate::Error;
@@ -128,8 +130,9 @@ impl Connector {
     /// connection lives as long as a sender or a call of it does.
     pub(super) async fn connect(
         &self,
-        endpoint: &Endpoint,
+        node: &Arc<Node>,
     ) -> io::Result<(Sender, oneshot::Receiver<Lost>)> {
+        let endpoint = &node.target.endpoint;
         let stream = TcpStream::connect(&*endpoint.address).await?;
         stream.set_nodelay(true)?;
         let io: Pin<Box<dyn Io>> = if endpoint.secure {
@@ -137,6 +140,8 @@ impl Connector {
         } else {
             Box::pin(stream)
         };
+        let pending = Arc::downgrade(node);
+        let pending = move || pending.upgrade().map_or(0, |node| node.load.pending());
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -149,7 +154,7 @@ impl Connector {
             builder.keep_alive_interval(every);
         }
         let (sender, connection) = builder
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(Gather::new(io, pending)))
             .await
             .map_err(io::Error::other)?;
         let (closed, lost) = oneshot::channel();

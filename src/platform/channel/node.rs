@@ -215,7 +215,7 @@ impl Node {
         let mut number = NONE;
         let mut connector = balance.options.connector.clone();
         loop {
-            let attempt = connector.connect(&self.target.endpoint);
+            let attempt = connector.connect(&self);
             let error = match timeout(balance.options.connect_timeout, attempt).await {
                 Ok(Ok((sender, lost))) => {
                     number += 1;
