@@ -18,6 +18,7 @@ pub mod state;
 pub(crate) mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet::{Entry, Key, Outcome, Plan, Revision};
 use prost::Message;
@@ -80,6 +81,13 @@ impl Client {
         Self {
             link: Arc::new(Link::new(settings, dials)),
         }
+    }
+
+    /// From now on a member that is silent is asked for a sign of life every so often: for one of
+    /// so many clients that etcd would have much to do with that alone. It is never more often than
+    /// [`Settings::heartbeat`] says, and counts from the next time on. A loss that nothing else shows is found later in proportion.
+    pub fn slow_heartbeat(&self, every: Duration) {
+        self.link.slow_heartbeat(every);
     }
 
     /// Each member up or down, since when and why.

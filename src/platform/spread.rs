@@ -18,6 +18,12 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A lost lease is asked for again over this at least: whatever took it is seldom over at once.
 const LEASES: Duration = Duration::from_secs(1);
 
+/// Signs of life that a whole fleet asks etcd for in one second while nothing else happens.
+const BEATS_PER_SECOND: u64 = 1_000;
+
+/// The longest time without one: what watches prove and leases ask for comes as often.
+const LONGEST_BEAT: Duration = Duration::from_secs(10);
+
 /// How many instances the fleet has, as far as this one knows. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetSize(Arc<Known>);
@@ -49,6 +55,13 @@ impl FleetSize {
     /// Over how long leases that were lost are to be granted anew, live.
     pub(crate) fn leases(&self) -> watch::Receiver<Duration> {
         self.0.leases.subscribe()
+    }
+
+    /// How often one of this fleet asks a silent etcd for a sign of life, at most.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        let instances = self.0.instances.load(Ordering::Relaxed);
+        let every = Duration::from_millis(instances.saturating_mul(1_000 / BEATS_PER_SECOND));
+        every.min(LONGEST_BEAT)
     }
 
     /// A moment by chance in the window that a fleet of this size needs, or in `least` where that is
@@ -91,6 +104,19 @@ mod tests {
             println!("{instances} instances: at most {most} begin in the same 100 ms");
             // 200 by the rate; chance makes some 60 more of it, and never twice as many.
             assert!(most < 2 * PER_SECOND / 10, "{instances}: {most}");
+        }
+    }
+
+    #[test]
+    fn a_large_fleet_asks_for_fewer_signs_of_life_each() {
+        let fleet = FleetSize::default();
+        for (instances, millis) in [(0, 0), (40, 40), (3_000, 3_000), (100_000, 10_000)] {
+            fleet.set(instances);
+            assert_eq!(
+                fleet.heartbeat(),
+                Duration::from_millis(millis),
+                "{instances}"
+            );
         }
     }
 

@@ -81,6 +81,7 @@ impl Reporter {
                 count_at = Instant::now() + by_chance(next);
                 if let Ok((instances, _)) = self.client.count(&self.services).await {
                     self.fleet.set(instances);
+                    self.client.slow_heartbeat(self.fleet.heartbeat());
                 }
             }
             let now = self.record();

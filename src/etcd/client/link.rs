@@ -4,7 +4,7 @@
 //! write is never sent twice. What the messages mean is the callers'.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ pub(crate) struct Link {
     /// The order in which members are tried; drawn once, to spread clients over them.
     order: Vec<usize>,
     preferred: AtomicUsize,
+    /// How long a member may be silent before it is asked for a sign of life, in milliseconds.
+    heartbeat: Arc<AtomicU64>,
     state: watch::Sender<LinkState>,
 }
 
@@ -82,6 +84,7 @@ impl Link {
         Self {
             auth: Auth::new(settings.user.clone()),
             preferred: AtomicUsize::new(order.first().copied().unwrap_or(0)),
+            heartbeat: Arc::new(AtomicU64::new(millis(settings.heartbeat))),
             settings,
             dials: dials
                 .into_iter()
@@ -109,11 +112,19 @@ impl Link {
                         Arc::clone(endpoint),
                         Arc::clone(dial),
                         &self.settings,
+                        Arc::clone(&self.heartbeat),
                         self.state.clone(),
                     )
                 })
                 .collect()
         })
+    }
+
+    /// From now on a silent member is asked for a sign of life so often, and not more often than
+    /// the settings say.
+    pub(crate) fn slow_heartbeat(&self, every: Duration) {
+        let every = every.max(self.settings.heartbeat);
+        self.heartbeat.store(millis(every), Ordering::Relaxed);
     }
 
     /// Each endpoint with how to connect to it.
@@ -377,6 +388,10 @@ impl Link {
             }
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a stream found.

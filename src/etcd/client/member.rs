@@ -117,6 +117,7 @@ impl Member {
         endpoint: Arc<str>,
         dial: Arc<Dial>,
         settings: &Settings,
+        heartbeat: Arc<AtomicU64>,
         link: watch::Sender<LinkState>,
     ) -> Self {
         let (standing_in, standing) = watch::channel(Standing {
@@ -130,7 +131,7 @@ impl Member {
             endpoint: Arc::clone(&endpoint),
             dial,
             connect_timeout: settings.connect_timeout,
-            heartbeat: settings.heartbeat.max(Duration::from_millis(50)),
+            heartbeat,
             probe_timeout: settings.probe_timeout,
             standing: standing_in,
             inbox,
@@ -220,7 +221,8 @@ struct Task {
     endpoint: Arc<str>,
     dial: Arc<Dial>,
     connect_timeout: Duration,
-    heartbeat: Duration,
+    /// In milliseconds; the link may change it.
+    heartbeat: Arc<AtomicU64>,
     probe_timeout: Duration,
     standing: watch::Sender<Standing>,
     inbox: mpsc::Receiver<Ask>,
@@ -312,8 +314,7 @@ impl Task {
 
     /// Watches over a connection until it is lost; `None` when the link ended.
     async fn serve(&mut self, connection: &Connection) -> Option<String> {
-        let mut beat = tokio::time::interval(self.heartbeat);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat = tokio::time::Instant::now() + self.heartbeat();
         loop {
             let look = tokio::select! {
                 // The inbox first: it may hold the cause of the loss.
@@ -327,9 +328,11 @@ impl Task {
                 () = connection.lost.cancelled() => {
                     return Some("the connection broke".to_owned());
                 }
-                _ = beat.tick() => {
+                () = tokio::time::sleep_until(beat) => {
+                    let heartbeat = self.heartbeat();
+                    beat = tokio::time::Instant::now() + heartbeat;
                     let silent = connection.streams.load(Ordering::Relaxed) > 0
-                        && connection.silence() >= self.heartbeat;
+                        && connection.silence() >= heartbeat;
                     silent || self.standing.borrow().leaderless
                 }
             };
@@ -343,6 +346,10 @@ impl Task {
                 }
             }
         }
+    }
+
+    fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat.load(Ordering::Relaxed).max(50))
     }
 
     /// One answer is enough for all who asked meanwhile: where calls are slow, each of them asks.

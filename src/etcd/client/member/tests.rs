@@ -24,7 +24,14 @@ fn answering(permits: &Arc<Semaphore>) -> (etcdlite::Server, Member, Arc<AtomicU
     };
     let dial = Arc::new(Dial::Fixed(Transport::new(service)));
     let state = watch::Sender::new(LinkState::default());
-    let member = Member::spawn(0, "in process".into(), dial, &settings, state);
+    let member = Member::spawn(
+        0,
+        "in process".into(),
+        dial,
+        &settings,
+        beat(&settings),
+        state,
+    );
     (server, member, asked)
 }
 
@@ -34,6 +41,11 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn beat(settings: &Settings) -> Arc<AtomicU64> {
+    let millis = settings.heartbeat.as_millis();
+    Arc::new(AtomicU64::new(u64::try_from(millis).unwrap()))
 }
 
 #[tokio::test]
@@ -80,7 +92,14 @@ async fn a_loss_is_noticed_behind_a_full_inbox() {
     let dial = Dial::Fixed(Transport::new(channel));
     let settings = Settings::new(["in process"]);
     let state = watch::Sender::new(LinkState::default());
-    let member = Member::spawn(0, "in process".into(), Arc::new(dial), &settings, state);
+    let member = Member::spawn(
+        0,
+        "in process".into(),
+        Arc::new(dial),
+        &settings,
+        beat(&settings),
+        state,
+    );
     let first = member.connection().await.unwrap();
     // The member's task gets no turn before the inbox is full.
     let another = Connection {
