@@ -197,7 +197,9 @@ async fn a_partition_longer_than_the_lease_ends_in_a_new_registration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_process_falls_out_and_comes_back() {
     let etcd = RealEtcd::start().await;
-    let platform = start(&etcd.endpoint()).await;
+    // Long enough for a report on a machine that is busy: reports rest for up to 5 s.
+    let builder = builder("order", &etcd.endpoint()).lease_ttl(Duration::from_secs(15));
+    let platform = builder.instance_id("o-1").start().await.unwrap();
     let hung = Arc::new(AtomicBool::new(false));
     let flag = hung.clone();
     platform.liveness_check("worker", move || {
