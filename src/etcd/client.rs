@@ -85,7 +85,8 @@ impl Client {
 
     /// From now on a member that is silent is asked for a sign of life every so often: for one of
     /// so many clients that etcd would have much to do with that alone. It is never more often than
-    /// [`Settings::heartbeat`] says, and counts from the next time on. A loss that nothing else shows is found later in proportion.
+    /// [`Settings::heartbeat`] says, and counts from the next time on. A loss that nothing else
+    /// shows is found later in proportion; one without a leader is asked as often as before.
     pub fn slow_heartbeat(&self, every: Duration) {
         self.link.slow_heartbeat(every);
     }

@@ -132,6 +132,7 @@ impl Member {
             dial,
             connect_timeout: settings.connect_timeout,
             heartbeat,
+            leaderless_beat: settings.heartbeat.max(SHORTEST_BEAT),
             probe_timeout: settings.probe_timeout,
             standing: standing_in,
             inbox,
@@ -216,13 +217,18 @@ impl Member {
     }
 }
 
+/// No setting makes it ask more often.
+const SHORTEST_BEAT: Duration = Duration::from_millis(50);
+
 struct Task {
     index: usize,
     endpoint: Arc<str>,
     dial: Arc<Dial>,
     connect_timeout: Duration,
-    /// In milliseconds; the link may change it.
+    /// In milliseconds; the link may slow it.
     heartbeat: Arc<AtomicU64>,
+    /// How soon one without a leader is asked again, at whatever pace others are.
+    leaderless_beat: Duration,
     probe_timeout: Duration,
     standing: watch::Sender<Standing>,
     inbox: mpsc::Receiver<Ask>,
@@ -314,8 +320,9 @@ impl Task {
 
     /// Watches over a connection until it is lost; `None` when the link ended.
     async fn serve(&mut self, connection: &Connection) -> Option<String> {
-        let mut beat = tokio::time::Instant::now() + self.heartbeat();
+        let mut looked = tokio::time::Instant::now();
         loop {
+            let heartbeat = self.heartbeat();
             let look = tokio::select! {
                 // The inbox first: it may hold the cause of the loss.
                 biased;
@@ -328,9 +335,8 @@ impl Task {
                 () = connection.lost.cancelled() => {
                     return Some("the connection broke".to_owned());
                 }
-                () = tokio::time::sleep_until(beat) => {
-                    let heartbeat = self.heartbeat();
-                    beat = tokio::time::Instant::now() + heartbeat;
+                () = tokio::time::sleep_until(looked + heartbeat) => {
+                    looked = tokio::time::Instant::now();
                     let silent = connection.streams.load(Ordering::Relaxed) > 0
                         && connection.silence() >= heartbeat;
                     silent || self.standing.borrow().leaderless
@@ -349,7 +355,10 @@ impl Task {
     }
 
     fn heartbeat(&self) -> Duration {
-        Duration::from_millis(self.heartbeat.load(Ordering::Relaxed).max(50))
+        if self.standing.borrow().leaderless {
+            return self.leaderless_beat;
+        }
+        Duration::from_millis(self.heartbeat.load(Ordering::Relaxed)).max(SHORTEST_BEAT)
     }
 
     /// One answer is enough for all who asked meanwhile: where calls are slow, each of them asks.

@@ -114,3 +114,59 @@ async fn a_loss_is_noticed_behind_a_full_inbox() {
     let second = second.await.expect("a new connection").unwrap();
     assert!(second.epoch > first.epoch);
 }
+
+/// The answer of a member that has lost its leader: an empty status.
+#[derive(Default)]
+struct Leaderless(u8);
+
+impl http_body::Body for Leaderless {
+    type Data = bytes::Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, tonic::Status>>> {
+        self.0 += 1;
+        let frame = match self.0 {
+            1 => http_body::Frame::data(bytes::Bytes::from_static(&[0; 5])),
+            2 => {
+                let ok = http::HeaderValue::from_static("0");
+                let status = http::HeaderName::from_static("grpc-status");
+                http_body::Frame::trailers([(status, ok)].into_iter().collect())
+            }
+            _ => return std::task::Poll::Ready(None),
+        };
+        std::task::Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// That it has one again is to be known soon, however large the fleet that asks.
+#[tokio::test]
+async fn a_member_without_a_leader_is_asked_as_often_though_the_heartbeat_is_slow() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let service = tower::service_fn(move |_: http::Request<tonic::body::Body>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let mut answer = http::Response::new(tonic::body::Body::new(Leaderless::default()));
+        let kind = http::HeaderValue::from_static("application/grpc");
+        answer
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, kind);
+        std::future::ready(Ok::<_, tonic::Status>(answer))
+    });
+    let settings = Settings {
+        heartbeat: Duration::from_millis(50),
+        ..Settings::new(["in process"])
+    };
+    let slow = Arc::new(AtomicU64::new(600_000));
+    let dial = Arc::new(Dial::Fixed(Transport::new(service)));
+    let state = watch::Sender::new(LinkState::default());
+    let member = Member::spawn(0, "in process".into(), dial, &settings, slow, state);
+    let connection = member.connection().await.unwrap();
+    member.suspect(&connection);
+    until("asked again and again", || {
+        asked.load(Ordering::Relaxed) >= 5
+    })
+    .await;
+}
