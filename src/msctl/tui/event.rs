@@ -80,6 +80,9 @@ pub enum Feed {
     Listed(Source, Revision, Vec<Entry>, Part),
     /// Changes of one revision, or a part of them.
     Changed(Source, Revision, Vec<Change>),
+    /// Another store answers than the one that was followed: its revisions are no measure of this
+    /// one's. What differs comes as changes.
+    Replaced(Source),
     /// What is held was proved to be the truth.
     Fresh(Source, Revision),
     /// The link or the watch is lost.

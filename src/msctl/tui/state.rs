@@ -293,6 +293,13 @@ impl State {
             .unwrap_or_default()
     }
 
+    /// Another store answers: the revisions of the one before say nothing of it.
+    pub fn forget_revisions(&mut self) {
+        for feed in &mut self.feeds {
+            feed.revision = Revision::default();
+        }
+    }
+
     /// How far etcd's word reaches, by the worst of the mirrors. Schemas do not count: what they say
     /// is help, and a user may have no right to read them.
     pub fn freshness(&self) -> Freshness {

@@ -27,6 +27,7 @@ mod moves;
 mod scale;
 mod screens;
 mod storm;
+mod wiped;
 
 /// Time `seconds` after the console started, at 13:02:52 by the clock then.
 pub(super) fn at(seconds: u64) -> Now {

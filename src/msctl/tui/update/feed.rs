@@ -36,6 +36,7 @@ pub(super) fn feed(state: &mut State, feed: Feed) -> Vec<Effect> {
             known.revision = known.revision.max(revision);
             state.changed |= shown || state.view == View::Events;
         }
+        Feed::Replaced(source) => replaced(state, source),
         Feed::Fresh(source, revision) => {
             // A proof of freshness alone is no news, unless what it proves was in doubt.
             let doubtful = !matches!(state.feed(source).freshness, Freshness::Fresh { .. });
@@ -111,6 +112,20 @@ fn proved(state: &mut State, source: Source, revision: fleet::Revision) {
         state.beats.leases.asked = None;
         state.beats.cluster.asked = None;
     }
+}
+
+/// Each mirror finds out by itself; the services' tells it.
+fn replaced(state: &mut State, source: Source) {
+    state.forget_revisions();
+    if source == Source::Config {
+        state.directory.forget_config();
+    }
+    if source == Source::Services {
+        let text = "etcd came back without its data, or another one in its place";
+        state.say(Tone::Warn, text);
+        link_event(state, text.into());
+    }
+    state.changed = true;
 }
 
 fn stale(state: &mut State, source: Source, cause: &str) {

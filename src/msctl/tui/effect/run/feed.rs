@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use etcd::{Condition, LinkState, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Condition, History, LinkState, Mirror, MirrorEvent, MirrorOptions};
 use fleet::{Change, Entry, Prefix};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -87,11 +87,15 @@ fn pieces(source: Source, event: MirrorEvent) -> Vec<Feed> {
             pieces
         }
         MirrorEvent::Changed {
-            revision, changes, ..
-        } => split::<Change>(changes)
-            .into_iter()
-            .map(|piece| Feed::Changed(source, revision, piece))
-            .collect(),
+            revision,
+            changes,
+            history,
+        } => {
+            let replaced = (history == History::Another).then_some(Feed::Replaced(source));
+            let changes = split::<Change>(changes).into_iter();
+            let changes = changes.map(|piece| Feed::Changed(source, revision, piece));
+            replaced.into_iter().chain(changes).collect()
+        }
         MirrorEvent::Fresh { revision } => vec![Feed::Fresh(source, revision)],
         MirrorEvent::Stale { cause } => vec![Feed::Stale(source, cause)],
     }

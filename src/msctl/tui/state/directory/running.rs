@@ -27,6 +27,12 @@ impl Directory {
         *newest = (*newest).max(revision);
     }
 
+    /// Another store answers: when config was written in the one before is no measure of it.
+    pub fn forget_config(&mut self) {
+        let forgotten = std::mem::take(&mut self.configured);
+        self.behind.scopes.extend(forgotten.into_keys());
+    }
+
     /// Takes in a change below the status prefix. A record that cannot be read counts as none.
     pub fn apply_status(&mut self, change: &Change) {
         let Some(name) = self.prefixes.status.strip(change.key()) else {
