@@ -38,6 +38,7 @@ mod status;
 pub mod telemetry;
 pub mod trace;
 mod transcode;
+mod watched;
 
 pub use channel::{Channel, ChannelOptions};
 pub use config::{Config, Live};

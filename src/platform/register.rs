@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd::backoff::Backoff;
-use etcd::{Client, LeaseState, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, LeaseState, MirrorEvent};
 use fleet::drain;
 use fleet::{
     Change, Edit, Entry, InstanceRecord, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision,
@@ -16,11 +16,12 @@ use fleet::{
 };
 use metrics::{Gauge, counter, gauge};
 use rand::Rng as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::running::supervise;
 use crate::spread::FleetSize;
+use crate::watched::Watched;
 
 /// A fleet whose keys were deleted comes back spread over this at least; a large one over more.
 const SPREAD: Duration = Duration::from_millis(200);
@@ -232,7 +233,7 @@ impl Task {
         let Ok(prefix) = Prefix::new(self.said.key.as_bytes()) else {
             return;
         };
-        let mut watched: Option<(Mirror, mpsc::Receiver<MirrorEvent>)> = None;
+        let mut watched = Watched::default();
         loop {
             let state = lease.borrow_and_update().clone();
             let next = match &state {
@@ -250,13 +251,11 @@ impl Task {
                     Next::Event
                 }
             };
-            if self.answered && watched.is_none() {
-                // Not before: where a whole fleet starts, its records come first.
-                let (client, prefix) = (self.client.clone(), prefix.clone());
-                watched = Some(Mirror::spawn(client, prefix, MirrorOptions::default()));
+            if self.answered {
+                watched.begin(&self.client, &prefix);
             }
-            let events = watched.as_mut().map(|(_, events)| events);
-            if self.woken(&mut lease, events, &state, next).await.is_none() {
+            let woken = self.woken(&mut lease, &mut watched, &state, next);
+            if woken.await.is_none() {
                 return;
             }
         }
@@ -266,7 +265,7 @@ impl Task {
     async fn woken(
         &mut self,
         lease: &mut watch::Receiver<LeaseState>,
-        mut events: Option<&mut mpsc::Receiver<MirrorEvent>>,
+        watched: &mut Watched,
         known: &LeaseState,
         next: Next,
     ) -> Option<()> {
@@ -280,7 +279,7 @@ impl Task {
         loop {
             tokio::select! {
                 () = lease_news(lease, known) => return Some(()),
-                event = heard(events.as_deref_mut()) => {
+                event = watched.heard() => {
                     if self.concerns(&event?) {
                         tokio::time::sleep(self.fleet.moment(SPREAD)).await;
                         return Some(());
@@ -424,14 +423,6 @@ impl Task {
                 self.leases.pop_front();
             }
         }
-    }
-}
-
-/// The next event, once something is watched; `None` when the mirror has ended.
-async fn heard(events: Option<&mut mpsc::Receiver<MirrorEvent>>) -> Option<MirrorEvent> {
-    match events {
-        Some(events) => events.recv().await,
-        None => std::future::pending().await,
     }
 }
 

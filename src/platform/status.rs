@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::{Client, History, Mirror, MirrorEvent, MirrorOptions};
+use etcd::{Client, History, MirrorEvent};
 use fleet::status::{Liveness, StatusRecord, Taken, WatchFreshness};
 use fleet::{Edit, Key, LeaseId, LeaseRule, Outcome, Plan, Prefix, Revision, Seen, Write};
 use metrics::counter;
 use rand::Rng as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Standing;
@@ -19,6 +19,7 @@ use crate::liveness::Alive;
 use crate::register::RegistrationState;
 use crate::running::supervise;
 use crate::spread::FleetSize;
+use crate::watched::Watched;
 
 /// A lone change is told after a wait drawn from this, in a small fleet: a rollout is seen at once.
 const FIRST: Duration = Duration::from_millis(20);
@@ -64,7 +65,7 @@ impl Reporter {
         let Ok(prefix) = Prefix::new(self.key.as_bytes()) else {
             return;
         };
-        let mut watched: Option<(Mirror, mpsc::Receiver<MirrorEvent>)> = None;
+        let mut watched = Watched::default();
         let mut told: Option<Told> = None;
         let mut written = Revision::ZERO;
         let mut rest = Duration::ZERO;
@@ -92,7 +93,7 @@ impl Reporter {
                     () = told_by(&mut self.standing) => Some(()),
                     () = told_by(&mut self.alive) => Some(()),
                     () = told_by(&mut self.registration) => Some(()),
-                    event = heard(watched.as_mut()) => event.map(|event| {
+                    event = watched.heard() => event.map(|event| {
                         if self.is_undone_by(&event, written) {
                             tracing::warn!(key = %self.key, "the status was changed by another; putting it again");
                             told = None;
@@ -116,11 +117,7 @@ impl Reporter {
                     counter!("platform_status_reports_total").increment(1);
                     told = Some((lease, record));
                     written = revision;
-                    // Not before: where a whole fleet starts, its records come first.
-                    watched.get_or_insert_with(|| {
-                        let client = self.client.clone();
-                        Mirror::spawn(client, prefix.clone(), MirrorOptions::default())
-                    });
+                    watched.begin(&self.client, &prefix);
                 }
                 // Tried again after the rest; the registration's own trouble is logged there.
                 Err(cause) => tracing::debug!(key = %self.key, %cause, "status not reported"),
@@ -155,14 +152,6 @@ impl Reporter {
             }
             MirrorEvent::Fresh { .. } | MirrorEvent::Stale { .. } => false,
         }
-    }
-}
-
-/// The next event, once something is watched; `None` when the mirror has ended.
-async fn heard(watched: Option<&mut (Mirror, mpsc::Receiver<MirrorEvent>)>) -> Option<MirrorEvent> {
-    match watched {
-        Some((_, events)) => events.recv().await,
-        None => std::future::pending().await,
     }
 }
 
