@@ -337,3 +337,19 @@ async fn a_server_of_something_else_hides_nobody() {
     let gateway = before(&[silent.local_addr().unwrap(), world.addr()]).await;
     answers(gateway.local_addr(), "/v1/all/1", 200).await;
 }
+
+#[tokio::test]
+async fn of_two_servers_with_one_service_the_first_keeps_it() {
+    let mut servers = vec![echo_at(free().await).await, echo_at(free().await).await];
+    // In the order of their names.
+    servers.sort_by_key(|server| server.local_addr().to_string());
+    let addrs: Vec<_> = servers.iter().map(Server::local_addr).collect();
+    let gateway = before(&addrs).await;
+    // Nothing is pending: both are known.
+    answers(gateway.local_addr(), "/nowhere", 404).await;
+    drop(servers.pop());
+    for _ in 0..20 {
+        let answer = ask(gateway.local_addr(), "GET", "/v1/all/1", "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}

@@ -1,7 +1,10 @@
 //! Bearer tokens against a provider of keys over HTTPS that goes away, comes back and changes its keys.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -44,6 +47,8 @@ struct Provider {
     ec: EcdsaKeyPair,
     ed: Ed25519KeyPair,
     published: Arc<Mutex<String>>,
+    /// How often nothing was published when it was asked.
+    refused: Arc<AtomicUsize>,
     url: String,
     trust: etcd::TlsSettings,
     _task: AbortOnDropHandle<()>,
@@ -72,11 +77,18 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/keys", listener.local_addr().unwrap());
         let published = Arc::new(Mutex::new(String::new()));
-        let task = publish(listener, config, Arc::clone(&published));
+        let refused = Arc::default();
+        let task = publish(
+            listener,
+            config,
+            Arc::clone(&published),
+            Arc::clone(&refused),
+        );
         Self {
             ec,
             ed,
             published,
+            refused,
             url,
             trust: etcd::TlsSettings {
                 ca: Some(signed.cert.pem().into_bytes()),
@@ -121,7 +133,12 @@ impl Provider {
 }
 
 /// Answers every request with what is published; with an error when that is nothing.
-async fn publish(listener: TcpListener, config: ServerConfig, published: Arc<Mutex<String>>) {
+async fn publish(
+    listener: TcpListener,
+    config: ServerConfig,
+    published: Arc<Mutex<String>>,
+    refused: Arc<AtomicUsize>,
+) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -137,6 +154,7 @@ async fn publish(listener: TcpListener, config: ServerConfig, published: Arc<Mut
         }
         let keys = published.lock().unwrap().clone();
         let status = if keys.is_empty() {
+            refused.fetch_add(1, Ordering::Relaxed);
             "500 Internal Server Error"
         } else {
             "200 OK"
@@ -297,5 +315,14 @@ async fn a_server_starts_while_its_provider_is_down_and_follows_new_keys() {
     assert_eq!(ask(&world, &token).await.0, 401, "the old key is withdrawn");
     // Without an answer the last keys stay in use.
     provider.published.lock().unwrap().clear();
+    let refused = || provider.refused.load(Ordering::Relaxed);
+    let before = refused();
+    // With the second of them the first has come to something.
+    let twice = async {
+        while refused() < before + 2 {
+            tokio::task::yield_now().await
+        }
+    };
+    soon(twice).await;
     assert_eq!(ask(&world, &next.token(&ec, &claims())).await.0, 200);
 }
