@@ -320,7 +320,7 @@ async fn a_server_starts_while_its_provider_is_down_and_follows_new_keys() {
     // With the second of them the first has come to something.
     let twice = async {
         while refused() < before + 2 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     soon(twice).await;
